@@ -1,0 +1,56 @@
+"""The one reader of the environment: everything else is handed a `Settings`."""
+
+import getpass
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Where a store lives and who is asking."""
+
+    home: Path  #: the folder that holds everything: ``.setpoint`` by default
+    database_url: str  #: SQLAlchemy URL; SQLite inside `home` unless told otherwise
+    actor: str  #: recorded on every event, e.g. ``ada`` or ``controller``
+
+    @property
+    def objects(self) -> Path:
+        """Content-addressed artifacts."""
+        return self.home / "objects"
+
+    @property
+    def tables(self) -> Path:
+        """Delta Lake tables, one folder a dataset."""
+        return self.home / "tables"
+
+    @property
+    def log(self) -> Path:
+        """Prediction and label log."""
+        return self.home / "log"
+
+
+def settings(
+    home: Path | str | None = None,
+    *,
+    database_url: str | None = None,
+    actor: str | None = None,
+) -> Settings:
+    """Resolve settings: an argument wins over the environment, that over the default.
+
+    Environment: ``SETPOINT_HOME``, ``SETPOINT_DATABASE_URL``, ``SETPOINT_ACTOR``.
+    """
+    folder = Path(home or os.environ.get("SETPOINT_HOME") or ".setpoint").absolute()
+    url = database_url or os.environ.get("SETPOINT_DATABASE_URL")
+    return Settings(
+        home=folder,
+        database_url=url or f"sqlite:///{folder / 'setpoint.db'}",
+        actor=actor or os.environ.get("SETPOINT_ACTOR") or _login(),
+    )
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container user without a passwd entry
+        return "unknown"

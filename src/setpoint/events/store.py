@@ -1,0 +1,64 @@
+"""The append-only record of everything that changed: audit, lineage and live pages read it."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from setpoint.core.operations import Context
+from setpoint.events.entities import Event
+from setpoint.events.tables import events
+
+
+def record(ctx: Context, kind: str, subject: str, **detail: Any) -> None:
+    """Append one event in the caller's transaction, so that it exists iff the change does.
+
+    Args:
+        ctx: The running operation; supplies the actor and the time.
+        kind: Past tense, ``noun.verb``: ``release.promoted``.
+        subject: What it happened to: ``model:flights-late``, ``version:flights-late/3``,
+            ``release:rel_01J…``, ``alarm:alm_01J…``, ``run:run_01J…``, ``dataset:flights/12``.
+        detail: JSON-able facts that a reader needs and cannot derive.
+    """
+    ctx.conn.execute(
+        insert(events).values(
+            at=ctx.now, actor=ctx.actor, kind=kind, subject=subject, detail=detail
+        )
+    )
+
+
+def since(
+    conn: Connection,
+    *,
+    after: int = 0,
+    subject: str | None = None,
+    kind: str | None = None,
+    limit: int = 100,
+) -> list[Event]:
+    """Return events with `seq` > `after`, oldest first; `subject` and `kind` match by prefix."""
+    query = select(events).where(events.c.seq > after)
+    if subject:
+        query = query.where(events.c.subject.startswith(subject, autoescape=True))
+    if kind:
+        query = query.where(events.c.kind.startswith(kind, autoescape=True))
+    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq).limit(limit))]
+
+
+def latest(conn: Connection, *, subject: str | None = None, kind: str | None = None, limit: int = 100) -> list[Event]:
+    """Return the newest events, newest first; `subject` and `kind` match by prefix."""
+    query = select(events)
+    if subject:
+        query = query.where(events.c.subject.startswith(subject, autoescape=True))
+    if kind:
+        query = query.where(events.c.kind.startswith(kind, autoescape=True))
+    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+
+
+def head(conn: Connection) -> int:
+    """Return the newest event's number, 0 where there is none."""
+    return int(conn.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+
+
+def _entity(row: Any) -> Event:
+    return Event(
+        seq=row.seq, at=row.at, actor=row.actor, kind=row.kind, subject=row.subject, detail=row.detail
+    )

