@@ -1,0 +1,84 @@
+# One environment, .venv, for everything; each target brings it up to date first.
+#   make demo ARGS="--until 2013-05-01"      replay a year of flights
+#   make test ARGS="tests/events -x"         checks, then tests
+#   make bench ONLY=serving                  measure a part beside its peers
+.DEFAULT_GOAL := help
+.PHONY: help demo test check crash bench lock ui setup clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+ONLY ?=
+
+# Small shared machines: more threads than cores makes LightGBM and BLAS slower, not faster.
+export OMP_NUM_THREADS ?= 1
+export POLARS_MAX_THREADS ?= 2
+
+help:
+	@echo "demo    replay a year of flights through the whole loop   (ARGS=… go to setpoint demo)"
+	@echo "test    check, then every test                            (ARGS=… go to pytest)"
+	@echo "check   lint, format, types, layers"
+	@echo "crash   kill a replay at every point and compare"
+	@echo "bench   measure beside the peers                          (ONLY=… one part)"
+	@echo "ui      rebuild the pages' script and style"
+	@echo "lock    resolve dependencies anew"
+
+demo: $(VENV)/.installed
+	@$(BIN)/setpoint demo $(ARGS)
+
+test: check
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	@echo "check: ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@echo "check: layers"
+	@$(BIN)/lint-imports --no-logo > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@echo "check: types"
+	@$(BIN)/python hatch_build.py check
+	@$(BIN)/mypy
+
+crash: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m crash --crash-points=all $(ARGS)
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench $(ONLY) $(ARGS)
+
+ui: $(VENV)/.installed
+	@$(BIN)/python hatch_build.py build
+
+setup: $(VENV)/.dev
+
+# What running needs; a few seconds when it is there already.
+$(VENV)/.installed: requirements/lock.txt requirements/build.lock pyproject.toml hatch_build.py
+	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup: installing the locked dependencies (a minute the first time)"
+	@$(PIP) install -qq --require-hashes -r requirements/lock.txt -r requirements/build.lock
+	@echo "setup: building setpoint"
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What testing needs besides.
+$(VENV)/.dev: $(VENV)/.installed requirements/dev.lock
+	@echo "setup: installing test tools"
+	@$(PIP) install -qq --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# The locks hold versions and hashes only, no address: any index can serve them.
+LOCK = $(BIN)/python -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
+  --fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade
+lock:
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -qq uv
+	@$(LOCK) pyproject.toml --extra postgres --group dev -o requirements/dev.lock
+	@$(LOCK) pyproject.toml -c requirements/dev.lock -o requirements/lock.txt
+	@$(LOCK) --group build -c requirements/dev.lock -o requirements/build.lock
+	@wc -l requirements/*
+
+clean:
+	@rm -rf $(VENV) build dist frontend/node_modules src/setpoint/server/static
