@@ -1,0 +1,98 @@
+"""Scoring with a compiled (ONNX) model."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from setpoint.errors import Invalid, MissingExtra
+from setpoint.models.entities import Input, Signature
+from setpoint.models.protocols import Floats, Rows, Score
+from setpoint.models.rows import by_name, matrix, number, text
+
+
+def scorer(data: bytes, signature: Signature) -> Score:
+    """Return what scores rows with an ONNX model whose output is ``score`` [n, 1].
+
+    One thread, no telemetry. One row of 30 features through 200 trees takes about 6 µs, of
+    which 2 are Python's.
+    """
+    runtime = _onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = runtime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # noqa: BLE001 - its exceptions share no public base
+        raise Invalid(
+            "the compiled model cannot be loaded", where=str(error)[:300]
+        ) from None
+    wanted = session.get_inputs()
+    if signature.numeric and len(wanted) == 1:
+        return _whole(session.run, wanted[0], signature)
+    return _apart(session.run, wanted, signature)
+
+
+_OUTPUTS = ["score"]
+
+
+def _whole(run: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
+    name, width = wanted.name, len(signature.inputs)
+    kind = np.dtype(np.float64 if wanted.type == "tensor(double)" else np.float32)
+
+    def score(rows: Rows) -> Floats:
+        if (
+            type(rows) is not np.ndarray
+            or rows.dtype is not kind
+            or rows.ndim != 2
+            or rows.shape[1] != width
+            or not rows.flags.c_contiguous
+        ):
+            rows = np.ascontiguousarray(matrix(rows, signature), dtype=kind)
+        found: Floats = run(_OUTPUTS, {name: rows})[0].reshape(-1)
+        return found
+
+    return score
+
+
+def _apart(run: Callable[..., Any], wanted: list[Any], signature: Signature) -> Score:
+    kinds = {each.name: each.type for each in wanted}
+    inputs = [each for each in signature.inputs if each.name in kinds]
+
+    def column(each: Input, values: Any) -> Any:
+        if not each.numeric:
+            return _filled(values)
+        kind = np.float64 if kinds[each.name] == "tensor(double)" else np.float32
+        return number(values, each).astype(kind, copy=False)
+
+    def score(rows: Rows) -> Floats:
+        held = by_name(rows, signature)
+        columns = {each.name: column(each, held[each.name]) for each in inputs}
+        feed = {name: columns[name].reshape(-1, 1) for name in columns}
+        found: Floats = run(_OUTPUTS, feed)[0].reshape(-1)
+        return found
+
+    return score
+
+
+def _filled(values: Any) -> Any:
+    """Return text with the empty string for None: ONNX knows no null."""
+    found = text(values).copy()
+    found[[each is None for each in found]] = ""
+    return found
+
+
+@cache
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - 0.2 s, and only where a compiled model serves
+    except ImportError:
+        raise MissingExtra(
+            "compiled models need ONNX Runtime", hint="pip install 'setpoint[onnx]'"
+        ) from None
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime

@@ -1,0 +1,137 @@
+"""What a registered model is. Values only: nothing here reads or writes anything."""
+
+from datetime import datetime
+
+from msgspec import Struct, field
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """One named input of a model; a column of its feature table."""
+
+    name: str
+    datatype: str  #: of the Open Inference Protocol: FP64, FP32, INT64, BOOL or BYTES
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its values fit a float matrix."""
+        return self.datatype != "BYTES"
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """What goes in and what comes out."""
+
+    inputs: list[Input]  #: in the order of the columns the model was trained on
+    kind: str = "classification"  #: or ``regression``: a probability or a value comes out
+
+    @property
+    def names(self) -> list[str]:
+        """The input columns, in order."""
+        return [each.name for each in self.inputs]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether all inputs together fit one float matrix [rows, inputs]."""
+        return all(each.numeric for each in self.inputs)
+
+
+class Parity(Struct, frozen=True, kw_only=True):
+    """How the compiled (ONNX) model compares with the native one, on hard rows."""
+
+    held: bool  #: if not, the native model serves
+    rows: int = 0  #: compared, over all probes
+    max_difference: float | None = None  #: largest absolute difference of two outputs
+    flips: int = 0  #: rows on different sides of the decision threshold
+    non_finite: int = 0  #: rows where exactly one of the two is NaN or infinite
+    probes: dict[str, int] = field(default_factory=dict)  #: rows by kind of probe
+    why: str = ""  #: if it did not hold: the first reason, in words
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One question of a gate, and its answer with the evidence.
+
+    Numbers are finite or None: None means "not defined here" or "no bound on that side".
+    """
+
+    name: str  #: e.g. ``objective``, ``better than baseline``, ``slice origin=EWR``
+    passed: bool
+    value: float | None = None
+    low: float | None = None  #: confidence interval of `value`
+    high: float | None = None
+    bound: float | None = None  #: what the value (or its interval) was held against
+    detail: str = ""
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """The checks a version must pass before it may serve."""
+
+    checks: list[Check]
+    passed: bool
+
+    @property
+    def failing(self) -> list[Check]:
+        """The checks that did not pass, in order."""
+        return [check for check in self.checks if not check.passed]
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    """Somebody's decision that a version may serve although its gate says no."""
+
+    actor: str
+    at: datetime
+    reason: str
+
+
+class ModelVersion(Struct, frozen=True, kw_only=True):
+    """One immutable set of weights, and everything it came from.
+
+    Only `override` is ever written after registration, and only once.
+    """
+
+    model: str
+    number: int  #: 1 for the first version of a model, then consecutive
+    run_id: str  #: the run that produced it
+    why: str  #: why it was trained: ``first version``, ``drift: alarm alm_01J…``
+    created_at: datetime
+    flavor: str  #: how the native model is stored: sklearn, lightgbm or python
+    artifact: str  #: address of the native model
+    onnx: str | None = None  #: address of the compiled model; None: the native one serves
+    parity: Parity | None = None  #: the proof, or the reason why there is no `onnx`
+    signature: Signature
+    metrics: dict[str, float] = field(default_factory=dict)  #: on held-out rows; may be NaN
+    gate: Gate | None = None  #: None: nobody asked, so it may not serve
+    override: Override | None = None
+    card: str = ""  #: what its makers say about it, Markdown; `models.card` shows the rest
+    reference: str | None = None  #: address of the profile reference of its training rows
+    rows: str | None = None  #: address of the ids of its training rows, see `models.rowset`
+    spec: str = ""  #: address of the spec in force when it was trained
+    datasets: dict[str, int] = field(
+        default_factory=dict
+    )  #: dataset name: version trained on
+    size: int = 0  #: bytes of the model that serves
+
+    @property
+    def ref(self) -> str:
+        """How events and lineage name it."""
+        return f"version:{self.model}/{self.number}"
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether its gate passed, or somebody took the responsibility."""
+        return self.override is not None or (self.gate is not None and self.gate.passed)
+
+
+class Alias(Struct, frozen=True, kw_only=True):
+    """A name that moves over the versions of a model: ``live``, ``candidate``, …"""
+
+    model: str
+    alias: str
+    number: int
+
+
+class ModelSummary(Struct, frozen=True, kw_only=True):
+    """One line of the list of models."""
+
+    model: str
+    versions: int
+    created_at: datetime  #: of the first version
+    aliases: dict[str, int]

@@ -1,0 +1,68 @@
+"""LightGBM models: stored as LightGBM's own text, which runs no code when it is loaded."""
+
+from typing import Any
+
+import numpy as np
+
+from setpoint.errors import Invalid, MissingExtra
+from setpoint.models.entities import Signature
+from setpoint.models.flavors import lightgbm_onnx
+from setpoint.models.protocols import Floats, Rows, Score
+from setpoint.models.rows import matrix
+
+
+class LightGBM:
+    """The ``lightgbm`` flavor: `Booster`, `LGBMClassifier` and `LGBMRegressor`."""
+
+    def detect(self, model: Any) -> bool:
+        return _booster(model) is not None
+
+    def save(self, model: Any) -> bytes:
+        booster = _booster(model)
+        if booster is None:
+            raise Invalid(f"{type(model).__name__} is no trained LightGBM model")
+        if int(booster.num_model_per_iteration()) != 1:
+            raise Invalid(
+                "the model has more than two classes",
+                hint="Setpoint serves yes/no classifiers and regressions",
+            )
+        text: str = booster.model_to_string()
+        return text.encode()
+
+    def load(self, data: bytes, signature: Signature) -> Score:
+        try:
+            from lightgbm import Booster  # noqa: PLC0415 - seconds, and only if it serves
+        except ImportError:
+            raise MissingExtra(
+                "this model needs LightGBM", hint="pip install 'setpoint[lightgbm]'"
+            ) from None
+        booster = Booster(model_str=data.decode())
+
+        def score(rows: Rows) -> Floats:
+            values = matrix(rows, signature)
+            if not len(values):
+                return values[:, 0]
+            return np.asarray(booster.predict(values, num_threads=1), dtype=np.float64)
+
+        return score
+
+    def to_onnx(self, data: bytes, signature: Signature) -> bytes:
+        return lightgbm_onnx.convert(data.decode(), len(signature.inputs))
+
+
+def _booster(model: Any) -> Any:
+    """Return the trained booster in `model`, or None if it has none."""
+    if type(model).__module__.partition(".")[0] != "lightgbm":
+        inherited = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+        if "lightgbm" not in inherited:
+            return None
+    if hasattr(model, "model_to_string"):
+        return model
+    try:
+        return model.booster_
+    except (AttributeError, ValueError) as error:  # what a NotFittedError is
+        raise Invalid(
+            f"the {type(model).__name__} that train returned is not fitted",
+            where=str(error),
+            hint="call its fit(…) before returning it",
+        ) from None

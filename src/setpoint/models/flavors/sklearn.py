@@ -1,0 +1,98 @@
+"""scikit-learn estimators and pipelines: pickled, and compiled by skl2onnx where it can."""
+
+import sys
+import warnings
+from typing import Any
+
+from setpoint.models import compiled
+from setpoint.models.entities import Signature
+from setpoint.models.flavors import pickles
+from setpoint.models.flavors.errors import Uncompilable
+from setpoint.models.flavors.scores import scorer
+from setpoint.models.protocols import Score
+from setpoint.models.rows import frame, matrix
+
+
+class Sklearn:
+    """The ``sklearn`` flavor: whatever derives from `sklearn.base.BaseEstimator`."""
+
+    def detect(self, model: Any) -> bool:
+        base = sys.modules.get("sklearn.base")
+        return base is not None and isinstance(model, base.BaseEstimator)
+
+    def save(self, model: Any) -> bytes:
+        return pickles.dump(model)
+
+    def load(self, data: bytes, signature: Signature) -> Score:
+        model = pickles.load(data)
+        named = hasattr(model, "feature_names_in_") or not signature.numeric
+        return scorer(model, signature, frame if named else matrix)
+
+    def to_onnx(self, data: bytes, signature: Signature) -> bytes:
+        """See `Flavor.to_onnx`.
+
+        In doubles where ONNX Runtime has all its operators for them (linear models, trees),
+        else in floats (imputers, scalers); parity then tells whether that is good enough.
+        """
+        try:
+            from skl2onnx import convert_sklearn  # noqa: PLC0415 - optional and slow
+            from skl2onnx.common import data_types  # noqa: PLC0415
+        except ImportError:
+            raise Uncompilable("skl2onnx is not installed") from None
+        model = pickles.load(data)
+        classifies = signature.kind == "classification"
+        options = {id(model): {"zipmap": False}} if classifies else None
+        why = ""
+        for number in (data_types.DoubleTensorType, data_types.FloatTensorType):
+            inputs = _inputs(model, signature, number, data_types.StringTensorType)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # skl2onnx's own, about its own code
+                    found = convert_sklearn(model, initial_types=inputs, options=options)
+                made = _scored(found, classifies=classifies)
+                compiled.scorer(made, signature)
+            except Exception as error:  # noqa: BLE001 - its converters raise anything
+                why = _first_line(error)
+            else:
+                return made
+        raise Uncompilable(f"skl2onnx refused it: {why}")
+
+
+def _inputs(model: Any, signature: Signature, number: Any, text: Any) -> list[Any]:
+    if signature.numeric and not _by_name(model):
+        return [("rows", number([None, len(signature.inputs)]))]
+    return [
+        (each.name, (number if each.numeric else text)([None, 1]))
+        for each in signature.inputs
+    ]
+
+
+def _by_name(model: Any) -> bool:
+    """Tell whether a pipeline picks its columns by name, so that they must stay apart."""
+    steps = [step for _, step in getattr(model, "steps", [])] or [model]
+    return any(type(step).__name__ == "ColumnTransformer" for step in steps)
+
+
+def _scored(model: Any, *, classifies: bool) -> bytes:
+    """Return `model` with the one output ``score``: the positive class, or the value."""
+    import numpy as np  # noqa: PLC0415
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - as skl2onnx above
+
+    graph = model.graph
+    source = graph.output[-1].name
+    if classifies:
+        graph.initializer.append(numpy_helper.from_array(np.array([1]), "setpoint_one"))
+        graph.node.append(
+            helper.make_node("Gather", [source, "setpoint_one"], ["setpoint_p"], axis=1)
+        )
+        source = "setpoint_p"
+    graph.node.append(helper.make_node("Cast", [source], ["score"], to=TensorProto.DOUBLE))
+    del graph.output[:]
+    graph.output.append(
+        helper.make_tensor_value_info("score", TensorProto.DOUBLE, [None, 1])
+    )
+    return bytes(model.SerializeToString())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,147 @@
+"""The only SQL about models. Each function takes a connection; none opens or commits."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from setpoint.errors import NotFound
+from setpoint.models.entities import Alias, ModelSummary, ModelVersion, Override
+from setpoint.models.tables import model_aliases, model_versions, models
+
+t = model_versions
+
+
+def lock(conn: Connection, model: str, now: datetime) -> int:
+    """Make the model if it is new, keep others from registering; return its version count.
+
+    The lock ends with the caller's transaction.
+    """
+    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    row = {"model": model, "versions": 0, "created_at": now}
+    conn.execute(make(models).values(row).on_conflict_do_nothing())
+    touched = (
+        update(models)
+        .where(models.c.model == model)
+        .values(versions=models.c.versions)
+        .returning(models.c.versions)
+    )
+    return int(conn.execute(touched).scalar_one())
+
+
+def add(conn: Connection, version: ModelVersion) -> None:
+    """Insert a version whose number the caller took under `lock`."""
+    conn.execute(insert(t).values(msgspec.structs.asdict(version)))
+    conn.execute(
+        update(models)
+        .where(models.c.model == version.model)
+        .values(versions=version.number)
+    )
+
+
+def find_run(conn: Connection, model: str, run_id: str) -> ModelVersion | None:
+    """Return the version of `model` that this run produced, if any."""
+    query = select(t).where(t.c.model == model, t.c.run_id == run_id)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else _entity(row)
+
+
+def of_run(conn: Connection, run_id: str) -> list[ModelVersion]:
+    """Return every version that this run produced."""
+    query = select(t).where(t.c.run_id == run_id).order_by(t.c.model, t.c.number)
+    return [_entity(row) for row in conn.execute(query)]
+
+
+def get(conn: Connection, model: str, number: int) -> ModelVersion:
+    """Read one version.
+
+    Raises:
+        NotFound: If there is no such version.
+    """
+    query = select(t).where(t.c.model == model, t.c.number == number)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"no version {number} of model {model!r}",
+            hint=f"list its versions with: setpoint models show {model}",
+        )
+    return _entity(row)
+
+
+def versions(conn: Connection, model: str) -> list[ModelVersion]:
+    """Return all versions of a model, newest first; empty if there is no such model."""
+    query = select(t).where(t.c.model == model).order_by(t.c.number.desc())
+    return [_entity(row) for row in conn.execute(query)]
+
+
+def ls(conn: Connection) -> list[ModelSummary]:
+    """Return all models by name."""
+    named = aliases(conn)
+    return [
+        ModelSummary(
+            model=row.model,
+            versions=row.versions,
+            created_at=row.created_at,
+            aliases={each.alias: each.number for each in named if each.model == row.model},
+        )
+        for row in conn.execute(select(models).order_by(models.c.model))
+    ]
+
+
+def aliases(conn: Connection, model: str | None = None) -> list[Alias]:
+    """Return the aliases of one model, or of all."""
+    query = select(model_aliases).order_by(model_aliases.c.model, model_aliases.c.alias)
+    if model is not None:
+        query = query.where(model_aliases.c.model == model)
+    return [
+        msgspec.convert(row, Alias, from_attributes=True) for row in conn.execute(query)
+    ]
+
+
+def alias(conn: Connection, model: str, name: str) -> int | None:
+    """Return the number of the version that an alias names now, if it names one."""
+    query = select(model_aliases.c.number).where(
+        model_aliases.c.model == model, model_aliases.c.alias == name
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
+def put_alias(conn: Connection, new: Alias) -> None:
+    """Point an alias at a version, wherever it pointed before."""
+    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    statement = make(model_aliases).values(msgspec.structs.asdict(new))
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model", "alias"], set_={"number": new.number}
+        )
+    )
+
+
+def drop_alias(conn: Connection, model: str, name: str) -> None:
+    """Remove an alias; removing one that is not there changes nothing."""
+    conn.execute(
+        model_aliases.delete().where(
+            model_aliases.c.model == model, model_aliases.c.alias == name
+        )
+    )
+
+
+def set_override(conn: Connection, model: str, number: int, override: Override) -> bool:
+    """Write the override of a version unless it has one; tell whether it was written."""
+    done = conn.execute(
+        update(t)
+        .where(t.c.model == model, t.c.number == number, t.c.override.is_(None))
+        .values(override=override)
+    )
+    return done.rowcount == 1
+
+
+def _entity(row: Row[Any]) -> ModelVersion:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public, documented name
+    values["metrics"] = {
+        name: float("nan") if value is None else value
+        for name, value in values["metrics"].items()
+    }
+    return msgspec.convert(values, ModelVersion)
