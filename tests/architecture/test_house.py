@@ -1,0 +1,50 @@
+"""The shape of the house, where no linter looks: sizes, anatomy, where SQL is."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "setpoint"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+#: Modules of a domain package that may build statements; `db` and `core` are below all of them.
+SPEAK_SQL = {"store.py", "tables.py"}
+#: The verbs of SQL: importing types such as `Connection` is no speaking.
+VERBS = {"delete", "insert", "select", "text", "update"}
+
+
+def name(module: Path) -> str:
+    return module.relative_to(SOURCE).as_posix()
+
+
+def imported(module: Path) -> Iterator[tuple[str, str]]:
+    """Pairs of module and name, of every ``from … import …``."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_module_is_small_enough_to_be_read_at_once(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400
+
+
+def test_sql_is_in_stores() -> None:
+    speaking = {
+        name(module)
+        for module in MODULES
+        if module.name not in SPEAK_SQL
+        and not {"db", "core"} & set(module.relative_to(SOURCE).parts[:1])
+        for source, what in imported(module)
+        if source.partition(".")[0] == "sqlalchemy" and what in VERBS
+    }
+    assert not speaking - {
+        "events/chain.py"
+    }  # seals the chain, the one other writer of events
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
