@@ -26,7 +26,6 @@ from setpoint.control.spec.fields import (
     Sources,
     Task,
 )
-from setpoint.control.spec.names import stem
 from setpoint.control.spec.units import Amount, Rate, parse_duration, parse_rate
 
 
@@ -104,8 +103,6 @@ class Data(Struct, frozen=True, kw_only=True):
     ] = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.source, str):
-            force_setattr(self, "source", {stem(self.source): self.source})
         if not self.rows:
             force_setattr(self, "rows", next(iter(self.source), ""))
 

@@ -21,7 +21,9 @@ def bad_model_name(name: str) -> str | None:
     if len(name) > LONGEST or len(name.encode("utf-8", "replace")) > 200:
         return f"it is longer than {LONGEST} characters"
     if _MODEL.fullmatch(name) is None or name.endswith("."):
-        return "it may have letters, digits, “-”, “_” and “.”, and starts with a letter or digit"
+        return (
+            "it starts with a letter or digit; letters, digits, “-”, “_” and “.” may follow"
+        )
     if unicodedata.normalize("NFC", name) != name:
         return "its accents are written as separate characters (not in NFC form)"
     return None
@@ -33,7 +35,7 @@ def is_code(text: str) -> bool:
 
 
 def stem(source: str) -> str:
-    """Return the name of a dataset from its path or function.
+    """Return the name of a dataset from its path or function, as an identifier.
 
     Example:
         >>> stem("data/flights.csv.gz"), stem("flights:load_rows")
@@ -41,4 +43,6 @@ def stem(source: str) -> str:
     """
     if is_code(source):
         return source.partition(":")[2].rpartition(".")[2]
-    return PurePosixPath(source.replace("\\", "/")).name.partition(".")[0]
+    name = PurePosixPath(source.replace("\\", "/")).name.partition(".")[0]
+    name = re.sub(r"\W", "_", name)
+    return name if name.isidentifier() else f"rows_{name}".rstrip("_")

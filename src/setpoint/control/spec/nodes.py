@@ -159,15 +159,13 @@ def from_python(value: object, depth: int = 0) -> Node:
 
 
 def _python_scalar(value: object) -> Node:
-    if value is None:
-        return Node(kind="null")
-    if isinstance(value, bool):
-        return Node(kind="bool", text=str(value), value=value)
-    if isinstance(value, int):
-        return Node(kind="int", text=str(value), value=value)
-    if isinstance(value, float):
-        return Node(kind="float", text=repr(value), value=value)
-    if isinstance(value, str | PurePath):
+    kinds: dict[type, NodeKind] = {
+        type(None): "null", bool: "bool", int: "int", float: "float", str: "text",
+    }  # fmt: skip
+    kind = kinds.get(type(value))
+    if kind is not None:
+        return Node(kind=kind, text=str(value), value=value)
+    if isinstance(value, PurePath):
         return Node(kind="text", text=str(value), value=str(value))
     if callable(value) and hasattr(value, "__qualname__"):
         name = f"{value.__module__}:{value.__qualname__}"

@@ -25,9 +25,7 @@ class SpecInvalid(Invalid):
         self.problems = tuple(problems)
         first = problems[0]
         if len(problems) == 1:
-            super().__init__(
-                first.message, where=_where(file, first.line), hint=first.hint
-            )
+            super().__init__(first.message, where=_where(file, first.line), hint=first.hint)
             return
         lines = [f"{file} has {len(problems)} problems"]
         for problem in problems[:SHOWN]:
@@ -186,10 +184,8 @@ def _plain(value: object) -> Any:
     """Return a value of a spec as JSON knows it."""
     if isinstance(value, timedelta):
         return units.format_duration(value)
-    if isinstance(value, units.Rate):
-        return units.format_rate(value)
-    if isinstance(value, units.Amount):
-        return units.format_amount(value)
+    if isinstance(value, units.Rate | units.Amount):
+        return str(value)
     if isinstance(value, Struct):
         return to_document(value)
     if isinstance(value, Mapping):

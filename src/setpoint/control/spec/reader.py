@@ -48,10 +48,12 @@ class Reader:
         """Return the value of `node`, or `BAD`."""
         self.lines.setdefault(path, node.line)
         if node.kind == "null":
-            return self.bad(node, path, f"{path} has no value", "give one or remove the key")
+            return self.bad(
+                node, path, f"{path} has no value", "give one or remove the key"
+            )
         if shape.base is Union:
             return self.read(_choose(shape.variants, node), node, path)
-        if shape.is_struct and shape.base not in (units.Rate, units.Amount):
+        if shape.is_struct:
             return self._struct(shape.base, node, path)
         if shape.base is tuple:
             return self._tuple(shape, node, path)
@@ -61,9 +63,7 @@ class Reader:
 
     def bad(self, node: Node, path: str, message: str, hint: str = "") -> Any:
         """Note a problem."""
-        self.problems.append(
-            Problem(line=node.line, path=path, message=message, hint=hint)
-        )
+        self.problems.append(Problem(line=node.line, path=path, message=message, hint=hint))
         return BAD
 
     def _struct(self, struct: type[Struct], node: Node, path: str) -> Any:
@@ -141,7 +141,7 @@ class Reader:
 
     def _tuple(self, shape: Shape, node: Node, path: str) -> Any:
         if node.kind != "list":
-            shown = node.text if node.text else "…"
+            shown = node.text or "…"
             return self.bad(
                 node,
                 path,
@@ -332,7 +332,9 @@ def _wanted(shape: Shape) -> str:
         "duration": "a duration such as 14d", "rate": "a rate such as 1/month",
         "amount": "a number of requests or a duration",
     }  # fmt: skip
-    return f"a {shape.kind}" if shape.base is str and shape.kind else words[_reader_of(shape)]
+    return (
+        f"a {shape.kind}" if shape.base is str and shape.kind else words[_reader_of(shape)]
+    )
 
 
 def _example(key: Key) -> str:
@@ -345,7 +347,7 @@ def _example(key: Key) -> str:
     }
     if key.shape.base is tuple:
         return "[…]"
-    if key.shape.is_struct and key.shape.base is not units.Rate:
+    if key.shape.is_struct:
         first = next((k for k in shapes.keys(key.shape.base) if k.required), None)
         return "{" + f"{first.name}: {_example(first)}" + "}" if first else "{…}"
     return examples.get(key.shape.kind, "…") if key.shape.kind else "…"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 from setpoint.control.spec.entities import Bound, Spec
 from setpoint.control.spec.fields import LOWER_IS_BETTER, REGRESSION
@@ -138,7 +139,7 @@ def _release(spec: Spec) -> Iterator[Finding]:
         yield f"{at}.steps", f"{at}.steps does not end at 100%", "end it with 100%"
     if any(step <= 0 for step in steps):
         yield f"{at}.steps", f"{at}.steps has a share of 0%", "remove it"
-    if any(later <= step for step, later in zip(steps, steps[1:], strict=False)):
+    if any(later <= step for step, later in pairwise(steps)):
         yield f"{at}.steps", f"{at}.steps does not rise", "write such as [5%, 25%, 100%]"
     for name in ("false_rollback", "false_promote"):
         rate = getattr(canary, name)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from setpoint.control.spec.fields import Doc, Kind
+from setpoint.control.spec.units import Amount, Rate
 
 
 class Shape(Struct, frozen=True, kw_only=True):
@@ -23,7 +24,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     @property
     def is_struct(self) -> bool:
         """Whether it is a group of keys that we know."""
-        return isinstance(self.base, type) and issubclass(self.base, Struct)
+        is_class = isinstance(self.base, type) and issubclass(self.base, Struct)
+        return is_class and self.base not in (Rate, Amount)
 
 
 class Key(Struct, frozen=True, kw_only=True):

@@ -29,7 +29,9 @@ _DURATION_WORDS = {
     "d": "d day days",
     "w": "w week weeks",
 }
-_DURATIONS = {word: unit for unit, words in _DURATION_WORDS.items() for word in words.split()}
+_DURATIONS = {
+    word: unit for unit, words in _DURATION_WORDS.items() for word in words.split()
+}
 _PERIODS = {
     "second": timedelta(seconds=1),
     "minute": timedelta(minutes=1),
@@ -239,7 +241,7 @@ def format_amount(value: Amount) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Read ``10MB`` (10 million bytes) or ``10MiB`` (10 × 2²⁰ bytes), in bytes.
+    """Read ``10MB`` (10 million bytes) or ``10MiB`` (10 times 2²⁰ bytes), in bytes.
 
     Raises:
         BadUnit: If it is no size or not a whole number of bytes.
