@@ -20,6 +20,8 @@ jobs = Table(
     Column("model", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("cause", Text),
+    Column("training", Text, nullable=False),
+    Column("spec", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("requested_at", Instant, nullable=False),
     Column("finished_at", Instant),

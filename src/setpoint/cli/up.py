@@ -1,0 +1,31 @@
+"""``setpoint up``: the whole platform on one machine, in one folder."""
+
+import click
+
+from setpoint.cli.console import home_option
+from setpoint.config import settings
+
+
+@click.command(
+    epilog="Example: setpoint up --home .setpoint --port 8765 --inference-port 8766",
+    short_help="Run pages, API, inference and controller on this machine.",
+)
+@home_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; loopback only.")
+@click.option("--port", default=8765, show_default=True, help="Pages and API.")
+@click.option("--inference-port", default=8766, show_default=True, help="Inference.")
+def up(home: str | None, host: str, port: int, inference_port: int) -> None:
+    """Run pages, API, inference and controller on this machine.
+
+    Everything lies in one folder. Stop it with Ctrl-C, or kill it: the next start goes on
+    where it was.
+    """
+    from setpoint.cli.supervisor import Supervisor  # noqa: PLC0415 - heavy
+
+    supervisor = Supervisor(settings(home), host=host, port=port, inference_port=inference_port)
+    with supervisor.running():
+        click.echo(f"pages      http://{host}:{port}")
+        click.echo(f"inference  http://{host}:{inference_port}")
+        click.echo(f"store      {supervisor.settings.home}")
+        click.echo("stop with Ctrl-C")
+        supervisor.serve()

@@ -1,0 +1,138 @@
+"""The only SQL about applied specs, jobs, leases and cursors."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from setpoint.control.entities import Applied, Job, JobState
+from setpoint.control.tables import cursors, jobs, leases, specs
+from setpoint.errors import NotFound
+
+
+def applied(conn: Connection, model: str) -> Applied | None:
+    row = conn.execute(select(specs).where(specs.c.model == model)).one_or_none()
+    return None if row is None else _applied(row)
+
+
+def all_applied(conn: Connection) -> list[Applied]:
+    return [_applied(row) for row in conn.execute(select(specs).order_by(specs.c.model))]
+
+
+def apply(conn: Connection, spec: Applied) -> None:
+    """Put `spec` in force, in place of the one there is."""
+    conn.execute(delete(specs).where(specs.c.model == spec.model))
+    conn.execute(insert(specs).values(msgspec.structs.asdict(spec)))
+
+
+def request(conn: Connection, job: Job) -> bool:
+    """Record the intent to train; False where a training of the model is already open."""
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(jobs).values(msgspec.structs.asdict(job)))
+    except IntegrityError:
+        return False
+    return True
+
+
+def open_job(conn: Connection, model: str) -> Job | None:
+    query = select(jobs).where(jobs.c.model == model, jobs.c.state == JobState.REQUESTED)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else _job(row)
+
+
+def last_job(conn: Connection, model: str) -> Job | None:
+    """Return the training of `model` that was requested last."""
+    query = select(jobs).where(jobs.c.model == model)
+    row = conn.execute(query.order_by(jobs.c.requested_at.desc(), jobs.c.id.desc()).limit(1))
+    found = row.one_or_none()
+    return None if found is None else _job(found)
+
+
+def jobs_of(conn: Connection, model: str, limit: int = 1000) -> list[Job]:
+    query = select(jobs).where(jobs.c.model == model)
+    ordered = query.order_by(jobs.c.requested_at.desc(), jobs.c.id.desc()).limit(limit)
+    return [_job(row) for row in conn.execute(ordered)]
+
+
+def job_of_version(conn: Connection, model: str, version: int) -> Job | None:
+    query = select(jobs).where(jobs.c.model == model, jobs.c.version == version)
+    row = conn.execute(query.limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def began(conn: Connection, job: Job) -> None:
+    conn.execute(update(jobs).where(jobs.c.id == job.id).values(attempts=jobs.c.attempts + 1))
+
+
+def finish(conn: Connection, job: Job) -> bool:
+    """Write how `job` ended; False where somebody else already did."""
+    done = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id, jobs.c.state == JobState.REQUESTED)
+        .values(
+            state=job.state, finished_at=job.finished_at, version=job.version, outcome=job.outcome
+        )
+    )
+    return done.rowcount == 1
+
+
+def acquire(
+    conn: Connection, name: str, holder: str, *, now: datetime, lasts: timedelta
+) -> bool:
+    """Take or renew a lease; False while somebody else holds it."""
+    free = or_(leases.c.holder == holder, leases.c.until <= now)
+    taken = conn.execute(
+        update(leases)
+        .where(leases.c.name == name, free)
+        .values(holder=holder, until=now + lasts)
+    )
+    if taken.rowcount == 1:
+        return True
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(leases).values(name=name, holder=holder, until=now + lasts))
+    except IntegrityError:
+        return False
+    return True
+
+
+def release(conn: Connection, name: str, holder: str) -> None:
+    conn.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+
+def cursor(conn: Connection, name: str) -> Any:
+    """Return the position stored under `name`, or None."""
+    return conn.execute(
+        select(cursors.c.position).where(cursors.c.name == name)
+    ).scalar_one_or_none()
+
+
+def move_cursor(conn: Connection, name: str, position: Any) -> None:
+    moved = conn.execute(update(cursors).where(cursors.c.name == name).values(position=position))
+    if moved.rowcount == 0:
+        conn.execute(insert(cursors).values(name=name, position=position))
+
+
+def need(conn: Connection, model: str) -> Applied:
+    """Return the spec in force.
+
+    Raises:
+        NotFound: If none was applied.
+    """
+    found = applied(conn, model)
+    if found is None:
+        known = [spec.model for spec in all_applied(conn)]
+        hint = f"applied here: {', '.join(known)}" if known else "run: setpoint apply"
+        raise NotFound(f"no spec of model {model!r} is applied", hint=hint)
+    return found
+
+
+def _applied(row: Row[Any]) -> Applied:
+    return msgspec.convert(row, Applied, from_attributes=True)
+
+
+def _job(row: Row[Any]) -> Job:
+    return msgspec.convert(row, Job, from_attributes=True)
