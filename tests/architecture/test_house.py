@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "setpoint"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-#: Modules of a domain package that may build statements; `db` and `core` are below all of them.
+#: Modules of a domain package that may build statements; `db` and `core` lie below them.
 SPEAK_SQL = {"store.py", "tables.py"}
 #: The verbs of SQL: importing types such as `Connection` is no speaking.
 VERBS = {"delete", "insert", "select", "text", "update"}
@@ -41,9 +41,7 @@ def test_sql_is_in_stores() -> None:
         for source, what in imported(module)
         if source.partition(".")[0] == "sqlalchemy" and what in VERBS
     }
-    assert not speaking - {
-        "events/chain.py"
-    }  # seals the chain, the one other writer of events
+    assert not speaking - {"events/chain.py"}  # seals what `events/store.py` wrote
 
 
 def test_the_readme_is_read_in_three_minutes() -> None:

@@ -1,4 +1,4 @@
-"""What importing Setpoint costs is a matter of what it drags in, so that is what is tested."""
+"""What importing Setpoint costs is a matter of what it drags in: that is what is tested."""
 
 import subprocess
 import sys

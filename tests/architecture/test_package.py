@@ -1,4 +1,4 @@
-"""What is shipped: the wheel holds everything the code reads, built without Node at hand."""
+"""What is shipped: the wheel holds all that the code reads, built without Node at hand."""
 
 import subprocess
 import sys
