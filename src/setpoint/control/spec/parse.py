@@ -109,7 +109,7 @@ def model(**keys: Any) -> Spec:
         >>> spec.data.source
         {'churn': 'data/churn.csv'}
     """
-    return from_document({key: _plain(value) for key, value in keys.items()}, "sp.Model")
+    return from_document({key: plain(value) for key, value in keys.items()}, "sp.Model")
 
 
 def to_document(spec: Struct) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def to_document(spec: Struct) -> dict[str, Any]:
     for key in shapes.keys(type(spec)):
         value = getattr(spec, key.attribute)
         if value is not None:
-            document[key.name] = _plain(value)
+            document[key.name] = plain(value)
     return document
 
 
@@ -180,7 +180,7 @@ def _where(file: str, line: int) -> str:
     return f"{file}:{line}" if line else file
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """Return a value of a spec as JSON knows it."""
     if isinstance(value, timedelta):
         return units.format_duration(value)
@@ -189,7 +189,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, Struct):
         return to_document(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -53,7 +53,7 @@ class Reader:
             )
         if shape.base is Union:
             return self.read(_choose(shape.variants, node), node, path)
-        if shape.is_struct:
+        if shape.is_group:
             return self._struct(shape.base, node, path)
         if shape.base is tuple:
             return self._tuple(shape, node, path)
@@ -347,7 +347,7 @@ def _example(key: Key) -> str:
     }
     if key.shape.base is tuple:
         return "[…]"
-    if key.shape.is_struct:
+    if key.shape.is_group:
         first = next((k for k in shapes.keys(key.shape.base) if k.required), None)
         return "{" + f"{first.name}: {_example(first)}" + "}" if first else "{…}"
     return examples.get(key.shape.kind, "…") if key.shape.kind else "…"

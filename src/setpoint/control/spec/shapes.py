@@ -22,7 +22,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     variants: tuple["Shape", ...] = ()  #: of a union, None left out
 
     @property
-    def is_struct(self) -> bool:
+    def is_group(self) -> bool:
         """Whether it is a group of keys that we know."""
         is_class = isinstance(self.base, type) and issubclass(self.base, Struct)
         return is_class and self.base not in (Rate, Amount)
@@ -85,5 +85,5 @@ def homes(struct: type[Struct], name: str, at: str = "") -> Iterator[str]:
     for key in keys(struct):
         if key.name == name:
             yield at
-        if key.shape.is_struct:
+        if key.shape.is_group:
             yield from homes(key.shape.base, name, f"{at}.{key.name}".lstrip("."))
