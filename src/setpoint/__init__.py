@@ -6,7 +6,7 @@ Everything here is loaded when it is first used: importing the package costs not
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from setpoint.control.spec.entities import Model
+    from setpoint.control.spec.build import Model
     from setpoint.data.features import feature_view, features
     from setpoint.sdk.runs import run
 
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["Model", "__version__", "feature_view", "features", "run"]
 
 _HOME = {
-    "Model": "setpoint.control.spec.entities",
+    "Model": "setpoint.control.spec.build",
     "feature_view": "setpoint.data.features",
     "features": "setpoint.data.features",
     "run": "setpoint.sdk.runs",

@@ -91,27 +91,6 @@ def from_document(document: Mapping[str, Any], file: str = "spec") -> Spec:
         raise _unreadable(error, file) from None
 
 
-def model(**keys: Any) -> Spec:
-    """Build a spec in Python; the arguments are the keys of a setpoint file.
-
-    Groups are dicts or the structs of `setpoint.control.spec.entities`; a function
-    stands for its ``module:name``.
-
-    Raises:
-        SpecInvalid: If it is no valid spec.
-
-    Example:
-        >>> spec = model(
-        ...     model="churn",
-        ...     data={"source": "data/churn.csv"},
-        ...     train={"code": "churn:train"},
-        ... )
-        >>> spec.data.source
-        {'churn': 'data/churn.csv'}
-    """
-    return from_document({key: plain(value) for key, value in keys.items()}, "sp.Model")
-
-
 def to_document(spec: Struct) -> dict[str, Any]:
     """Return the whole of a spec as plain values, every default included.
 

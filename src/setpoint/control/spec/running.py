@@ -1,0 +1,196 @@
+"""What happens once a version serves: answering, releasing, watching, reacting."""
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Struct, field
+
+from setpoint.control.spec.fields import Column, Doc, Duration, Growth, Percent
+from setpoint.control.spec.units import Amount, Rate, parse_duration, parse_rate
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """Which predictions are kept."""
+
+    sample: Annotated[
+        Percent,
+        Doc("the share of predictions logged", "only logged ones can be traced and judged"),
+    ] = 1.0
+    keep: Annotated[Duration, Doc("how long they are kept", "then they are deleted")] = (
+        parse_duration("90d")
+    )
+
+
+class Serve(Struct, frozen=True, kw_only=True):
+    """How predictions are answered."""
+
+    log: Annotated[Log, Doc("the prediction log")] = Log()
+    fallback: Annotated[
+        Literal["baseline", "nothing"],
+        Doc("what answers when the live version fails", "`nothing`: the request fails"),
+    ] = "nothing"
+
+
+class Shadow(Struct, frozen=True, kw_only=True):
+    """The stage in which a new version computes and nobody sees its answers."""
+
+    for_: Annotated[
+        Amount,
+        Doc(
+            "how long: a number of requests or a time",
+            "errors and quality are compared on the same requests, at no risk",
+        ),
+    ] = field(default=Amount(requests=500), name="for")
+
+
+class Canary(Struct, frozen=True, kw_only=True):
+    """The stage in which a new version answers a growing share of rows."""
+
+    steps: Annotated[
+        tuple[Percent, ...],
+        Doc("the shares of traffic, rising to 100%", "smaller first steps risk less"),
+    ] = (0.05, 0.25, 1.0)
+    false_rollback: Annotated[
+        Percent,
+        Doc(
+            "how often a healthy version may be rolled back",
+            "shared by all guards; lower needs more evidence to roll back",
+        ),
+    ] = 0.01
+    false_promote: Annotated[
+        Percent,
+        Doc(
+            "how often a version worse than the margin may be promoted",
+            "lower needs more evidence to promote",
+        ),
+    ] = 0.05
+    at_most: Annotated[
+        Duration, Doc("when a release without a verdict ends", "then `inconclusive` says")
+    ] = parse_duration("7d")
+    margin: Annotated[
+        Growth,
+        Doc(
+            "how much more often than the live version it may fail, be slow or fall back",
+            "wider decides sooner and tolerates more",
+        ),
+    ] = 0.25
+    loss_margin: Annotated[
+        Growth,
+        Doc(
+            "how much larger than the live version's its loss per label may be",
+            "wider decides sooner and tolerates more",
+        ),
+    ] = 0.02
+    inconclusive: Annotated[
+        Literal["hold", "promote"],
+        Doc(
+            "what happens at `at_most` without a verdict",
+            "`hold` waits for a person; `promote` goes on and records “not proven”",
+        ),
+    ] = "hold"
+
+
+class Approve(Struct, frozen=True, kw_only=True):
+    """Whose consent a release needs."""
+
+    by: Annotated[tuple[str, ...], Doc("the roles, any one of which may approve")]
+    when: Annotated[
+        Literal["always", "spec changed"],
+        Doc("which releases need it", "`spec changed`: retrained versions pass without"),
+    ] = "always"
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """How a new version takes over."""
+
+    shadow: Annotated[Shadow, Doc("first it computes along, unseen")] = Shadow()
+    canary: Annotated[Canary, Doc("then it answers a share of traffic")] = Canary()
+    approve: Annotated[
+        Approve | None, Doc("whose consent is needed", "the release waits for it")
+    ] = None
+    on_breach: Annotated[
+        Literal["rollback", "hold"],
+        Doc("what happens when a guard is breached", "`hold` leaves it to a person"),
+    ] = "rollback"
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """Whether inputs and predictions still look as in training."""
+
+    features: Annotated[
+        Literal["all"] | tuple[Column, ...],
+        Doc("the features watched", "fewer find a change in those sooner; [] is none"),
+    ] = "all"
+    prediction: Annotated[bool, Doc("whether the scores are watched too")] = True
+    effect: Annotated[
+        float,
+        Doc(
+            "the shift that does not matter, about in standard deviations",
+            "larger ignores more",
+        ),
+    ] = 0.05
+
+
+class Quality(Struct, frozen=True, kw_only=True):
+    """Whether predictions are still right."""
+
+    estimate_meanwhile: Annotated[
+        bool,
+        Doc("estimate the metric until labels arrive", "shown as an estimate, with a band"),
+    ] = True
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What is watched in use, and how many false alarms are acceptable."""
+
+    drift: Annotated[Drift, Doc("inputs and predictions against training")] = Drift()
+    quality: Annotated[Quality, Doc("predictions against labels")] = Quality()
+    window: Annotated[
+        Duration,
+        Doc("how much time is judged at once", "shorter finds big changes sooner"),
+    ] = parse_duration("1d")
+    alarm_budget: Annotated[
+        Rate,
+        Doc(
+            "false alarms allowed, over all monitors of the model together",
+            "smaller is quieter and finds changes later",
+        ),
+    ] = parse_rate("1/month")
+
+
+class Stale(Struct, frozen=True, kw_only=True):
+    """When a version is too old, whatever the monitors say."""
+
+    SHORT: ClassVar[str] = "after"
+
+    after: Annotated[Duration, Doc("the age at which it is retrained")]
+
+
+class Retrain(Struct, frozen=True, kw_only=True):
+    """How often a model may be retrained by itself."""
+
+    at_most: Annotated[
+        Rate, Doc("the most retrains", "alarms beyond it wait; people may always retrain")
+    ] = parse_rate("1/week")
+
+
+class React(Struct, frozen=True, kw_only=True):
+    """What is done about an alarm."""
+
+    drift: Annotated[
+        Literal["retrain", "alarm"],
+        Doc("on a drift alarm", "a retrained version still passes gate and release"),
+    ] = "retrain"
+    quality: Annotated[Literal["retrain", "alarm"], Doc("on a quality alarm")] = "retrain"
+    stale: Annotated[Stale | None, Doc("retrain at an age", "without it never")] = None
+    retrain: Annotated[Retrain, Doc("the limit on retraining")] = Retrain()
+
+
+class Privacy(Struct, frozen=True, kw_only=True):
+    """Whom the rows are about, and for how long they may be kept."""
+
+    subject: Annotated[
+        Column | None, Doc("the column that names the person", "the unit of erasure")
+    ] = None
+    retention: Annotated[
+        Duration | None, Doc("how long rows are kept", "without it for ever")
+    ] = None
