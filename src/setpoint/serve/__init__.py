@@ -1,0 +1,1 @@
+"""The data plane: inference over HTTP, the prediction log, routing, deployments."""

@@ -1,0 +1,280 @@
+"""The inference server's ASGI application: one function from request to answer, no framework.
+
+`App` owns what the endpoints, the log and the metrics share, and is the outermost frame:
+every error becomes one JSON answer here.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter_ns
+from typing import Any
+
+from msgspec import Struct
+
+from setpoint.core.clock import Clock, to_micros
+from setpoint.core.ids import new_id
+from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve import http, scoring, v2
+from setpoint.serve.endpoints import Endpoint, Endpoints
+from setpoint.serve.entities import LabelRecord
+from setpoint.serve.log import LogWriter
+from setpoint.serve.metrics import Metrics
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+VERSION = "0.1.0"
+ROLES = ("live", "canary")
+SLOW_MICROS = 2_000  #: scoring that takes longer leaves the event loop's thread
+MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
+
+_log = logging.getLogger(__name__)
+_STATUS: tuple[tuple[type[SetpointError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (http.TooLarge, 413),
+    (Invalid, 400),
+    (Denied, 403),
+    (Unavailable, 503),
+)
+
+
+class Job(Struct, frozen=True):
+    """An answered request whose rows the other arm has yet to score."""
+
+    endpoint: Endpoint
+    parts: list[scoring.Part]
+    ids: list[str]
+    request_id: str
+    at_us: int
+
+
+class App:
+    def __init__(self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock) -> None:
+        self.endpoints = endpoints
+        self.log = log
+        self.metrics = metrics
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self._waiting: deque[Job] = deque()
+        self._shadowing: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        kind = http.JSON
+        try:
+            status, body = await self._answer(scope, receive)
+            if status == http.TEXT_OK:
+                status, kind = 200, http.TEXT
+        except SetpointError as error:
+            status, body = _status(error), http.error(error)
+        except http.Gone:
+            return
+        except Exception:  # the outermost frame: no traceback reaches a client
+            _log.exception("request failed", extra={"path": scope["path"]})
+            status, body = 500, http.error(SetpointError("the server failed; its log says why"))
+        await send({"type": "http.response.start", "status": status, "headers": (
+            kind, (b"content-length", b"%d" % len(body)),
+        )})  # fmt: skip
+        await send({"type": "http.response.body", "body": body})
+        if self._waiting and (self._shadowing is None or self._shadowing.done()):
+            self._shadowing = asyncio.get_running_loop().create_task(self._shadow())
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        path: str = scope["path"]
+        parts = path.split("/")
+        if scope["method"] == "POST":
+            body = await http.body(scope, receive)
+            if path.startswith("/v2/models/") and len(parts) == 5:
+                if parts[4] == "infer":
+                    return 200, await self._infer(self._endpoint(parts[3]), body)
+                if parts[4] == "labels":
+                    return 200, self._labels(self._endpoint(parts[3]), body)
+            if path == "/-/sync":
+                return 200, await self._sync(body)
+        elif scope["method"] in {"GET", "HEAD"}:
+            return self._read(path, parts)
+        raise NotFound(f"nothing answers {scope['method']} {path[:200]}", hint=http.PATHS)
+
+    async def _infer(self, endpoint: Endpoint, body: bytes) -> bytes:
+        started = perf_counter_ns()
+        request = v2.infer_request(body)
+        rows = v2.rows(request, endpoint.inputs)
+        at_us = to_micros(self._clock.now())
+        request_id, ids, keys = _named(request, rows.count)
+        if not rows.count:
+            return _encoded(endpoint, request_id, [], [], [])
+        if endpoint.slow:
+            loop = asyncio.get_running_loop()
+            parts = await loop.run_in_executor(self._pool, scoring.score, endpoint, rows, keys)
+        else:
+            scoring_from = perf_counter_ns()
+            parts = scoring.score(endpoint, rows, keys)
+            endpoint.slow = perf_counter_ns() - scoring_from > SLOW_MICROS * 1000
+        micros = (perf_counter_ns() - started) // 1000
+        for part in parts:
+            self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
+            self.metrics.answered(
+                endpoint.model, part.failed or part.version, ROLES[part.role],
+                500 if part.failed else 200, part.rows.count, micros,
+            )  # fmt: skip
+        if (why := scoring.failure(parts)) is not None:
+            raise SetpointError(
+                f"the model {endpoint.model!r} failed: {why}",
+                hint="the server's log has the traceback; nothing was predicted",
+            )
+        if not endpoint.alone:
+            self._wait_for_shadow(Job(endpoint, parts, ids, request_id, at_us))
+        scores, versions = scoring.assemble(parts, rows.count)
+        return _encoded(endpoint, request_id, ids, versions, scores)
+
+    def _labels(self, endpoint: Endpoint, body: bytes) -> bytes:
+        request = v2.label_request(body)
+        if request.ids:
+            self.log.append(
+                LabelRecord(
+                    at_us=to_micros(self._clock.now()),
+                    model=endpoint.model,
+                    ids=request.ids,
+                    labels=[float(label) for label in request.labels],
+                )
+            )
+            self.metrics.labelled(endpoint.model, len(request.ids))
+        return v2.encode({"accepted": len(request.ids)})
+
+    async def _sync(self, body: bytes) -> bytes:
+        asked = http.sync_request(body)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, lambda: self.endpoints.refresh(again=True))
+        while self._waiting or (self._shadowing is not None and not self._shadowing.done()):
+            if self._shadowing is None or self._shadowing.done():
+                self._shadowing = loop.create_task(self._shadow())
+            await self._shadowing
+        served = {name: found.generation for name, found in self.endpoints.all().items()}
+        behind = [
+            name
+            for name, reached in served.items()
+            if asked.model in {None, name} and reached < asked.generation
+        ]
+        if asked.model is not None and behind:
+            raise Conflict(
+                f"{behind[0]!r} serves generation {served[behind[0]]}, not {asked.generation}",
+                hint="its live version does not load; the server's log says why",
+            )
+        position = self.log.position
+        return v2.encode({"generations": served, "position": position})
+
+    def _read(self, path: str, parts: list[str]) -> tuple[int, bytes]:
+        if path in {"/healthz", "/v2/health/ready"}:
+            if self.endpoints.problem is not None:
+                raise Unavailable(f"not ready: {self.endpoints.problem}")
+            return 200, v2.encode({"ready": True})
+        if path == "/v2/health/live":
+            return 200, v2.encode({"live": True})
+        if path in {"/v2", "/v2/"}:
+            return 200, v2.encode({"name": "setpoint", "version": VERSION, "extensions": []})
+        if path == "/metrics":
+            generations = {name: one.generation for name, one in self.endpoints.all().items()}
+            text = self.metrics.text(log_bytes=self.log.bytes, generations=generations)
+            return http.TEXT_OK, text.encode()
+        if path.startswith("/v2/models/"):
+            if len(parts) == 4:
+                return 200, http.metadata(self._endpoint(parts[3]))
+            if len(parts) == 5 and parts[4] == "ready":
+                endpoint = self._endpoint(parts[3])
+                return 200, v2.encode({"name": endpoint.model, "ready": True})
+        raise NotFound(f"nothing answers GET {path[:200]}", hint=http.PATHS)
+
+    def _endpoint(self, model: str) -> Endpoint:
+        endpoint = self.endpoints.get(model)
+        if endpoint is None:
+            known = ", ".join(sorted(self.endpoints.all())) or "none yet"
+            raise NotFound(f"no model {model!r} is served here", hint=f"served now: {known}")
+        if endpoint.broken is not None:
+            raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
+        return endpoint
+
+    def _wait_for_shadow(self, job: Job) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self.metrics.shadows_dropped += 1
+        else:
+            self._waiting.append(job)
+
+    async def _shadow(self) -> None:
+        """Have the other arm score what was answered; starts after the answers are sent."""
+        await asyncio.sleep(0)
+        while self._waiting:
+            job = self._waiting.popleft()
+            try:
+                await self._shadow_one(job)
+            except SetpointError as error:  # the disk is full: answers say so, evidence waits
+                self.metrics.shadows_dropped += 1
+                _log.warning("shadow not logged", extra={"problem": str(error)})
+            await asyncio.sleep(0)
+
+    async def _shadow_one(self, job: Job) -> None:
+        for part in job.parts:
+            given = (job.endpoint, part, job.ids, job.request_id, job.at_us)
+            if job.endpoint.slow:
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._pool, scoring.shadow, *given)
+            else:
+                found = scoring.shadow(*given)
+            if found is not None:
+                self.log.append(found)
+                self.metrics.shadowed(found.model, len(found.ids))
+
+    async def close(self) -> None:
+        """Finish the scores that are owed, then sync and close the log."""
+        while self._waiting:
+            await self._shadow()
+        self._pool.shutdown()
+        self.endpoints.close()
+        self.log.close()
+
+
+def _named(request: v2.InferRequest, count: int) -> tuple[str, list[str], list[str]]:
+    """Return the request's id, the rows' prediction ids and the rows' routing keys."""
+    parameters = request.parameters
+    ids = parameters.ids if parameters else None
+    keys = parameters.keys if parameters else None
+    for name, given in (("ids", ids), ("keys", keys)):
+        if given is not None and len(given) != count:
+            raise Invalid(
+                f"{len(given)} {name} for {count} rows",
+                where=f"$.parameters.{name}",
+                hint=f"send one a row, or no {name}",
+            )
+    if ids is not None:
+        v2.check_ids(ids, "$.parameters.ids", unique=True)
+        request_id = request.id or new_id("req")
+    else:
+        made = new_id("prd")
+        ids = [made] if count == 1 else [f"{made}.{i}" for i in range(count)]
+        request_id = request.id or made
+    return request_id, ids, ids if keys is None else keys
+
+
+def _encoded(
+    endpoint: Endpoint, request_id: str, ids: list[str], versions: list[int], scores: list[float]
+) -> bytes:
+    answered = set(versions)
+    version = answered.pop() if len(answered) == 1 else endpoint.live.version
+    return v2.encode(
+        v2.InferAnswer(
+            endpoint.model,
+            str(version),
+            request_id,
+            v2.AnswerParameters(ids, versions),
+            [v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)],
+        )
+    )
+
+
+def _status(error: SetpointError) -> int:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)

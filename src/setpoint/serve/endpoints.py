@@ -1,0 +1,259 @@
+"""What is served right now: loaded versions behind endpoints, swapped as a whole."""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from setpoint.errors import SetpointError, Unavailable
+from setpoint.serve import store
+from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.metrics import Metrics
+from setpoint.serve.protocols import Floats, Load, Predictor
+from setpoint.serve.routing import router
+from setpoint.serve.v2 import InputSpec, Rows
+
+_log = logging.getLogger(__name__)
+
+
+class ModelFailed(Exception):  # noqa: N818: it is an outcome, not our error
+    """A version raised, or answered something that is no score for every row."""
+
+
+class Arm:
+    """One loaded version behind an endpoint, ready to score an endpoint's rows."""
+
+    def __init__(self, version: int, predictor: Predictor) -> None:
+        self.version = version
+        self.predictor = predictor
+        self.inputs = tuple(predictor.inputs)
+        self.names = tuple(i.name for i in self.inputs)
+        self.has_text = any(i.datatype == "BYTES" for i in self.inputs)
+        self._columns: list[int] | None = None
+
+    def behind(self, inputs: Sequence[InputSpec]) -> "Arm":
+        """Return this arm for an endpoint whose rows have the columns of `inputs`."""
+        arm = Arm(self.version, self.predictor)
+        numeric = [i.name for i in inputs if not i.text]
+        order = [numeric.index(i.name) for i in self.inputs if i.datatype != "BYTES"]
+        arm._columns = None if order == list(range(len(numeric))) else order
+        return arm
+
+    def score(self, rows: Rows) -> Floats:
+        """Return ``[n]`` finite scores.
+
+        Raises:
+            ModelFailed: If the model raised, or its answer is not one number a row.
+        """
+        if rows.absent and not rows.absent.isdisjoint(self.names):
+            missing = sorted(rows.absent.intersection(self.names))
+            raise ModelFailed(f"version {self.version} needs the inputs {', '.join(missing)}")
+        values = rows.values if self._columns is None else rows.values[:, self._columns]
+        try:
+            given: Any = self._named(values, rows) if self.has_text else values
+            scores = np.asarray(self.predictor.predict(given), dtype=np.float64)
+        except Exception as error:  # a model is foreign code: whatever it raises is its failure
+            _log.warning("model raised", extra={"version": self.version, "trace": _trace(error)})
+            raise ModelFailed(f"version {self.version}: {type(error).__name__}: {error}") from None
+        if scores.shape != (rows.count,):
+            raise ModelFailed(
+                f"version {self.version} answered {scores.shape} for {rows.count} rows"
+            )
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise ModelFailed(f"version {self.version} answered {scores[row]} for row {row}")
+        return scores
+
+    def warm(self) -> None:
+        """Score one row of zeros, so that no request pays for what happens only once."""
+        texts: dict[str, list[str | None]] = {
+            i.name: [""] for i in self.inputs if i.datatype == "BYTES"
+        }
+        numeric = len(self.inputs) - len(texts)
+        given: Any = np.zeros((1, numeric))
+        if texts:
+            given = self._named(given, Rows(1, given, texts))
+        self.predictor.predict(given)
+
+    def _named(self, values: Floats, rows: Rows) -> dict[str, NDArray[Any]]:
+        named: dict[str, NDArray[Any]] = {}
+        column = 0
+        for known in self.inputs:
+            if known.datatype == "BYTES":
+                named[known.name] = np.array(rows.texts[known.name], dtype=object)
+            else:
+                named[known.name] = values[:, column]
+                column += 1
+        return named
+
+
+class Broken(Struct, frozen=True):
+    """Stands for a version that did not load: every score is its failure."""
+
+    why: str
+    inputs: Sequence[Any]
+
+    def predict(self, rows: object) -> NDArray[Any]:  # noqa: ARG002
+        raise Unavailable(self.why)
+
+
+class Endpoint:
+    """The versions of one model that take part now. Immutable: a change is another one."""
+
+    def __init__(
+        self, model: str, generation: int, deployed: Sequence[Deployment], arms: dict[int, Arm]
+    ) -> None:
+        self.model = model
+        self.generation = generation
+        self.deployed = tuple(deployed)
+        by_role = {d.role: d for d in deployed}
+        live = arms[by_role[Role.LIVE].version]
+        self.inputs = _inputs(live, [arms[d.version] for d in deployed])
+        self.columns = [i.name for i in self.inputs if not i.text]
+        self.live = live.behind(self.inputs)
+        self.canary = self._arm(by_role.get(Role.CANARY), arms)
+        self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
+        self.route: Callable[[Sequence[str]], bytes] | None = None
+        if (canary := by_role.get(Role.CANARY)) is not None:
+            self.route = router(f"{model}/{canary.version}", canary.weight)
+        self.alone = len(deployed) == 1
+        self.slow = False  #: whether scoring is too slow for the event loop's own thread
+
+    def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
+        return None if deployment is None else arms[deployment.version].behind(self.inputs)
+
+    @property
+    def broken(self) -> str | None:
+        """Why the live version cannot answer, None if it can."""
+        predictor = self.live.predictor
+        return predictor.why if isinstance(predictor, Broken) else None
+
+
+class Endpoints:
+    """Follows the deployments in the database. Reads are one dictionary look-up."""
+
+    def __init__(self, engine: Engine, load: Load, metrics: Metrics) -> None:
+        self._engine = engine.execution_options(setpoint_reads=True)
+        self._load = load
+        self._metrics = metrics
+        self._now: dict[str, Endpoint] = {}
+        self._tried: dict[str, int] = {}  # the generation last loaded, or attempted
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.problem: str | None = "starting"  #: why nothing is known of the deployments
+
+    def get(self, model: str) -> Endpoint | None:
+        return self._now.get(model)
+
+    def all(self) -> dict[str, Endpoint]:
+        return self._now
+
+    def refresh(self, *, again: bool = False) -> None:
+        """Load what changed since the last time and swap it in.
+
+        A canary or shadow that does not load is swapped in as one that always fails, so
+        that its release sees it. A live version that does not load leaves the endpoint as
+        it was, where there was one; it is tried once, and once more with `again`.
+
+        Raises:
+            Unavailable: If the database cannot be read.
+        """
+        with self._lock:
+            try:
+                with self._engine.begin() as conn:
+                    wanted = store.generations(conn)
+                    changed = {
+                        model: store.deployments(conn, model)
+                        for model, generation in wanted.items()
+                        if self._due(model, generation, again=again)
+                    }
+            except SQLAlchemyError as error:
+                self.problem = f"the database cannot be read: {type(error).__name__}"
+                raise Unavailable(self.problem, hint="is the store set up, and reachable?") from error
+            swapped = dict(self._now)
+            for model, deployed in changed.items():
+                new = self._endpoint(model, wanted[model], deployed) if deployed else None
+                if new is None:
+                    swapped.pop(model, None)
+                elif new.broken is None or model not in swapped:
+                    swapped[model] = new
+                    self._metrics.swapped(model)
+                    _log.info("swapped", extra={"model": model, "generation": wanted[model]})
+                self._tried[model] = wanted[model]
+            for gone in swapped.keys() - wanted.keys():
+                del swapped[gone]
+            self._now = swapped
+            self.problem = None
+
+    def follow(self, seconds: float = 0.2) -> None:
+        """Refresh every `seconds` in a thread until `close`."""
+        self._thread = threading.Thread(
+            target=self._refresh_often, args=(seconds,), name="deployments", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _due(self, model: str, generation: int, *, again: bool) -> bool:
+        if self._tried.get(model) != generation:
+            return True
+        served = self._now.get(model)
+        return again and served is not None and (
+            served.generation != generation or served.broken is not None
+        )
+
+    def _refresh_often(self, seconds: float) -> None:
+        while not self._stop.wait(seconds):
+            try:
+                self.refresh()
+            except SetpointError as error:
+                _log.warning("deployments not read", extra={"problem": str(error)})
+
+    def _endpoint(self, model: str, generation: int, deployed: Sequence[Deployment]) -> Endpoint:
+        before = self._now.get(model)
+        kept: dict[int, Arm] = {}
+        if before is not None:
+            kept = {a.version: a for a in (before.live, before.canary, before.shadow) if a}
+        arms: dict[int, Arm] = {}
+        failed: list[tuple[int, str]] = []
+        for deployment in deployed:
+            version = deployment.version
+            old = kept.get(version)
+            if old is not None and not isinstance(old.predictor, Broken):
+                arms[version] = old
+                continue
+            try:
+                arms[version] = Arm(version, self._load(model, version))
+                arms[version].warm()
+            except Exception as error:  # whatever a model does on loading is its failure
+                self._metrics.failed_to_load(model)
+                _log.exception("version does not load", extra={"model": model, "version": version})
+                failed.append((version, f"version {version} does not load: {error}"))
+        for version, why in failed:
+            known = next((arm.inputs for arm in arms.values()), ())
+            arms[version] = Arm(version, Broken(why, known))
+        return Endpoint(model, generation, deployed, arms)
+
+
+def _inputs(live: Arm, arms: Sequence[Arm]) -> tuple[InputSpec, ...]:
+    """Return the live version's inputs, then what others take besides."""
+    found = {i.name: InputSpec(i.name, i.datatype == "BYTES") for i in live.inputs}
+    for arm in arms:
+        for known in arm.inputs:
+            found.setdefault(known.name, InputSpec(known.name, known.datatype == "BYTES", False))
+    return tuple(found.values())
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-4000:]

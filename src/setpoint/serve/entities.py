@@ -1,0 +1,114 @@
+"""What the data plane knows: deployments, and the three kinds of line in its log."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+
+
+class Role(StrEnum):
+    """What a deployed version does with the traffic of its endpoint."""
+
+    LIVE = "live"  #: answers; exactly one per endpoint
+    CANARY = "canary"  #: answers its share of the rows; the live version scores them too
+    SHADOW = "shadow"  #: answers nobody; scores every row after the answer was sent
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One version behind an endpoint."""
+
+    model: str
+    version: int
+    role: Role
+    weight: float  #: share of rows it answers, 0 to 1; the live version has the rest
+
+
+class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
+    """One request (or one arm's part of it) that was answered, or failed in a model."""
+
+    at_us: int  #: microseconds since 1970 by the store's clock
+    model: str
+    request_id: str
+    ids: list[str]  #: one prediction id a row
+    versions: list[int]  #: the version that answered the row
+    roles: bytes  #: the arm the row was routed to: 0 live, 1 canary
+    columns: list[str]  #: names of the numeric inputs, the columns of `values`
+    values: bytes  #: float64 little-endian, row-major, rows x columns; NaN is missing
+    texts: dict[str, list[str | None]] = {}  #: the BYTES inputs, by column
+    scores: bytes  #: float64 per row; empty where no version could answer
+    status: int = 0  #: 0 answered, else the HTTP status that the arm's failure is worth
+    micros: int = 0  #: time in the server until this record was written
+    fallback: bool = False  #: the live version answered because the canary failed
+    failed: int = 0  #: the version that failed, 0 where none did
+
+
+class ShadowRecord(Struct, frozen=True, kw_only=True, tag="s"):
+    """The other arm's scores of rows that were answered, for paired evidence."""
+
+    at_us: int
+    model: str
+    request_id: str
+    ids: list[str]
+    versions: list[int]  #: the version that scored the row
+    scores: bytes  #: float64 per row; empty where the version failed
+    status: int = 0  #: 0, or 500 where the version failed
+
+
+class LabelRecord(Struct, frozen=True, kw_only=True, tag="l"):
+    """The truth about predictions that were made earlier (or will be told later)."""
+
+    at_us: int  #: when the label was delivered
+    model: str
+    ids: list[str]
+    labels: list[float]
+
+
+Record = PredictionRecord | ShadowRecord | LabelRecord
+
+
+class Position(Struct, frozen=True, order=True):
+    """A place in the log: everything before it was read. Greater is later."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+class PredictionRow(NamedTuple):
+    """One row for the index of predictions. A tuple, so that inserting costs no copying."""
+
+    model: str
+    id: str
+    version: int
+    role: str
+    at_us: int
+    score: float
+
+
+class Prediction(Struct, frozen=True, kw_only=True):
+    """One answered row, as the index has it."""
+
+    model: str
+    id: str
+    version: int
+    role: Role
+    at: datetime
+    score: float
+    other_version: int | None  #: the arm that scored the row without answering it
+    other_score: float | None
+    label: float | None
+    labelled_at: datetime | None
+
+
+class Labelled(Struct, frozen=True, kw_only=True):
+    """A prediction whose label became known, or was corrected."""
+
+    id: str
+    version: int
+    role: Role
+    at_us: int  #: when the prediction was made
+    score: float
+    other_version: int | None
+    other_score: float | None
+    label: float
+    was: float | None  #: the label before the correction; None the first time

@@ -1,0 +1,228 @@
+"""The prediction log: one writer appends, any number of readers follow.
+
+What is promised: a record whose `append` returned survives the death of the process
+(`kill -9`), because its bytes are in the kernel's page cache by then. A power cut or a
+kernel crash loses at most what was appended since the last sync, which happens every half
+second. A record is read back whole or not at all.
+"""
+
+import contextlib
+import fcntl
+import logging
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from setpoint.errors import Conflict, Unavailable
+from setpoint.serve import frames
+from setpoint.serve.entities import Position, Record
+from setpoint.serve.frames import HEADER, MAGIC, START
+
+SEGMENT_BYTES = 16 << 20
+SYNC_SECONDS = 0.5
+
+_logger = logging.getLogger(__name__)
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def read(folder: Path, after: Position = Position()) -> Iterator[tuple[Position, Record]]:
+    """Yield the records after a position, each with the position after it.
+
+    Stops at the end of what is written now; go on later from the last position yielded.
+    Positions of segments that were sealed and deleted mean the oldest one that is left.
+    """
+    numbers = [n for n in frames.segments(folder) if n >= after.segment]
+    for number in numbers:
+        offset = after.offset if number == after.segment else 0
+        path = frames.segment_path(folder, number)
+        for end, payload in frames.payloads(path, offset, finished=number != numbers[-1]):
+            yield Position(number, end), _decoder.decode(payload)
+
+
+class LogWriter:
+    """Appends records to a folder of segments; the only one that may at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        sync_seconds: float = SYNC_SECONDS,
+    ) -> None:
+        """Lock the folder and begin a new segment.
+
+        Raises:
+            Conflict: If another process writes to this folder.
+            Unavailable: If the folder cannot be written or the disk is full.
+        """
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._lock = threading.Lock()
+        self._failure: str | None = None
+        self._retired: list[tuple[int, int]] = []
+        self._closing = threading.Event()
+        self.bytes = 0  #: appended by this writer, frames included
+        self._holder = _hold(folder)
+        try:
+            existing = frames.segments(folder)
+            if existing:
+                _trim(frames.segment_path(folder, existing[-1]))
+            self._open(existing[-1] + 1 if existing else 1, 0)
+        except BaseException:
+            os.close(self._holder)
+            raise
+        self._syncer = threading.Thread(
+            target=self._sync_often, args=(sync_seconds,), name="log-sync", daemon=True
+        )
+        self._syncer.start()
+
+    def append(self, record: Record) -> None:
+        """Write one record; when this returns, the record survives this process.
+
+        Raises:
+            Unavailable: If the disk is full or failing. The record is not in the log;
+                appending works again once there is space.
+        """
+        payload = self._encode(record)
+        size = HEADER.size + len(payload)
+        with self._lock:
+            if self._failure is not None:
+                raise Unavailable(self._failure, hint="check the disk, then restart")
+            if self._at + size > self._size:
+                self._roll(size)
+            at = self._at
+            self._memory[at + HEADER.size : at + size] = payload
+            HEADER.pack_into(self._memory, at, len(payload), crc32(payload))
+            self._at = at + size
+            self.bytes += size
+
+    @property
+    def position(self) -> Position:
+        """Where the next record goes."""
+        with self._lock:
+            return Position(self._number, self._at)
+
+    def sync(self) -> None:
+        """Make everything appended so far survive a power cut."""
+        with self._lock:
+            retired, self._retired = self._retired, []
+            file, at = os.dup(self._file), (self._number, self._at)
+            clean = at == self._synced
+        try:
+            for old, used in retired:
+                os.fsync(old)
+                os.ftruncate(old, used)
+                os.close(old)
+            if not clean:
+                os.fdatasync(file)
+                self._synced = at
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Sync, give back the unused end of the segment, and let another writer in."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._syncer.join()
+        with self._lock:
+            self._retire()
+            self._failure = "the log is closed"
+        try:
+            for old, used in self._retired:
+                os.fsync(old)
+                os.ftruncate(old, used)
+                os.close(old)
+        finally:
+            self._retired = []
+            os.close(self._holder)
+
+    def _open(self, number: int, needed: int) -> None:
+        size = max(self._segment_bytes, START + needed)
+        path = frames.segment_path(self._folder, number)
+        aside = path.with_suffix(".new")
+        try:
+            file = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                os.posix_fallocate(file, 0, size)
+                os.pwrite(file, MAGIC, 0)
+                memory = mmap.mmap(file, size)
+                os.rename(aside, path)
+                _sync_folder(self._folder)
+            except OSError:
+                os.close(file)
+                aside.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise Unavailable(
+                "the prediction log has no room for another segment",
+                where=f"{self._folder}: {error.strerror}",
+                hint=f"free {size >> 20 or 1} MB of disk space",
+            ) from None
+        self._file, self._memory = file, memory
+        self._number, self._at, self._size = number, START, size
+        self._synced = number, START
+
+    def _roll(self, needed: int) -> None:
+        old = self._memory, self._file, self._at
+        self._open(self._number + 1, needed)
+        old[0].close()
+        self._retired.append((old[1], old[2]))
+
+    def _retire(self) -> None:
+        self._memory.close()
+        self._retired.append((self._file, self._at))
+
+    def _sync_often(self, seconds: float) -> None:
+        while not self._closing.wait(seconds):
+            try:
+                self.sync()
+            except OSError as error:
+                self._failure = f"the prediction log cannot be synced: {error.strerror}"
+                _logger.exception("log sync failed")
+                return
+
+
+def _hold(folder: Path) -> int:
+    """Lock `folder` for one writer; the lock dies with the process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holder = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Unavailable(
+            "cannot write to the folder of the prediction log",
+            where=f"{folder}: {error.strerror}",
+            hint="choose a folder you may write to with --home DIR",
+        ) from None
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(holder)
+        raise Conflict(
+            "another inference server writes the prediction log of this folder",
+            where=str(folder),
+            hint="stop it first, or choose another folder with --home DIR",
+        ) from None
+    return holder
+
+
+def _trim(path: Path) -> None:
+    """Give back the unused end of a segment whose writer was killed."""
+    end = frames.end_of_frames(path)
+    if end is not None:
+        with contextlib.suppress(OSError):  # a read-only old segment is no reason to stop
+            os.truncate(path, end)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,169 @@
+"""The inference server as a process."""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from setpoint.config import Settings
+from setpoint.core.clock import clock_of
+from setpoint.db.engine import connect
+from setpoint.errors import Conflict, Denied, Invalid, Unavailable
+from setpoint.serve.app import App
+from setpoint.serve.endpoints import Endpoints
+from setpoint.serve.log import LogWriter
+from setpoint.serve.metrics import Metrics
+from setpoint.serve.protocols import Load, Predictor
+
+PORT = 8766
+
+
+def run(
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    log_level: str = "warning",
+    *,
+    load: Load | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was begun and return.
+
+    ``home/run/inference.json`` says ``{"pid": …, "port": …}`` while the server is ready.
+
+    Args:
+        settings: The store. Its clock is obeyed.
+        host: A loopback address.
+        port: 0 takes a free one.
+        log_level: Of the standard library's logging, to stderr.
+        load: How a version is brought into memory; from the registry by default.
+
+    Raises:
+        Denied: If `host` can be reached from other machines.
+        Conflict: If the port or the store's log is in use.
+        Unavailable: If the folder cannot be written.
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+    listener = _listen(host, port)
+    try:
+        log = LogWriter(settings.log)
+    except BaseException:
+        listener.close()
+        raise
+    metrics = Metrics()
+    endpoints = Endpoints(connect(settings.database_url), load or from_registry(settings), metrics)
+    app = App(endpoints, log, metrics, clock_of(settings.home))
+    with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
+        endpoints.refresh()
+    endpoints.follow()
+    ready = settings.home / "run" / "inference.json"
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = _Server(config, ready, listener.getsockname()[1])
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(server, app, listener))
+    finally:
+        ready.unlink(missing_ok=True)
+        listener.close()
+
+
+def from_registry(settings: Settings) -> Load:
+    """Return a function that loads registered versions of the store in `settings`."""
+
+    def load(model: str, version: int) -> Predictor:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415: on first use, not at start
+        from setpoint.models import runtime, store  # noqa: PLC0415
+
+        engine = connect(settings.database_url)
+        try:
+            with engine.execution_options(setpoint_reads=True).begin() as conn:
+                found = store.get(conn, model, version)
+        finally:
+            engine.dispose()
+        return runtime.load(open_store(settings), found)
+
+    return load
+
+
+class _Server(uvicorn.Server):
+    """Tells when it is ready, and stops by signals without dying of them."""
+
+    def __init__(self, config: uvicorn.Config, ready: Path, port: int) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self._port = port
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._ready.with_suffix(".new")
+        aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
+        aside.rename(self._ready)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGTERM, signal.SIGINT)
+        for one in caught:
+            loop.add_signal_handler(one, self._stop)
+        try:
+            yield
+        finally:
+            for one in caught:
+                loop.remove_signal_handler(one)
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit  # a second signal does not wait
+        self.should_exit = True
+
+
+async def _serve(server: uvicorn.Server, app: App, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await app.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None
+    if not ip.is_loopback:
+        raise Denied(
+            f"refusing to listen on {host}: anyone on the network could send predictions and labels",
+            hint="use 127.0.0.1; other addresses need authentication, which Setpoint has not yet",
+        )
+    listener = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise Conflict(
+            f"port {port} is in use" if error.errno == 98 else f"cannot listen on port {port}",
+            where=f"{host}:{port}: {error.strerror}",
+            hint="stop what listens there, or choose another with --inference-port",
+        ) from None
+    listener.setblocking(False)
+    return listener

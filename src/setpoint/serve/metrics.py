@@ -1,0 +1,112 @@
+"""Counters and histograms in memory, told in Prometheus' text format."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+#: Upper bounds of the latency buckets, in microseconds; one more is without bound.
+BUCKETS = (
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000,
+)  # fmt: skip
+
+Labels = tuple[str, ...]
+
+
+class Metrics:
+    """What happened in this process since it started. One thread adds, any reads."""
+
+    def __init__(self) -> None:
+        #: requests by (model, version, role, status)
+        self.requests: dict[tuple[str, int, str, int], int] = {}
+        #: rows by (model, version, role)
+        self.rows: dict[tuple[str, int, str], int] = {}
+        self._latency: dict[str, list[int]] = {}
+        self._latency_sum: dict[str, int] = {}
+        self.swaps: dict[str, int] = {}
+        self.load_failures: dict[str, int] = {}
+        self.labels: dict[str, int] = {}
+        self.shadows: dict[str, int] = {}
+        self.shadows_dropped = 0
+
+    def answered(  # noqa: PLR0913, PLR0917: one call on the hot path
+        self, model: str, version: int, role: str, status: int, rows: int, micros: int
+    ) -> None:
+        """Count one arm's part of a request."""
+        key = (model, version, role, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        served = key[:3]
+        self.rows[served] = self.rows.get(served, 0) + rows
+        buckets = self._latency.get(model)
+        if buckets is None:
+            buckets = self._latency[model] = [0] * (len(BUCKETS) + 1)
+            self._latency_sum[model] = 0
+        buckets[bisect_left(BUCKETS, micros)] += 1
+        self._latency_sum[model] += micros
+
+    def swapped(self, model: str) -> None:
+        self.swaps[model] = self.swaps.get(model, 0) + 1
+
+    def failed_to_load(self, model: str) -> None:
+        self.load_failures[model] = self.load_failures.get(model, 0) + 1
+
+    def labelled(self, model: str, count: int) -> None:
+        self.labels[model] = self.labels.get(model, 0) + count
+
+    def shadowed(self, model: str, rows: int) -> None:
+        self.shadows[model] = self.shadows.get(model, 0) + rows
+
+    def text(self, *, log_bytes: int, generations: dict[str, int]) -> str:
+        """Return everything as Prometheus reads it."""
+        lines: list[str] = []
+        _family(lines, "requests_total", "counter", "Requests, by the arm they were routed to",
+                ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
+        _family(lines, "rows_total", "counter", "Rows of those requests",
+                ("model", "version", "role"), self.rows.items())  # fmt: skip
+        self._histogram(lines)
+        for name, kind, help_text, values in (
+            ("labels_total", "counter", "Labels accepted", self.labels),
+            ("shadow_rows_total", "counter", "Rows scored by the other arm", self.shadows),
+            ("model_swaps_total", "counter", "Changes of what an endpoint serves", self.swaps),
+            ("model_load_failures_total", "counter", "Versions that failed to load", self.load_failures),
+            ("generation", "gauge", "Generation of the deployments served now", generations),
+        ):  # fmt: skip
+            _family(lines, name, kind, help_text, ("model",), (((m,), v) for m, v in values.items()))
+        _family(lines, "shadow_dropped_total", "counter", "Requests not scored by the other arm: "
+                "too many were waiting", (), [((), self.shadows_dropped)])  # fmt: skip
+        _family(lines, "log_bytes_total", "counter", "Bytes appended to the prediction log",
+                (), [((), log_bytes)])  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def _histogram(self, lines: list[str]) -> None:
+        name = "setpoint_request_seconds"
+        lines.append(f"# HELP {name} Time in the server until the answer was logged")
+        lines.append(f"# TYPE {name} histogram")
+        for model, counts in list(self._latency.items()):
+            total = 0
+            for bound, count in zip((*BUCKETS, None), counts, strict=True):
+                total += count
+                le = "+Inf" if bound is None else f"{bound / 1e6:g}"
+                lines.append(f'{name}_bucket{{model="{_escape(model)}",le="{le}"}} {total}')
+            lines.append(f'{name}_sum{{model="{_escape(model)}"}} {self._latency_sum[model] / 1e6}')
+            lines.append(f'{name}_count{{model="{_escape(model)}"}} {total}')
+
+
+def _family(  # noqa: PLR0913, PLR0917: the parts of one metric family
+    lines: list[str],
+    name: str,
+    kind: str,
+    help_text: str,
+    labels: Labels,
+    values: Iterable[tuple[tuple[object, ...], int]],
+) -> None:
+    full = f"setpoint_{name}"
+    lines.append(f"# HELP {full} {help_text}")
+    lines.append(f"# TYPE {full} {kind}")
+    for key, value in list(values):
+        pairs = ",".join(
+            f'{label}="{_escape(str(part))}"' for label, part in zip(labels, key, strict=True)
+        )
+        lines.append(f"{full}{{{pairs}}} {value}" if pairs else f"{full} {value}")
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

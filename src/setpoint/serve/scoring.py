@@ -1,0 +1,137 @@
+"""From the rows of a request to scores and log records. No I/O: the caller logs and sends."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
+from setpoint.serve.entities import PredictionRecord, ShadowRecord
+from setpoint.serve.protocols import Floats
+from setpoint.serve.v2 import Rows
+
+_LIVE, _CANARY = 0, 1
+
+
+class Part(Struct, frozen=True):
+    """The rows of a request that one arm was to answer."""
+
+    role: int
+    rows: Rows
+    index: Sequence[int] | None  #: which rows of the request; None means all
+    scores: Floats | None  #: None where nobody could answer
+    version: int  #: who answered, or should have
+    failed: int = 0  #: the version that failed, 0 where none did
+    why: str = ""
+
+
+def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
+    """Route every row to its arm and score it; the live version stands in for a canary
+    that fails."""
+    if endpoint.route is None or endpoint.canary is None:
+        return [_part(_LIVE, endpoint.live, rows, None)]
+    arms = endpoint.route(keys)
+    canaries = arms.count(_CANARY)
+    if not canaries:
+        return [_part(_LIVE, endpoint.live, rows, None)]
+    if canaries == rows.count:
+        return [_canary_part(endpoint, endpoint.canary, rows, None)]
+    chosen = np.frombuffer(arms, dtype=np.bool_)
+    live, canary = (np.flatnonzero(~chosen).tolist(), np.flatnonzero(chosen).tolist())
+    return [
+        _part(_LIVE, endpoint.live, take(rows, live), live),
+        _canary_part(endpoint, endpoint.canary, take(rows, canary), canary),
+    ]
+
+
+def record(
+    endpoint: Endpoint, part: Part, ids: list[str], request_id: str, at_us: int, micros: int
+) -> PredictionRecord:  # noqa: PLR0913, PLR0917
+    """Return the line of the log for one part."""
+    mine = ids if part.index is None else [ids[i] for i in part.index]
+    count = len(mine)
+    answered = part.scores is not None
+    return PredictionRecord(
+        at_us=at_us,
+        model=endpoint.model,
+        request_id=request_id,
+        ids=mine,
+        versions=[part.version] * count,
+        roles=bytes((part.role,)) * count,
+        columns=endpoint.columns,
+        values=part.rows.values.tobytes(),
+        texts=part.rows.texts,
+        scores=b"" if part.scores is None else part.scores.tobytes(),
+        status=500 if part.failed else 0,
+        micros=micros,
+        fallback=bool(part.failed) and answered,
+        failed=part.failed,
+    )
+
+
+def shadow(
+    endpoint: Endpoint, part: Part, ids: list[str], request_id: str, at_us: int
+) -> ShadowRecord | None:
+    """Score a part's rows by the arm that did not answer them; None if there is none."""
+    other = endpoint.live if part.role == _CANARY else (endpoint.canary or endpoint.shadow)
+    if other is None or part.scores is None or part.failed:
+        return None
+    mine = ids if part.index is None else [ids[i] for i in part.index]
+    scores, status = b"", 0
+    try:
+        scores = other.score(part.rows).tobytes()
+    except ModelFailed:
+        status = 500
+    return ShadowRecord(
+        at_us=at_us,
+        model=endpoint.model,
+        request_id=request_id,
+        ids=mine,
+        versions=[other.version] * len(mine),
+        scores=scores,
+        status=status,
+    )
+
+
+def assemble(parts: Sequence[Part], count: int) -> tuple[list[float], list[int]]:
+    """Return score and version of every row of the request, in its order."""
+    first = parts[0]
+    if first.index is None:
+        assert first.scores is not None  # noqa: S101: the caller asked `failure` before
+        return first.scores.tolist(), [first.version] * count
+    scores, versions = [0.0] * count, [0] * count
+    for part in parts:
+        assert part.scores is not None  # noqa: S101
+        for i, value in zip(part.index or (), part.scores.tolist(), strict=True):
+            scores[i], versions[i] = value, part.version
+    return scores, versions
+
+
+def failure(parts: Sequence[Part]) -> str | None:
+    """Return why the request cannot be answered, None if it can."""
+    return next((part.why for part in parts if part.scores is None), None)
+
+
+def take(rows: Rows, index: Sequence[int]) -> Rows:
+    """Return some rows."""
+    texts = {name: [values[i] for i in index] for name, values in rows.texts.items()}
+    return Rows(len(index), rows.values[index], texts, rows.absent)
+
+
+def _part(role: int, arm: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
+    try:
+        return Part(role, rows, index, arm.score(rows), arm.version)
+    except ModelFailed as error:
+        return Part(role, rows, index, None, arm.version, arm.version, str(error))
+
+
+def _canary_part(
+    endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[int] | None
+) -> Part:
+    part = _part(_CANARY, canary, rows, index)
+    if part.scores is not None:
+        return part
+    stand_in = _part(_CANARY, endpoint.live, rows, index)
+    if stand_in.scores is None:
+        return part
+    return Part(_CANARY, rows, index, stand_in.scores, stand_in.version, canary.version, part.why)

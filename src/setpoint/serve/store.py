@@ -1,0 +1,282 @@
+"""The only SQL about deployments, predictions and labels. Callers own the transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from setpoint.core.clock import to_micros
+from setpoint.errors import Conflict, Invalid, NotFound
+from setpoint.serve.entities import Deployment, Labelled, Prediction, PredictionRow, Role
+from setpoint.serve.tables import deployments as d
+from setpoint.serve.tables import endpoints as e
+from setpoint.serve.tables import predictions as p
+from setpoint.serve.tables import waiting_labels as w
+
+
+def generations(conn: Connection) -> dict[str, int]:
+    """Return the generation of every endpoint, by model."""
+    return {row.model: row.generation for row in conn.execute(select(e.c.model, e.c.generation))}
+
+
+def generation(conn: Connection, model: str) -> int:
+    """Return how often the deployments of `model` have changed, 0 if it has none."""
+    query = select(e.c.generation).where(e.c.model == model)
+    return int(conn.execute(query).scalar_one_or_none() or 0)
+
+
+def deployments(conn: Connection, model: str) -> list[Deployment]:
+    """Return what is behind the endpoint of `model`, by version."""
+    query = select(d).where(d.c.model == model).order_by(d.c.version)
+    return [msgspec.convert(row, Deployment, from_attributes=True) for row in conn.execute(query)]
+
+
+def deploy(conn: Connection, model: str, wanted: Sequence[Deployment]) -> int:
+    """Put exactly `wanted` behind the endpoint; no deployments takes it down.
+
+    Doing it again changes nothing.
+
+    Returns:
+        The generation of the endpoint with these deployments.
+
+    Raises:
+        Invalid: If there is not exactly one live version, a version comes twice, or a
+            weight is no share.
+    """
+    _check(model, wanted)
+    was = generation(conn, model)
+    if was and deployments(conn, model) == sorted(wanted, key=lambda one: one.version):
+        return was
+    conn.execute(delete(d).where(d.c.model == model))
+    if wanted:
+        conn.execute(insert(d), [msgspec.structs.asdict(one) for one in wanted])
+    if not was:
+        conn.execute(insert(e).values(model=model, generation=1))
+        return 1
+    done = conn.execute(
+        update(e)
+        .where(e.c.model == model, e.c.generation == was)
+        .values(generation=was + 1)
+    )
+    if done.rowcount != 1:
+        raise Conflict(f"the endpoint of {model!r} changed meanwhile", hint="retry")
+    return was + 1
+
+
+def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[str]:
+    """Index predictions; those whose id the model has already are left as they were.
+
+    Returns:
+        The ids that were new, in order. (A client that repeats a request with the same
+        ids is answered again, but counted once.)
+    """
+    by_key: dict[tuple[str, str], PredictionRow] = {}
+    for row in rows:
+        by_key.setdefault(row[:2], row)
+    models = {model for model, _ in by_key}
+    for model in models:
+        for found in known_ids(conn, model, [i for m, i in by_key if m == model]):
+            del by_key[model, found]
+    new = list(by_key.values())
+    if not new:
+        return []
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql(_INSERT_SQLITE, new)
+    else:
+        columns = [list(column) for column in zip(*new, strict=True)]
+        conn.exec_driver_sql(_INSERT_POSTGRESQL, tuple(columns))
+    return [row.id for row in new]
+
+
+_COLUMNS = "(model, id, version, role, at, score)"
+_INSERT_SQLITE = f"INSERT INTO predictions {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT_POSTGRESQL = f"""
+    INSERT INTO predictions {_COLUMNS} SELECT * FROM unnest(
+        %s::text[], %s::text[], %s::integer[], %s::text[], %s::bigint[], %s::float8[])
+"""  # noqa: S608
+
+
+def known_ids(conn: Connection, model: str, ids: Sequence[str]) -> list[str]:
+    """Return which of `ids` the index has."""
+    rows = _by_id(conn, "predictions", "p.id", model, ids)
+    return [row[0] for row in rows]
+
+
+def pair_predictions(
+    conn: Connection, model: str, version: int, ids: Sequence[str], scores: Sequence[float]
+) -> None:
+    """Write down what the other arm, `version`, says of predictions."""
+    _update(
+        conn,
+        "other_version = {0}, other_score = {1}",
+        ("integer", "float8"),
+        model,
+        [(version, score, i) for i, score in zip(ids, scores, strict=True)],
+    )
+
+
+def label_predictions(
+    conn: Connection, model: str, ids: Sequence[str], labels: Sequence[float], at: datetime
+) -> list[Labelled]:
+    """Join labels to their predictions.
+
+    A label whose prediction is unknown is kept until `join_waiting` finds it. Of several
+    labels of one id the last counts.
+
+    Returns:
+        Each prediction that has a label it did not have before; `was` tells a correction.
+        A label that says again what is known is left out.
+    """
+    given = dict(zip(ids, labels, strict=True))
+    rows = _by_id(conn, "predictions", _LABELLED, model, list(given))
+    changed: list[Labelled] = []
+    known: set[str] = set()
+    for row in rows:
+        known.add(row[0])
+        if row[-1] != given[row[0]]:
+            changed.append(_labelled(row, given[row[0]]))
+    micros = to_micros(at)
+    _update(
+        conn,
+        "label = {0}, labelled_at = {1}",
+        ("float8", "bigint"),
+        model,
+        [(one.label, micros, one.id) for one in changed],
+    )
+    _wait(conn, model, [(i, label) for i, label in given.items() if i not in known], at)
+    return changed
+
+
+def join_waiting(conn: Connection, model: str, ids: Sequence[str]) -> list[Labelled]:
+    """Join the labels that came before these predictions; call it with the new ids."""
+    if conn.execute(select(w.c.id).where(w.c.model == model).limit(1)).first() is None:
+        return []
+    joined: list[Labelled] = []
+    for i, label, at in _by_id(conn, "waiting_labels", "p.id, p.label, p.at", model, ids):
+        row = _by_id(conn, "predictions", _LABELLED, model, [i])[0]
+        joined.append(_labelled(row, label))
+        _update(conn, "label = {0}, labelled_at = {1}", ("float8", "bigint"), model, [(label, at, i)])
+    conn.execute(delete(w).where(w.c.model == model, w.c.id.in_([one.id for one in joined])))
+    return joined
+
+
+def prediction(conn: Connection, id: str, model: str | None = None) -> Prediction:  # noqa: A002
+    """Return one prediction.
+
+    Raises:
+        NotFound: If no model (or not this one) has answered a row with this id.
+    """
+    models = [model] if model else list(conn.execute(select(e.c.model)).scalars())
+    row = conn.execute(select(p).where(p.c.model.in_(models), p.c.id == id)).first()
+    if row is None:
+        raise NotFound(
+            f"no prediction {id!r}",
+            hint="its id is in the answer to the request; a prediction is indexed within a second",
+        )
+    return msgspec.convert(row, Prediction, from_attributes=True)
+
+
+def predictions(
+    conn: Connection, model: str, version: int, *, after: str = "", limit: int = 100
+) -> list[Prediction]:
+    """Return predictions that a version answered, by id."""
+    query = (
+        select(p)
+        .where(p.c.model == model, p.c.version == version, p.c.id > after)
+        .order_by(p.c.id)
+        .limit(limit)
+    )
+    return [msgspec.convert(row, Prediction, from_attributes=True) for row in conn.execute(query)]
+
+
+def count_predictions(conn: Connection, model: str, version: int | None = None) -> tuple[int, int]:
+    """Return how many predictions there are, and how many of them have a label."""
+    query = select(func.count(), func.count(p.c.label)).where(p.c.model == model)
+    if version is not None:
+        query = query.where(p.c.version == version)
+    rows, labelled = conn.execute(query).one()
+    return int(rows), int(labelled)
+
+
+_LABELLED = "p.id, p.version, p.role, p.at, p.score, p.other_version, p.other_score, p.label"
+
+
+def _labelled(row: Any, label: float) -> Labelled:
+    return Labelled(
+        id=row[0],
+        version=row[1],
+        role=Role(row[2]),
+        at_us=row[3],
+        score=row[4],
+        other_version=row[5],
+        other_score=row[6],
+        label=label,
+        was=row[7],
+    )
+
+
+def _by_id(conn: Connection, table: str, columns: str, model: str, ids: Sequence[str]) -> list[Any]:
+    """Select from `table` (as p) the rows of `ids`, many at once, in the order of `ids`."""
+    if not ids:
+        return []
+    if conn.dialect.name == "sqlite":
+        query = (
+            f"SELECT {columns} FROM json_each(?) AS asked "  # noqa: S608
+            f"CROSS JOIN {table} AS p ON p.model = ? AND p.id = asked.value ORDER BY asked.key"
+        )
+        return list(conn.exec_driver_sql(query, (json.dumps(list(ids)), model)))
+    query = (
+        f"SELECT {columns} FROM unnest(%s::text[]) WITH ORDINALITY AS asked(id, key) "  # noqa: S608
+        f"JOIN {table} AS p ON p.model = %s AND p.id = asked.id ORDER BY asked.key"
+    )
+    return list(conn.exec_driver_sql(query, (list(ids), model)))
+
+
+def _update(
+    conn: Connection, assign: str, types: tuple[str, str], model: str, rows: list[tuple[Any, ...]]
+) -> None:
+    """Set two columns of predictions from ``(first, second, id)`` rows."""
+    if not rows:
+        return
+    if conn.dialect.name == "sqlite":
+        query = f"UPDATE predictions SET {assign.format('?', '?')} WHERE id = ? AND model = ?"  # noqa: S608
+        conn.exec_driver_sql(query, [(*row, model) for row in rows])
+        return
+    first, second, ids = (list(column) for column in zip(*rows, strict=True))
+    query = (
+        f"UPDATE predictions AS p SET {assign.format('given.a', 'given.b')} FROM "  # noqa: S608
+        f"unnest(%s::{types[0]}[], %s::{types[1]}[], %s::text[]) AS given(a, b, id) "
+        "WHERE p.model = %s AND p.id = given.id"
+    )
+    conn.exec_driver_sql(query, (first, second, ids, model))
+
+
+def _wait(conn: Connection, model: str, labels: list[tuple[str, float]], at: datetime) -> None:
+    if not labels:
+        return
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    query = dialect.insert(w)
+    query = query.on_conflict_do_update(
+        index_elements=[w.c.model, w.c.id],
+        set_={"label": query.excluded.label, "at": query.excluded.at},
+    )
+    rows = [{"model": model, "id": i, "label": label, "at": at} for i, label in labels]
+    conn.execute(query, rows)
+
+
+def _check(model: str, wanted: Sequence[Deployment]) -> None:
+    live = [one.version for one in wanted if one.role is Role.LIVE]
+    if wanted and len(live) != 1:
+        raise Invalid(f"{len(live)} live versions of {model!r}", hint="deploy exactly one")
+    if len({one.version for one in wanted}) != len(wanted):
+        raise Invalid(f"a version of {model!r} is deployed twice", hint="one role a version")
+    for role in (Role.CANARY, Role.SHADOW):
+        if sum(one.role is role for one in wanted) > 1:
+            raise Invalid(f"two {role} versions of {model!r}", hint="one release at a time")
+    for one in wanted:
+        if one.model != model or not 0 <= one.weight <= 1:
+            raise Invalid(f"cannot deploy {one} behind {model!r}", hint="weights are 0 to 1")
