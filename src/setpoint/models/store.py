@@ -139,7 +139,7 @@ def set_override(conn: Connection, model: str, number: int, override: Override) 
 
 
 def _entity(row: Row[Any]) -> ModelVersion:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public, documented name
+    values = {name: getattr(row, name) for name in ModelVersion.__struct_fields__}
     values["metrics"] = {
         name: float("nan") if value is None else value
         for name, value in values["metrics"].items()
