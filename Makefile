@@ -44,7 +44,7 @@ check: $(VENV)/.dev
 	@$(BIN)/mypy
 
 crash: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m crash --crash-points=all $(ARGS)
+	@CRASH_POINTS=all $(BIN)/python -m pytest -m crash $(ARGS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(ONLY) $(ARGS)

@@ -33,8 +33,9 @@ def loaded_by(code: str) -> set[str]:
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", report], capture_output=True, text=True, check=True
+        [sys.executable, "-c", report], capture_output=True, text=True, check=False
     )
+    assert not done.returncode, done.stderr
     return set(done.stderr.splitlines()[-1].split())
 
 
