@@ -118,12 +118,14 @@ def test_an_alias_cannot_name_a_version_that_is_not_there(backend: LocalBackend)
 
 def test_a_failed_gate_can_be_overridden_once_with_a_reason(backend: LocalBackend) -> None:
     backend.call(service.register, command(gate=FAILED))
-    which = {"model": "late", "number": 1}
     with pytest.raises(Invalid, match="needs a reason"):
-        backend.call(service.override, service.OverrideGate(**which, reason="  "))  # type: ignore[arg-type]
-    for reason in ("demonstration", "another"):
-        cmd = service.OverrideGate(model="late", number=1, reason=reason)
-        version = backend.call(service.override, cmd)
+        backend.call(
+            service.override, service.OverrideGate(model="late", number=1, reason=" ")
+        )
+    cmd = service.OverrideGate(model="late", number=1, reason="demonstration")
+    backend.call(service.override, cmd)
+    again = service.OverrideGate(model="late", number=1, reason="another")
+    version = backend.call(service.override, again)
     assert version.may_serve
     assert version.override is not None
     assert (version.override.actor, version.override.reason) == ("ada", "demonstration")
