@@ -1,0 +1,199 @@
+"""What evidence says against a policy: numbers for curves, sentences for people. Pure."""
+
+import math
+from datetime import timedelta
+
+from msgspec import Struct
+
+from setpoint.releases.entities import Policy
+from setpoint.releases.evidence import Evidence, GuardTally, PairedLoss
+from setpoint.releases.sequential import (
+    log_e_fine,
+    log_e_rare,
+    log_e_worse,
+    mean_sequence,
+    ratio_sequence,
+)
+
+
+class GuardReading(Struct, frozen=True, kw_only=True):
+    """One yes/no event: how often on either arm, and what that shows."""
+
+    name: str
+    canary_events: int
+    canary_requests: int
+    stable_events: int
+    stable_requests: int
+    log_e: float  #: log of the e-process; a breach at `threshold` and above
+    threshold: float  #: log(1 / its share of the false rollback rate)
+    ratio_low: float | None  #: confidence sequence of the ratio of rates; None: unbounded
+    ratio_high: float | None
+    breached: bool
+    proven: bool  #: shown below `policy.proven_ratio`, or rare enough to be harmless
+    text: str
+
+
+class LossReading(Struct, frozen=True, kw_only=True):
+    """The paired difference of losses, canary minus live: below 0 is better."""
+
+    labels: int
+    mean: float
+    low: float | None  #: of the sequence that decides on rolling back; None: too few labels
+    high: float | None
+    proof_low: float | None  #: of the (narrower) one that decides on promoting
+    proof_high: float | None
+    margin: float
+    breached: bool
+    proven: bool
+    better: bool  #: shown to be below 0
+    text: str
+
+
+class Readings(Struct, frozen=True, kw_only=True):
+    """All of it at one look."""
+
+    guards: tuple[GuardReading, ...]
+    loss: LossReading | None  #: None: the policy does not judge it
+    breaches: tuple[str, ...]  #: why it must not go on; empty: no breach
+    missing: tuple[str, ...]  #: what a promotion still has to be shown; empty: proven
+    worries: tuple[str, ...]  #: what keeps an unproven candidate from a larger share
+    summary: str
+
+    @property
+    def clearly_better(self) -> bool:
+        """Whether nothing is missing and the loss is shown to be lower."""
+        return not self.missing and self.loss is not None and self.loss.better
+
+
+def read(evidence: Evidence, policy: Policy) -> Readings:
+    """Read `evidence` off against `policy`.
+
+    `false_rollback` is split evenly over the guards and the loss, since any one of them
+    rolls back; `false_promote` is not split, since all of them must agree to promote.
+    """
+    judged = len(policy.guards) + (policy.loss_margin is not None)
+    alpha = policy.false_rollback / max(judged, 1)
+    guards = tuple(
+        _guard(name, evidence.guards.get(name, ()), policy, alpha) for name in policy.guards
+    )
+    loss = None if policy.loss_margin is None else _loss(evidence.loss, policy, alpha)
+    parts: tuple[GuardReading | LossReading, ...] = (
+        guards if loss is None else (loss, *guards)
+    )
+    breaches = [part.text for part in parts if part.breached]
+    run = evidence.canary_streak.longest
+    if run >= policy.breaker:
+        breaches.insert(0, f"{run} failures of the candidate in a row")
+    return Readings(
+        guards=guards,
+        loss=loss,
+        breaches=tuple(breaches),
+        missing=tuple(_missing(part, policy) for part in parts if not part.proven),
+        worries=tuple(_worries(guards, loss, policy)),
+        summary="; ".join(part.text for part in parts)
+        or "nothing is judged by this policy",
+    )
+
+
+def _guard(
+    name: str, tallies: tuple[GuardTally, ...], policy: Policy, alpha: float
+) -> GuardReading:
+    events = sum(t.canary_events for t in tallies)
+    requests = sum(t.canary_requests for t in tallies)
+    others = sum(t.stable_events for t in tallies)
+    stable = sum(t.stable_requests for t in tallies)
+    log_e = log_e_worse(tallies, policy.tolerated_ratio)
+    threshold = -math.log(alpha)
+    low, high = ratio_sequence(tallies, alpha)
+    proof = -math.log(policy.false_promote)
+    shown = f"{_number(low, '0')}..{_number(high, '∞')}"
+    return GuardReading(
+        name=name,
+        canary_events=events,
+        canary_requests=requests,
+        stable_events=others,
+        stable_requests=stable,
+        log_e=log_e,
+        threshold=threshold,
+        ratio_low=low,
+        ratio_high=high,
+        breached=log_e >= threshold,
+        proven=max(
+            log_e_fine(tallies, policy.proven_ratio),
+            log_e_rare(events, requests, policy.harmless_rate),
+        )
+        >= proof,
+        text=f"{name} {events:,} of {requests:,} on the candidate, {others:,} of "
+        f"{stable:,} on the live version (ratio {shown} at {_level(2 * alpha)})",
+    )
+
+
+def _loss(loss: PairedLoss, policy: Policy, alpha: float) -> LossReading:
+    margin = policy.loss_margin or 0.0
+    enough = loss.n >= policy.minimum_labels
+    at = policy.labels_expected
+    low, high = mean_sequence(loss, alpha, tightest_at=at) if enough else (None, None)
+    proof_low, proof_high = (
+        mean_sequence(loss, policy.false_promote, tightest_at=at)
+        if enough
+        else (None, None)
+    )
+    breached = low is not None and low > margin
+    if breached:
+        shown = f" ({_level(alpha)} {low:+.3f}..{high:+.3f})"
+    elif proof_low is not None:
+        shown = f" ({_level(policy.false_promote)} {proof_low:+.3f}..{proof_high:+.3f})"
+    else:
+        shown = ""
+    return LossReading(
+        labels=loss.n,
+        mean=loss.mean,
+        low=low,
+        high=high,
+        proof_low=proof_low,
+        proof_high=proof_high,
+        margin=margin,
+        breached=breached,
+        proven=proof_high is not None and proof_high < margin,
+        better=proof_high is not None and proof_high < 0,
+        text=f"{policy.loss} {loss.mean:+.3f}{shown} over {loss.n:,} paired labels",
+    )
+
+
+def _missing(part: GuardReading | LossReading, policy: Policy) -> str:
+    if isinstance(part, GuardReading):
+        return (
+            f"{part.text} must be shown below {policy.proven_ratio:g} times as often, "
+            f"or below {policy.harmless_rate:.2%} of requests"
+        )
+    if part.proof_high is None:
+        return f"{part.labels:,} of at least {policy.minimum_labels:,} paired labels"
+    return f"{part.text} must be shown below {part.margin:+g}"
+
+
+def _worries(
+    guards: tuple[GuardReading, ...], loss: LossReading | None, policy: Policy
+) -> list[str]:
+    worries = [f"{g.text} leans towards worse" for g in guards if g.log_e > 0]
+    if loss is not None and loss.proof_high is None:
+        worries.append(_missing(loss, policy))
+    elif loss is not None and loss.mean > loss.margin:
+        worries.append(f"{loss.text} leans towards worse")
+    return worries
+
+
+def _level(alpha: float) -> str:
+    return f"{100 * (1 - alpha):.4g}% CS"
+
+
+def in_words(duration: timedelta) -> str:
+    """Return e.g. ``7 days``, ``1.5 h``, ``90 s``."""
+    seconds = duration.total_seconds()
+    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def _number(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.2f}"

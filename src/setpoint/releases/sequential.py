@@ -1,0 +1,182 @@
+"""Statistics that may be looked at after every request: error rates hold over all looks.
+
+An e-process is a wager against a hypothesis: it starts at 1, and while the hypothesis is
+true it ever exceeds 1/alpha with probability at most alpha (Ville's inequality). Functions
+take numbers or numpy arrays alike and return logarithms: products over stages are sums.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincc, betaln
+
+from setpoint.releases.evidence import GuardTally, PairedLoss
+
+#: Pseudo-events of the prior. Small: much weight on ratios far beyond the tolerated one, so
+#: that grave faults are caught in few events; large: better at faults just beyond it.
+CONCENTRATION = 4.0
+
+_LARGEST_RATIO = 1e6
+_HALVINGS = 50
+
+Numbers = NDArray[np.float64]
+
+
+def log_e(k: Any, n: Any, theta: Any, *, concentration: float = CONCENTRATION) -> Numbers:
+    """Return log E against "an event is the canary's with chance at most `theta`".
+
+    The likelihood ratio of all chances above `theta`, mixed by a Beta prior centred at
+    `theta` and truncated above it, to `theta` itself.
+
+    Args:
+        k: Events of the canary, 0 ≤ k ≤ n. Each adds evidence, every other
+            event removes some.
+        n: Events of either arm.
+        theta: Largest chance under the hypothesis; at 0 or 1 nothing can be compared and
+            log E is 0.
+        concentration: Weight of the prior, in events (see `CONCENTRATION`).
+
+    Example:
+        >>> round(float(log_e(9, 40, 0.0617)), 2)
+        4.44
+
+    References:
+        Lindon & Malek (2022), "Anytime-valid inference for multinomial count data",
+        NeurIPS 35, arXiv 2011.03567. Robbins (1970), "Statistical methods related to the
+        law of the iterated logarithm", for the method of mixtures.
+    """
+    k, n, theta = (np.asarray(x, dtype=np.float64) for x in (k, n, theta))
+    inside = (theta > 0) & (theta < 1)
+    x = np.where(inside, theta, 0.5)
+    a, b = concentration * x, concentration * (1 - x)
+    posterior = betaln(a + k, b + n - k) + _log_above(x, a + k, b + n - k)
+    prior = betaln(a, b) + _log_above(x, a, b)
+    value = posterior - prior - k * np.log(x) - (n - k) * np.log1p(-x)
+    return np.where(inside, value, 0.0)
+
+
+def _log_above(x: Numbers, a: Numbers, b: Numbers) -> Numbers:
+    """Return log P(Beta(a, b) > x), by the first Laplace term where that underflows."""
+    above = np.asarray(betaincc(a, b, x))
+    tiny = above < 1e-290
+    if not tiny.any():
+        return np.asarray(np.log(above))
+    slope = np.where(tiny, (b - 1) / (1 - x) - (a - 1) / x, 1.0)
+    density = (a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - betaln(a, b)
+    return np.where(tiny, density - np.log(slope), np.log(np.where(tiny, 1.0, above)))
+
+
+def share_of(weight: float, ratio: float) -> float:
+    """Return the chance that an event is the canary's, `ratio` times as prone to it."""
+    return weight * ratio / (weight * ratio + 1 - weight)
+
+
+def log_e_worse(
+    tallies: Sequence[GuardTally], ratio: float, *, concentration: float = CONCENTRATION
+) -> float:
+    """Return log E against "the canary has the event at most `ratio` times as often".
+
+    Stages with different traffic shares multiply. Large means: roll back.
+    """
+    return sum(
+        float(
+            log_e(
+                t.canary_events,
+                t.total_events,
+                share_of(t.weight, ratio),
+                concentration=concentration,
+            )
+        )
+        for t in tallies
+    )
+
+
+def log_e_fine(
+    tallies: Sequence[GuardTally], ratio: float, *, concentration: float = CONCENTRATION
+) -> float:
+    """Return log E against "the canary has it at least `ratio` times as often".
+
+    The mirror image of `log_e_worse`. Large means: not inferior by that margin.
+    """
+    return sum(
+        float(
+            log_e(
+                t.stable_events,
+                t.total_events,
+                1 - share_of(t.weight, ratio),
+                concentration=concentration,
+            )
+        )
+        for t in tallies
+    )
+
+
+def ratio_sequence(
+    tallies: Sequence[GuardTally], alpha: float
+) -> tuple[float | None, float | None]:
+    """Return the confidence sequence of the canary's event rate over the live version's.
+
+    The ratios that neither e-process rejects. Either end is wrong, at any time, with
+    probability at most `alpha`.
+
+    Returns:
+        ``(low, high)``; None for an end that the evidence does not bound.
+    """
+    bar = -np.log(alpha)
+    low = _crossing(lambda ratio: log_e_worse(tallies, ratio) >= bar)
+    high = _crossing(lambda ratio: log_e_fine(tallies, ratio) < bar)
+    return low, high
+
+
+def _crossing(holds: Callable[[float], bool]) -> float | None:
+    """Return the largest ratio up to which `holds`; None if it never or always does."""
+    low, high = -np.log(_LARGEST_RATIO), np.log(_LARGEST_RATIO)
+    if not holds(float(np.exp(low))) or holds(float(np.exp(high))):
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(float(np.exp(middle))) else (low, middle)
+    return float(np.exp(low))
+
+
+def log_e_rare(canary_events: int, canary_requests: int, rate: float) -> float:
+    """Return log E against "at least `rate` of the canary's requests have the event".
+
+    Large means: whatever the live version does, the canary's rate is below `rate`.
+    """
+    return float(log_e(canary_requests - canary_events, canary_requests, 1 - rate))
+
+
+def mean_sequence(
+    loss: PairedLoss, alpha: float, *, tightest_at: int
+) -> tuple[float | None, float | None]:
+    """Return the asymptotic confidence sequence of a mean of differences.
+
+    Args:
+        loss: Running count, mean and spread of the differences.
+        alpha: Chance that the mean is ever outside, both sides together, for counts large
+            enough for a normal limit (a hundred rows of log loss are).
+        tightest_at: Rows at which the interval is narrowest for its level; an order of
+            magnitude off costs about a tenth of the width.
+
+    Returns:
+        ``(low, high)``, both None below two rows.
+
+    References:
+        Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), "Time-uniform central limit
+        theory and asymptotic confidence sequences", Annals of Statistics 52, 2613-2640.
+    """
+    if loss.n < 2:
+        return None, None
+    reach = loss.sd * float(half_width(loss.n, alpha, tightest_at=tightest_at))
+    return loss.mean - reach, loss.mean + reach
+
+
+def half_width(n: Any, alpha: float, *, tightest_at: int) -> Numbers:
+    """Return the half-width of `mean_sequence` after `n` rows of standard deviation 1."""
+    n = np.asarray(n, dtype=np.float64)
+    rho2 = (-2 * np.log(alpha) + np.log(-2 * np.log(alpha)) + 1) / tightest_at
+    spread = n * rho2 + 1
+    return np.asarray(np.sqrt(2 * spread / (n**2 * rho2) * np.log(np.sqrt(spread) / alpha)))
