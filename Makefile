@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+BUILT := src/setpoint/server/static/.built
 ARGS ?=
 ONLY ?=
 
@@ -27,10 +28,10 @@ help:
 	@echo "ui      rebuild the pages' script and style"
 	@echo "lock    resolve dependencies anew"
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed $(BUILT)
 	@$(BIN)/setpoint demo $(ARGS)
 
-test: check
+test: check $(BUILT)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -43,7 +44,7 @@ check: $(VENV)/.dev
 	@$(BIN)/python hatch_build.py check
 	@$(BIN)/mypy
 
-crash: $(VENV)/.dev
+crash: $(VENV)/.dev $(BUILT)
 	@CRASH_POINTS=all $(BIN)/python -m pytest -m crash $(ARGS)
 
 bench: $(VENV)/.dev
@@ -62,6 +63,10 @@ $(VENV)/.installed: requirements/lock.txt requirements/build.lock pyproject.toml
 	@echo "setup: building setpoint"
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The pages, for an editable install: a wheel builds them itself.
+$(BUILT): $(wildcard frontend/*.json) $(shell find frontend/src -type f) | $(VENV)/.installed
+	@$(BIN)/python hatch_build.py build
 
 # What testing needs besides.
 $(VENV)/.dev: $(VENV)/.installed requirements/dev.lock
