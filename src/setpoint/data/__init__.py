@@ -1,0 +1,1 @@
+"""Datasets: immutable versions, contracts, features point-in-time."""
