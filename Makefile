@@ -57,6 +57,8 @@ setup: $(VENV)/.dev
 
 # What running needs; a few seconds when it is there already.
 $(VENV)/.installed: requirements/lock.txt requirements/build.lock pyproject.toml hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "setup: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing the locked dependencies (a minute the first time)"
 	@$(PIP) install -qq --require-hashes -r requirements/lock.txt -r requirements/build.lock
