@@ -1,0 +1,1 @@
+"""What projects and plug-ins test themselves with."""
