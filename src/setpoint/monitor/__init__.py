@@ -1,0 +1,1 @@
+"""Standing questions about profiles, and the alarms that answer them."""

@@ -1,0 +1,46 @@
+"""What monitors keep: alarms, windows, and where each detector stands."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class AlarmState(StrEnum):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"  #: a person has seen it; it is still off target
+    CLOSED = "closed"
+
+
+class Alarm(Struct, frozen=True, kw_only=True):
+    """A monitor's answer "off target", with its evidence. One is open per monitor."""
+
+    id: str
+    model: str
+    version: int  #: that answered when it was opened
+    monitor: str  #: ``drift``, ``quality``, ``quality_estimate`` or ``data_quality``
+    state: AlarmState
+    opened_at: datetime  #: UTC
+    seen_at: datetime  #: when the monitor last said so
+    times: int  #: how often it has said so since
+    text: str  #: one sentence for people
+    evidence: dict[str, Any]  #: what the newest verdict rests on
+    attribution: list[tuple[str, float]]  #: columns and their share, largest first
+    by: str = ""  #: who acknowledged or closed it
+    reason: str = ""  #: why
+    closed_at: datetime | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"alarm:{self.id}"
+
+
+class WindowKey(Struct, frozen=True, order=True):
+    """Which window a profile or joint histogram is of."""
+
+    model: str
+    version: int
+    role: str  #: ``live``, ``canary`` or ``shadow``
+    start: datetime  #: UTC, on the grid of its length
+    seconds: int

@@ -1,0 +1,1 @@
+"""Additive summaries of rows: numpy only, nothing here reads or writes anything."""
