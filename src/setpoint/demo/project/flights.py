@@ -15,10 +15,28 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+
 import setpoint as sp
 
 LATE = 15  # minutes after schedule
-CARRIERS = "9E AA AS B6 DL EV F9 FL HA MQ OO UA US VX WN YV".split()
+CARRIERS = [
+    "9E",
+    "AA",
+    "AS",
+    "B6",
+    "DL",
+    "EV",
+    "F9",
+    "FL",
+    "HA",
+    "MQ",
+    "OO",
+    "UA",
+    "US",
+    "VX",
+    "WN",
+    "YV",
+]
 ORIGINS = ["EWR", "JFK", "LGA"]
 CARIBBEAN = ["BQN", "PSE", "SJU", "STT"]  # the airports that the table of airports lacks
 
@@ -42,7 +60,7 @@ def weather(now: datetime) -> pl.DataFrame:
 
 
 @sp.features(on="flights")
-def schedule(flights: pl.LazyFrame) -> list[pl.Expr]:
+def schedule() -> list[pl.Expr]:
     """What the timetable says."""
     local = pl.col("scheduled_departure").dt.convert_time_zone("America/New_York")
     block = pl.col("scheduled_arrival") - pl.col("scheduled_departure")
@@ -61,7 +79,16 @@ def schedule(flights: pl.LazyFrame) -> list[pl.Expr]:
 @sp.feature_view(by="origin", at="known_at", max_age="3h")
 def weather_at_origin(weather: pl.LazyFrame) -> pl.LazyFrame:
     """The newest observation at the airport of departure."""
-    columns = ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+    columns = [
+        "temp",
+        "dewp",
+        "humid",
+        "wind_speed",
+        "wind_gust",
+        "precip",
+        "pressure",
+        "visib",
+    ]
     calm = pl.col("wind_gust").fill_null(0.0)
     return weather.with_columns(calm).select(
         "origin", "known_at", *(_number(pl.col(c), c) for c in columns)
@@ -110,7 +137,7 @@ def train(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
 
 
 def baseline(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
-    """Logistic regression on the timetable and the weather: what a day's work would give."""
+    """Logistic regression on the same features: what a day's work would give."""
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -212,11 +239,18 @@ def _flights() -> pl.DataFrame:
         .with_columns(scheduled_arrival=departure + pl.duration(minutes=_block_minutes()))
         .select(
             pl.concat_str(
-                "carrier", "flight", "origin", departure.dt.strftime("%m%d%H%M"), separator="-"
+                "carrier",
+                "flight",
+                "origin",
+                departure.dt.strftime("%m%d%H%M"),
+                separator="-",
             ).alias("flight_id"),
             "scheduled_departure",
             "scheduled_arrival",
-            pl.when(arrived).then(arrival).otherwise(departure + timedelta(days=1)).alias("known_at"),
+            pl.when(arrived)
+            .then(arrival)
+            .otherwise(departure + timedelta(days=1))
+            .alias("known_at"),
             "carrier",
             "flight",
             pl.col("tailnum").alias("tail_number"),
@@ -233,7 +267,17 @@ def _flights() -> pl.DataFrame:
 
 @functools.cache
 def _weather() -> pl.DataFrame:
-    columns = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+    columns = [
+        "temp",
+        "dewp",
+        "humid",
+        "wind_dir",
+        "wind_speed",
+        "wind_gust",
+        "precip",
+        "pressure",
+        "visib",
+    ]
     raw = pl.read_csv(
         _folder() / "weather.csv",
         null_values="NA",
@@ -242,11 +286,15 @@ def _weather() -> pl.DataFrame:
     )
     # An observation is made within its hour, often at minute 51: known when the hour ends.
     known = _utc("time_hour") + timedelta(hours=1)
-    return raw.select("origin", known.alias("known_at"), *columns).sort("known_at", "origin")
+    return raw.select("origin", known.alias("known_at"), *columns).sort(
+        "known_at", "origin"
+    )
 
 
 def _utc(column: str) -> pl.Expr:
-    return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+    return pl.col(column).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC"
+    )
 
 
 def _block_minutes() -> pl.Expr:
@@ -257,7 +305,9 @@ def _block_minutes() -> pl.Expr:
     air, for each of the 327,346 flights that arrived.
     """
     airports = _airports()
-    zone = pl.col("dest").replace_strict(airports["faa"], airports["tzone"], default="America/New_York")
+    zone = pl.col("dest").replace_strict(
+        airports["faa"], airports["tzone"], default="America/New_York"
+    )
     departure = pl.col("scheduled_departure")
     offset = pl.lit(None, pl.Int64)
     for name in airports["tzone"].drop_nulls().unique(maintain_order=True):
