@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -138,7 +138,13 @@ def looks(conn: Connection, release_id: str) -> list[Look]:
     ]
 
 
-_NEWEST = (t.c.started_at.desc(), t.c.id.desc())
+# Releases may start at one instant of a simulated clock: an open one is then the newest.
+_NEWEST = (
+    t.c.started_at.desc(),
+    case((t.c.state.in_(OPEN), 0), else_=1),
+    t.c.version.desc(),
+    t.c.id.desc(),
+)
 
 
 def _entity(row: Row[Any]) -> Release:
