@@ -77,7 +77,9 @@ def test_two_specs_of_one_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_bad_spec_names_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "m.setpoint.yaml").write_text("model: m\ndata: {sorce: a.csv}\n")
-    with pytest.raises(SpecInvalid, match=r"m\.setpoint\.yaml:2: unknown key “data\.sorce”"):
+    with pytest.raises(
+        SpecInvalid, match=r"m\.setpoint\.yaml:2: unknown key “data\.sorce”"
+    ):
         load(tmp_path)
 
 

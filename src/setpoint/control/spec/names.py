@@ -31,7 +31,7 @@ def bad_model_name(name: str) -> str | None:
 
 def is_code(text: str) -> bool:
     """Whether a text looks like ``module:name``."""
-    return _CODE.fullmatch(text) is not None
+    return _CODE.fullmatch(text) is not None and ".py:" not in text
 
 
 def stem(source: str) -> str:

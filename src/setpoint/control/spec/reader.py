@@ -188,7 +188,7 @@ def _choose(variants: tuple[Shape, ...], node: Node) -> Shape:
         if shape.kind is Kind.PERCENT:
             return node.kind in {"int", "float"} or "%" in node.text
         if shape.kind is Kind.DURATION:
-            return node.kind == "text" and (node.text[:1].isdigit())
+            return node.kind == "text" and node.text[:1].isdigit() and "%" not in node.text
         return shape.base is not tuple
 
     return next((shape for shape in variants if fits(shape)), variants[0])

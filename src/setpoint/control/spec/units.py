@@ -7,6 +7,7 @@ it. Every ``format_*`` writes text that the parser reads back as the same value.
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 from msgspec import Struct
@@ -169,8 +170,8 @@ def format_percent(value: float) -> str:
         >>> format_percent(0.001), format_percent(1.0)
         ('0.1%', '100%')
     """
-    exact = Fraction(repr(value)) * 100
-    return f"{float(exact):.12g}%"
+    text = f"{Decimal(repr(float(value))) * 100:f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"
 
 
 def parse_rate(text: str) -> Rate:
