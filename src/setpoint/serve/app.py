@@ -15,11 +15,11 @@ from typing import Any
 from msgspec import Struct
 
 from setpoint.core.clock import Clock, to_micros
-from setpoint.core.ids import new_id
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import http, scoring, v2
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
+from setpoint.serve.ids import maker
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
 
@@ -29,10 +29,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 VERSION = "0.1.0"
 ROLES = ("live", "canary")
-SLOW_MICROS = 2_000  #: scoring that takes longer leaves the event loop's thread
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
 _log = logging.getLogger(__name__)
+_prediction_ids = maker("prd")
+_request_ids = maker("req")
 _STATUS: tuple[tuple[type[SetpointError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
@@ -106,16 +107,14 @@ class App:
         request = v2.infer_request(body)
         rows = v2.rows(request, endpoint.inputs)
         at_us = to_micros(self._clock.now())
-        request_id, ids, keys = _named(request, rows.count)
+        request_id, ids, keys = _named(request, rows.count, at_us)
         if not rows.count:
             return _encoded(endpoint, request_id, [], [], [])
         if endpoint.slow:
             loop = asyncio.get_running_loop()
             parts = await loop.run_in_executor(self._pool, scoring.score, endpoint, rows, keys)
         else:
-            scoring_from = perf_counter_ns()
             parts = scoring.score(endpoint, rows, keys)
-            endpoint.slow = perf_counter_ns() - scoring_from > SLOW_MICROS * 1000
         micros = (perf_counter_ns() - started) // 1000
         for part in parts:
             self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
@@ -238,7 +237,7 @@ class App:
         self.log.close()
 
 
-def _named(request: v2.InferRequest, count: int) -> tuple[str, list[str], list[str]]:
+def _named(request: v2.InferRequest, count: int, at_us: int) -> tuple[str, list[str], list[str]]:
     """Return the request's id, the rows' prediction ids and the rows' routing keys."""
     parameters = request.parameters
     ids = parameters.ids if parameters else None
@@ -252,9 +251,9 @@ def _named(request: v2.InferRequest, count: int) -> tuple[str, list[str], list[s
             )
     if ids is not None:
         v2.check_ids(ids, "$.parameters.ids", unique=True)
-        request_id = request.id or new_id("req")
+        request_id = request.id or _request_ids(at_us)
     else:
-        made = new_id("prd")
+        made = _prediction_ids(at_us)
         ids = [made] if count == 1 else [f"{made}.{i}" for i in range(count)]
         request_id = request.id or made
     return request_id, ids, ids if keys is None else keys
@@ -263,8 +262,8 @@ def _named(request: v2.InferRequest, count: int) -> tuple[str, list[str], list[s
 def _encoded(
     endpoint: Endpoint, request_id: str, ids: list[str], versions: list[int], scores: list[float]
 ) -> bytes:
-    answered = set(versions)
-    version = answered.pop() if len(answered) == 1 else endpoint.live.version
+    first = versions[0] if versions else endpoint.live.version
+    version = first if versions.count(first) == len(versions) else endpoint.live.version
     return v2.encode(
         v2.InferAnswer(
             endpoint.model,

@@ -4,6 +4,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Floats, Load, Predictor
 from setpoint.serve.routing import router
-from setpoint.serve.v2 import InputSpec, Rows
+from setpoint.serve.v2 import Inputs, InputSpec, Rows
+
+SLOW_MICROS = 2_000
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +41,11 @@ class Arm:
         self.has_text = any(i.datatype == "BYTES" for i in self.inputs)
         self._columns: list[int] | None = None
 
-    def behind(self, inputs: Sequence[InputSpec]) -> "Arm":
+    def behind(self, inputs: Inputs) -> "Arm":
         """Return this arm for an endpoint whose rows have the columns of `inputs`."""
         arm = Arm(self.version, self.predictor)
-        numeric = [i.name for i in inputs if not i.text]
-        order = [numeric.index(i.name) for i in self.inputs if i.datatype != "BYTES"]
-        arm._columns = None if order == list(range(len(numeric))) else order
+        order = [inputs.numeric.index(i.name) for i in self.inputs if i.datatype != "BYTES"]
+        arm._columns = None if order == list(range(len(inputs.numeric))) else order
         return arm
 
     def score(self, rows: Rows) -> Floats:
@@ -66,7 +68,7 @@ class Arm:
             raise ModelFailed(
                 f"version {self.version} answered {scores.shape} for {rows.count} rows"
             )
-        if not np.isfinite(scores).all():
+        if not isfinite(scores.dot(scores)) and not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise ModelFailed(f"version {self.version} answered {scores[row]} for row {row}")
         return scores
@@ -116,7 +118,6 @@ class Endpoint:
         by_role = {d.role: d for d in deployed}
         live = arms[by_role[Role.LIVE].version]
         self.inputs = _inputs(live, [arms[d.version] for d in deployed])
-        self.columns = [i.name for i in self.inputs if not i.text]
         self.live = live.behind(self.inputs)
         self.canary = self._arm(by_role.get(Role.CANARY), arms)
         self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
@@ -124,7 +125,17 @@ class Endpoint:
         if (canary := by_role.get(Role.CANARY)) is not None:
             self.route = router(f"{model}/{canary.version}", canary.weight)
         self.alone = len(deployed) == 1
-        self.slow = False  #: whether scoring is too slow for the event loop's own thread
+        self._micros = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether scoring takes too long for the event loop's own thread."""
+        return self._micros > SLOW_MICROS
+
+    def took(self, nanos: int) -> None:
+        """Note how long scoring a request took: a slow moving mean, so that one that was
+        held up by something else does not count as slow."""
+        self._micros += (min(nanos / 1000, 4 * SLOW_MICROS) - self._micros) * 0.05
 
     def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
         return None if deployment is None else arms[deployment.version].behind(self.inputs)
@@ -246,13 +257,13 @@ class Endpoints:
         return Endpoint(model, generation, deployed, arms)
 
 
-def _inputs(live: Arm, arms: Sequence[Arm]) -> tuple[InputSpec, ...]:
+def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:
     """Return the live version's inputs, then what others take besides."""
     found = {i.name: InputSpec(i.name, i.datatype == "BYTES") for i in live.inputs}
     for arm in arms:
         for known in arm.inputs:
             found.setdefault(known.name, InputSpec(known.name, known.datatype == "BYTES", False))
-    return tuple(found.values())
+    return Inputs(tuple(found.values()))
 
 
 def _trace(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """From the rows of a request to scores and log records. No I/O: the caller logs and sends."""
 
 from collections.abc import Sequence
+from time import perf_counter_ns
 
 import numpy as np
 from msgspec import Struct
@@ -28,6 +29,14 @@ class Part(Struct, frozen=True):
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     """Route every row to its arm and score it; the live version stands in for a canary
     that fails."""
+    began = perf_counter_ns()
+    try:
+        return _score(endpoint, rows, keys)
+    finally:
+        endpoint.took(perf_counter_ns() - began)
+
+
+def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     if endpoint.route is None or endpoint.canary is None:
         return [_part(_LIVE, endpoint.live, rows, None)]
     arms = endpoint.route(keys)
@@ -58,7 +67,7 @@ def record(
         ids=mine,
         versions=[part.version] * count,
         roles=bytes((part.role,)) * count,
-        columns=endpoint.columns,
+        columns=endpoint.inputs.numeric,
         values=part.rows.values.tobytes(),
         texts=part.rows.texts,
         scores=b"" if part.scores is None else part.scores.tobytes(),

@@ -1,6 +1,7 @@
 """The Open Inference Protocol V2 over JSON: requests to columns of rows, scores to answers."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import msgspec
@@ -106,6 +107,18 @@ class InputSpec(Struct, frozen=True):
     required: bool = True  #: whether the live version needs it
 
 
+class Inputs:
+    """The inputs of an endpoint, with what every request asks about them worked out."""
+
+    def __init__(self, specs: Sequence[InputSpec]) -> None:
+        self.specs = tuple(specs)
+        self.required = [i.name for i in specs if i.required]
+        self.numeric = [i.name for i in specs if not i.text]
+        self.names = frozenset(i.name for i in specs)
+        self.has_text = len(self.numeric) < len(self.specs)
+        self.optional = frozenset(i.name for i in specs if not i.required)
+
+
 class Rows(Struct, frozen=True):
     """The rows of a request, column by column, in the endpoint's order."""
 
@@ -188,7 +201,7 @@ def check_ids(ids: Sequence[str], where: str, *, unique: bool) -> None:
         )
 
 
-def rows(request: InferRequest, inputs: Sequence[InputSpec]) -> Rows:
+def rows(request: InferRequest, inputs: Inputs) -> Rows:
     """Bring the tensors of a request into the endpoint's columns.
 
     Args:
@@ -211,30 +224,29 @@ def rows(request: InferRequest, inputs: Sequence[InputSpec]) -> Rows:
     return _columns(tensors, inputs)
 
 
-def _is_matrix(tensor: Tensor, inputs: Sequence[InputSpec]) -> bool:
-    if isinstance(tensor, Texts) or any(known.text for known in inputs):
+def _is_matrix(tensor: Tensor, inputs: Inputs) -> bool:
+    if inputs.has_text or isinstance(tensor, Texts):
         return False
-    return tensor.shape[1] != 1 or len(inputs) == 1 or all(tensor.name != i.name for i in inputs)
+    return tensor.shape[1] != 1 or len(inputs.specs) == 1 or tensor.name not in inputs.names
 
 
-def _matrix(tensor: Tensor, inputs: Sequence[InputSpec]) -> Rows:
-    required = sum(known.required for known in inputs)
-    width = tensor.shape[1]
-    if width not in {required, len(inputs)}:
+def _matrix(tensor: Tensor, inputs: Inputs) -> Rows:
+    required, width = len(inputs.required), tensor.shape[1]
+    if width not in {required, len(inputs.specs)}:
         raise Invalid(
             f"the tensor {tensor.name!r} has {width} columns, the model takes {required}",
             where="$.inputs[0].shape",
             hint=f"send [n, {required}], in this order: {_names(inputs)}",
         )
     values = _numeric(tensor, "$.inputs[0]")
-    if width == len(inputs):
+    if width == len(inputs.specs):
         return Rows(len(values), values, {})
-    wide = np.full((len(values), len(inputs)), np.nan)
-    wide[:, [i for i, known in enumerate(inputs) if known.required]] = values
-    return Rows(len(values), wide, {}, frozenset(i.name for i in inputs if not i.required))
+    wide = np.full((len(values), len(inputs.specs)), np.nan)
+    wide[:, [i for i, known in enumerate(inputs.specs) if known.required]] = values
+    return Rows(len(values), wide, {}, inputs.optional)
 
 
-def _columns(tensors: Sequence[Tensor], inputs: Sequence[InputSpec]) -> Rows:
+def _columns(tensors: Sequence[Tensor], inputs: Inputs) -> Rows:
     named = {tensor.name: (i, tensor) for i, tensor in enumerate(tensors)}
     if len(named) != len(tensors):
         raise Invalid("an input is given twice", where="$.inputs", hint="send each input once")
@@ -249,7 +261,7 @@ def _columns(tensors: Sequence[Tensor], inputs: Sequence[InputSpec]) -> Rows:
     count = counts.pop()
     numeric: list[NDArray[np.float64]] = []
     texts: dict[str, list[str | None]] = {}
-    for known in inputs:
+    for known in inputs.specs:
         if known.name not in named:
             if known.text:
                 texts[known.name] = [None] * count
@@ -269,18 +281,20 @@ def _columns(tensors: Sequence[Tensor], inputs: Sequence[InputSpec]) -> Rows:
         else:
             numeric.append(_numeric(tensor, where).reshape(-1))
     values = np.stack(numeric, axis=1) if numeric else np.empty((count, 0))
-    return Rows(count, values, texts, frozenset(i.name for i in inputs if i.name not in named))
+    return Rows(count, values, texts, inputs.optional - named.keys())
 
 
-def _check_names(named: dict[str, Any], inputs: Sequence[InputSpec]) -> None:
-    missing = [i.name for i in inputs if i.required and i.name not in named]
+def _check_names(named: dict[str, Any], inputs: Inputs) -> None:
+    if named.keys() == inputs.names:
+        return
+    missing = [name for name in inputs.required if name not in named]
     if missing:
         raise Invalid(
             f"missing input {_some(missing)}",
             where="$.inputs",
             hint=f"the model takes: {_names(inputs)}",
         )
-    unknown = named.keys() - {i.name for i in inputs}
+    unknown = named.keys() - inputs.names
     if unknown:
         raise Invalid(
             f"unknown input {_some(sorted(unknown))}",
@@ -302,6 +316,8 @@ def _numeric(tensor: Tensor, where: str) -> Floats:
     except (ValueError, OverflowError):
         raise _misshapen(tensor, where) from None
     values = _shaped(values, tensor, where)
+    if isinstance(tensor, Numbers):
+        return values
     bounds = _INTEGERS.get(str(tensor.__struct_config__.tag))
     if bounds and values.size and (values.min() < bounds[0] or values.max() > bounds[1]):
         raise Invalid(
@@ -331,7 +347,7 @@ def _shaped(values: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
     shape = tuple(tensor.shape)
     if values.shape == shape:
         return values
-    if values.ndim != 1 or min(shape, default=-1) < 0 or values.size != np.prod(shape, dtype=object):
+    if values.ndim != 1 or min(shape, default=-1) < 0 or values.size != prod(shape):
         raise _misshapen(tensor, where)
     return values.reshape(shape)
 
@@ -366,5 +382,5 @@ def _some(names: Sequence[str]) -> str:
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
-def _names(inputs: Sequence[InputSpec]) -> str:
-    return ", ".join(i.name for i in inputs if i.required)
+def _names(inputs: Inputs) -> str:
+    return ", ".join(inputs.required)
