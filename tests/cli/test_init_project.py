@@ -89,7 +89,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     create("churn", tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    with pytest.raises(Conflict, match="churn.setpoint.yaml"):
+    with pytest.raises(Conflict, match=r"churn\.setpoint\.yaml"):
         create("churn", tmp_path)
 
 

@@ -56,8 +56,13 @@ train: {code: "demand.model:train", window: 120d, split: {test: 10%}}
 objective: {metric: rmse, at_most: 12.5}
 guardrails: {slices: {by: [shop, region], least_rows: 50, mae: {at_most: 20}}}
 business: {metric: margin, code: "demand:margin", must_not_fall: 150%}
-release: {shadow: {for: 2d}, canary: {steps: [100%], inconclusive: promote, margin: 0.5}}
-watch: {drift: {features: [price, weekday], effect: 0.1}, window: 1h, alarm_budget: 2/quarter}
+release:
+  shadow: {for: 2d}
+  canary: {steps: [100%], inconclusive: promote, margin: 0.5}
+watch:
+  drift: {features: [price, weekday], effect: 0.1}
+  window: 1h
+  alarm_budget: 2/quarter
 react: {stale: 45d, drift: alarm}
 """
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.control.spec.examples import ALL, SMALLEST
 
 import setpoint as sp
 from setpoint.control.spec.entities import Data, Label, Objective
 from setpoint.control.spec.parse import SpecInvalid, parse
-from tests.control.spec.examples import ALL, SMALLEST
 
 
 def train() -> None:

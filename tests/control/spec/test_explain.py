@@ -1,10 +1,10 @@
 """Every default is visible, and so is every change."""
 
 import msgspec
+from tests.control.spec.examples import ALL, DEMAND, FLIGHTS, SMALLEST
 
 from setpoint.control.spec.explain import Change, changes, explain
 from setpoint.control.spec.parse import parse
-from tests.control.spec.examples import ALL, DEMAND, FLIGHTS, SMALLEST
 
 
 def test_of_the_smallest_spec_everything_but_three_keys_is_a_default() -> None:

@@ -1,9 +1,9 @@
 """What a spec says must hold together."""
 
 import pytest
+from tests.control.spec.examples import DEMAND, FLIGHTS, SMALLEST
 
 from setpoint.control.spec.parse import SpecInvalid, parse
-from tests.control.spec.examples import DEMAND, FLIGHTS, SMALLEST
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ from tests.control.spec.examples import DEMAND, FLIGHTS, SMALLEST
         (FLIGHTS, "false_rollback: 1%", "false_rollback: 0%", "false_rollback is", "1%"),
         (FLIGHTS, "by: [risk]", "by: []", "names no role", "at least one"),
         (FLIGHTS, "flights:schedule,", "flights:carrier_delay_7d,", "features twice", "one"),
-        (SMALLEST, "churn:train}", "churn:train, split: {test: 3d}}", "random split", "time"),
-        (SMALLEST, "churn:train}", "churn:train, split: {by: time}}", "not set", "random"),
-        (SMALLEST, "churn:train}", "churn:train}\nserve: {fallback: baseline}", "fall", "set"),
+        (SMALLEST, "train}", "train, split: {test: 3d}}", "random split", "set data.time"),
+        (SMALLEST, "train}", "train, split: {by: time}}", "is not set", "random"),
+        (SMALLEST, "train}", "train}\nserve: {fallback: baseline}", "to fall back", "set"),
         (
             SMALLEST, "churn:train}", "churn:train}\nobjective: {better_than: baseline}",
             "no baseline", "set train.baseline",

@@ -31,10 +31,7 @@ def test_every_rate_survives_the_way_out_and_back(count: int, per: timedelta) ->
 
 @given(st.integers(0, 10**12) | MICROS)
 def test_every_amount_survives_the_way_out_and_back(value: int | timedelta) -> None:
-    if isinstance(value, int):
-        amount = Amount(requests=value)
-    else:
-        amount = Amount(time=value)
+    amount = Amount(requests=value) if isinstance(value, int) else Amount(time=value)
     assert units.parse_amount(units.format_amount(amount)) == amount
 
 
@@ -52,11 +49,12 @@ def test_any_text_is_read_or_refused_in_words(text: str) -> None:
         units.parse_amount,
         units.parse_size,
     ):
+        refusal = None
         try:
             parse(text)
         except BadUnit as error:
-            assert error.hint
-            assert len(error.message) < 200
+            refusal = error
+        assert refusal is None or (refusal.hint and len(refusal.message) < 200)
 
 
 @pytest.mark.parametrize(
