@@ -36,7 +36,7 @@ from setpoint.control.spec.parse import SpecInvalid, parse
         (FLIGHTS, "confidence: 0.95", "confidence: 100%", "says nothing", "95%"),
         (FLIGHTS, "false_rollback: 1%", "false_rollback: 0%", "false_rollback is", "1%"),
         (FLIGHTS, "by: [risk]", "by: []", "names no role", "at least one"),
-        (FLIGHTS, "flights:schedule,", "flights:carrier_delay_7d,", "features twice", "one"),
+        (SMALLEST, "train}", "train}\nserve: {fallback: baseline}", "fall back", "set"),
         (SMALLEST, "train}", "train, split: {test: 3d}}", "random split", "set data.time"),
         (SMALLEST, "train}", "train, split: {by: time}}", "is not set", "random"),
         (SMALLEST, "train}", "train}\nserve: {fallback: baseline}", "to fall back", "set"),
