@@ -12,6 +12,7 @@ from msgspec import Struct
 from setpoint.control.entities import Job, JobState, State
 from setpoint.control.spec.entities import Spec
 from setpoint.monitor.entities import Alarm
+from setpoint.monitor.rules import DRIFT, QUALITY
 from setpoint.releases import rules as release_rules
 from setpoint.releases.entities import Release
 from setpoint.releases.entities import State as ReleaseState
@@ -21,6 +22,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     """All that decisions about one model depend on."""
 
     spec: Spec
+    spec_address: str  #: of the spec in the object store
     training: str  #: hash of what makes a version: the parts of the spec training reads, and code
     live: int | None = None  #: version that answers
     live_born: datetime | None = None  #: when it was registered
@@ -123,11 +125,9 @@ def _changed_since(seen: Observed, job: Job) -> bool:
 
 
 def _reacts(spec: Spec, monitor: str) -> bool:
-    if monitor.startswith("drift"):
-        return spec.react.drift == "retrain"
-    if monitor.startswith("quality"):
-        return spec.react.quality == "retrain"
-    return False
+    """Tell whether an alarm asks for a retrain; an estimate or bad data alone never does."""
+    reactions = {DRIFT: spec.react.drift, QUALITY: spec.react.quality}
+    return reactions.get(monitor) == "retrain"
 
 
 def state(seen: Observed) -> tuple[State, str]:

@@ -13,6 +13,8 @@ class Applied(Struct, frozen=True, kw_only=True):
     model: str
     hash: str  #: of the canonical spec
     content: Any  #: the canonical spec, decoded
+    address: str  #: of the canonical spec in the object store
+    training: str  #: hash of what makes a version: parts of the spec, and the code
     file: str  #: the setpoint file it was read from
     applied_at: datetime
     applied_by: str

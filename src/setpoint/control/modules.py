@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ class ModuleSpace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._prefix = str(folder).rstrip(os.sep) + os.sep
         self.modules: dict[str, ModuleType] = {}
 
     @contextmanager
@@ -81,13 +83,14 @@ class ModuleSpace:
         return [name for name in sys.modules if name.partition(".")[0] in tops]
 
     def _owns(self, module: ModuleType | None) -> bool:
-        places = [getattr(module, "__file__", None), *_search_path(module)]
-        return any(place and self._inside(Path(place)) for place in places)
+        file = getattr(module, "__file__", None)
+        places = [file] if file else _search_path(module)
+        return any(self._inside(place) for place in places)
 
-    def _inside(self, path: Path) -> bool:
-        if not path.is_relative_to(self.folder):
+    def _inside(self, place: str) -> bool:
+        if not place.startswith(self._prefix):  # nearly all modules: keep it cheap
             return False
-        parts = path.relative_to(self.folder).parts
+        parts = place[len(self._prefix) :].split(os.sep)
         return not any(part.startswith(".") or part in _SKIPPED for part in parts)
 
 
@@ -209,10 +212,9 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _search_path(module: ModuleType | None) -> list[str]:
-    if getattr(module, "__file__", None):
-        return []
+    """Return the folders of a namespace package."""
     try:
-        return [str(place) for place in getattr(module, "__path__", [])]
+        return [str(place) for place in getattr(module, "__path__", ())]
     except (KeyError, TypeError):  # a namespace whose parent is gone
         return []
 

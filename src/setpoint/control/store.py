@@ -99,6 +99,14 @@ def acquire(
     return True
 
 
+def holder(conn: Connection, name: str) -> str | None:
+    """Return who holds a lease, run out or not."""
+    found: str | None = conn.execute(
+        select(leases.c.holder).where(leases.c.name == name)
+    ).scalar_one_or_none()
+    return found
+
+
 def release(conn: Connection, name: str, holder: str) -> None:
     conn.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 

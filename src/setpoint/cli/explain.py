@@ -1,0 +1,39 @@
+"""``setpoint explain`` and ``setpoint schema``: the language of the setpoint file."""
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from setpoint.cli.console import json_option
+from setpoint.control.project import load
+from setpoint.control.spec.explain import explain as explained
+from setpoint.control.spec.schema import schema as make_schema
+
+
+@click.command(epilog="Example: setpoint explain churn --set")
+@json_option
+@click.argument("model", required=False)
+@click.option("--project", default=".", metavar="FOLDER", help="Where the setpoint file is.")
+@click.option("--set", "only_set", is_flag=True, help="Only what the file sets, no defaults.")
+def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> None:
+    """Show every setting of MODEL's spec, its default and what follows from it."""
+    rows = explained(load(project).spec(model))
+    rows = [row for row in rows if not (only_set and row.default)]
+    if as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("setting", "value", "", "meaning"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        said = f"{row.meaning}; {row.consequence}" if row.consequence else row.meaning
+        table.add_row(row.path, row.value, "default" if row.default else "set", said)
+    Console().print(table)
+
+
+@click.command(epilog="Example: setpoint schema > setpoint.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the setpoint file, for editors."""
+    text = msgspec.json.format(msgspec.json.encode(make_schema()), indent=2)
+    click.echo(text.decode())

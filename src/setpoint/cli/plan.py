@@ -1,0 +1,145 @@
+"""``setpoint plan`` and ``setpoint apply``: from the files of a project to what is in force."""
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from setpoint.cli.console import backend, home_option, json_option, say
+from setpoint.control import applying
+from setpoint.control.controller import Controller
+from setpoint.control.entities import JobState, State
+from setpoint.control.plan import ModelPlan, Plan
+from setpoint.control.project import load
+from setpoint.control.service import ListStatus, Status, Statuses, ls
+from setpoint.control.spec.explain import UNSET, Change
+from setpoint.control.store import holder
+from setpoint.pipelines.local import StepRun
+from setpoint.sdk.backends import LocalBackend
+
+_WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
+_SHOWN = 60  #: changed keys in the terminal; --json has all
+
+
+@click.command(epilog="Example: setpoint plan            (the project in this folder)")
+@home_option
+@json_option
+@click.argument("project", default=".", metavar="[FOLDER|FILE]")
+def plan(home: str | None, as_json: bool, project: str) -> None:
+    """Show what apply would change, and why; change nothing."""
+    found = load(project)
+    applying.check(found)
+    planned = applying.plan(backend(home), found)
+    say(_plan(planned), planned, as_json=as_json)
+
+
+@click.command(epilog="Example: setpoint apply && setpoint up")
+@home_option
+@json_option
+@click.argument("project", default=".", metavar="[FOLDER|FILE]")
+@click.option("--no-wait", is_flag=True, help="Record the spec and leave the rest to setpoint up.")
+def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
+    """Put the specs of a project in force, and do what follows from them.
+
+    Trains, checks at the gate and brings live what the plan says. Applying again changes
+    nothing. Where `setpoint up` runs on the same store, it does the work.
+    """
+    found = load(project)
+    applying.check(found)
+    store = backend(home)
+    applied = applying.apply(store, found)
+    if not no_wait and not applied.empty:
+        _settle(store, quiet=as_json)
+    names = {spec.model for spec in found.specs}
+    statuses = [s for s in store.call(ls, ListStatus()).models if s.model in names]
+    text = "nothing to do" if applied.empty else _plan(applied, done=True)
+    shown = "\n".join([text, "", *(_status(s) for s in statuses)])
+    say(shown, {"applied": applied, "models": statuses}, as_json=as_json)
+    return 1 if any(_went_wrong(s) for s in statuses) else 0
+
+
+@click.command(epilog="Example: setpoint status --json")
+@home_option
+@json_option
+@click.argument("model", required=False)
+def status(home: str | None, as_json: bool, model: str | None) -> None:
+    """Say of each model: on target, settling, off target or held, and why."""
+    found = backend(home).call(ls, ListStatus(model=model))
+    say(_statuses(found), found, as_json=as_json)
+
+
+def _settle(store: LocalBackend, *, quiet: bool) -> None:
+    """Tick until there is nothing to do, unless a running controller does."""
+    with store.engine.begin() as conn:
+        busy = holder(conn, "controller")
+    if busy is not None:
+        return
+    console = Console(stderr=True, quiet=quiet)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("reading the data")
+
+        def told(model: str, step: StepRun) -> None:
+            how = "cached" if step.cached else f"{step.seconds:.1f} s"
+            progress.console.print(f"  {model}: {step.step} ({how})", highlight=False)
+            progress.update(task, description=f"{model}: after {step.step}")
+
+        Controller(store, told=told).tick()
+
+
+def _went_wrong(status: Status) -> bool:
+    return status.job is not None and status.job.state in (JobState.FAILED, JobState.REFUSED)
+
+
+def _plan(planned: Plan, *, done: bool = False) -> str:
+    blocks = [_model(model, done=done) for model in planned.models]
+    if planned.empty:
+        blocks.append("nothing to do: what is in force is what the files say")
+    elif not done:
+        blocks.append("do it with: setpoint apply")
+    return "\n\n".join(blocks)
+
+
+def _model(model: ModelPlan, *, done: bool) -> str:
+    lines = [f"{model.model}: {_WORDS[model.kind]} ({model.file})"]
+    if model.kind == "create":
+        lines.append(f"  every setting and its default: setpoint explain {model.model}")
+    else:
+        lines += [_change(change) for change in model.changes[:_SHOWN]]
+    lead = "did" if done else "then"
+    lines += [f"  {lead} {i}. {action}" for i, action in enumerate(model.actions, 1)]
+    lines += [f"  by hand: {drift}" for drift in model.drift]
+    return "\n".join(lines)
+
+
+def _change(change: Change) -> str:
+    if change.path == "code":
+        return "  ~ the code of the project changed"
+    if change.before == UNSET:
+        return f"  + {change.path}: {change.after}"
+    if change.after == UNSET:
+        return f"  - {change.path}: {change.before}"
+    return f"  ~ {change.path}: {change.before} → {change.after}"
+
+
+_COLOURS = {
+    State.ON_TARGET: "green",
+    State.SETTLING: "blue",
+    State.OFF_TARGET: "red",
+    State.HELD: "magenta",
+}
+
+
+def _statuses(found: Statuses) -> str:
+    if not found.models:
+        return "no models yet: setpoint init NAME, then setpoint apply"
+    return "\n".join(_status(status) for status in found.models)
+
+
+def _status(status: Status) -> str:
+    word = click.style(status.state.value, fg=_COLOURS[status.state], bold=True)
+    live = f"version {status.live} live" if status.live else "nothing live"
+    lines = [f"{status.model}: {word}, {live} ({status.objective})", f"  {status.why}"]
+    if _went_wrong(status) and status.job is not None and status.job.outcome not in status.why:
+        lines.append(f"  last training: {status.job.outcome}")
+    lines += [f"  alarm {alarm.id}: {alarm.text}" for alarm in status.alarms]
+    return "\n".join(lines)

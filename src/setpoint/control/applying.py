@@ -1,0 +1,145 @@
+"""Planning and applying the specs of a project."""
+
+import json
+from collections.abc import Callable
+
+from setpoint.artifacts.store import open_store
+from setpoint.control import decide as deciding
+from setpoint.control import store
+from setpoint.control.decide import Action, Observed
+from setpoint.control.entities import Applied
+from setpoint.control.making import training_hash
+from setpoint.control.observe import observe
+from setpoint.control.plan import ModelPlan, Plan
+from setpoint.control.project import Project, code_hash, code_of, function
+from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.explain import Change, changes
+from setpoint.control.spec.parse import canonical, from_document, hash_of
+from setpoint.core.operations import Context
+from setpoint.events.store import record
+from setpoint.releases import store as releases
+from setpoint.releases.entities import State
+from setpoint.sdk.backends import LocalBackend
+from setpoint.serve import store as serving
+from setpoint.serve.entities import Role
+
+
+def plan(home: LocalBackend, project: Project) -> Plan:
+    """Return what `apply` would do with each model of a project; changes nothing.
+
+    Raises:
+        NotFound: If a spec names a function or file that does not exist.
+        UserCodeFailed: If the project's code cannot be imported.
+    """
+    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        ctx = home.context(conn)
+        return Plan(models=[_plan(ctx, project, spec) for spec in project.specs])
+
+
+def apply(home: LocalBackend, project: Project) -> Plan:
+    """Put the specs of a project in force; return what changed.
+
+    Doing it again changes nothing. What follows from a spec (training, releases) is the
+    controller's work.
+    """
+    objects = open_store(home.settings)
+    found = plan(home, project)
+    for spec, planned in zip(project.specs, found.models, strict=True):
+        if planned.kind == "unchanged":
+            continue
+        address = objects.put(canonical(spec))
+        with home.engine.begin() as conn:
+            ctx = home.context(conn)
+            store.apply(conn, _applied(ctx, project, spec, address))
+            differ = {change.path: [change.before, change.after] for change in planned.changes}
+            record(
+                ctx, "spec.applied", f"model:{spec.model}", hash=hash_of(spec), changes=differ
+            )
+    return found
+
+
+def check(project: Project) -> None:
+    """Import everything that the specs name, so that a mistake shows before applying.
+
+    Raises:
+        NotFound: If a spec names what does not exist.
+        UserCodeFailed: If importing fails.
+    """
+    for spec in project.specs:
+        for code in code_of(spec):
+            function(project, code, where=project.where(spec))
+
+
+def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
+    was = store.applied(ctx.conn, spec.model)
+    new = _applied(ctx, project, spec, address="")
+    differ = changes(from_document(was.content), spec) if was else []
+    if was is not None and was.training != new.training and not differ:
+        differ = [Change(path="code", before=was.training, after=new.training)]
+    kind = "create" if was is None else "update" if differ else "unchanged"
+    seen = observe(ctx, new)
+    return ModelPlan(
+        model=spec.model,
+        file=new.file,
+        kind=kind,
+        changes=differ,
+        actions=_actions(seen, ctx),
+        drift=by_hand(ctx, was) if was else [],
+    )
+
+
+def _applied(ctx: Context, project: Project, spec: Spec, address: str) -> Applied:
+    code = code_hash(project, code_of(spec))
+    return Applied(
+        model=spec.model,
+        hash=hash_of(spec),
+        content=json.loads(canonical(spec)),
+        address=address,
+        training=training_hash(spec, code),
+        file=str(project.file(spec.model).path.absolute()),
+        applied_at=ctx.now,
+        applied_by=ctx.actor,
+    )
+
+
+_WORDS: dict[type[Action], Callable[[Action], str]] = {
+    deciding.Train: lambda a: f"train a version ({a.why}), check it at the gate",  # type: ignore[union-attr]
+    deciding.Run: lambda a: f"finish the training that was requested ({a.job.why})",  # type: ignore[union-attr]
+    deciding.GoLive: lambda a: f"bring version {a.version} live",  # type: ignore[union-attr]
+    deciding.StartRelease: lambda a: f"release version {a.version} in stages",  # type: ignore[union-attr]
+    deciding.StepRelease: lambda a: f"go on with the release of version {a.release.version}",  # type: ignore[union-attr]
+}
+
+
+def _actions(seen: Observed, ctx: Context) -> list[str]:
+    action = deciding.decide(seen, ctx.now)
+    if action is None:
+        return []
+    words = [_WORDS[type(action)](action)]
+    if isinstance(action, deciding.Train | deciding.Run):
+        first = seen.live is None
+        words.append("bring it live" if first else "release it in stages beside the live version")
+    return words
+
+
+def by_hand(ctx: Context, applied: Applied) -> list[str]:
+    """Return what people changed outside the spec since it was applied, in words."""
+    found = []
+    for release in releases.ls(ctx.conn, applied.model, limit=20):
+        decided = release.override_by and (release.ended_at or release.stage_since) >= applied.applied_at
+        if decided:
+            what = release.state.replace("_", " ")
+            found.append(
+                f"release {release.id} of version {release.version} was {what} by "
+                f"{release.override_by}: {release.override_reason}"
+            )
+    open_release = releases.current(ctx.conn, applied.model)
+    for deployed in serving.deployments(ctx.conn, applied.model):
+        stray = deployed.role is not Role.LIVE and (
+            open_release is None or open_release.version != deployed.version
+        )
+        if stray:
+            found.append(f"version {deployed.version} is deployed as {deployed.role} by no release")
+    if open_release is not None and open_release.state is State.HELD:
+        found.append(f"release {open_release.id} is held: {open_release.verdict_why}")
+    return found

@@ -1,0 +1,248 @@
+"""The loop that keeps models on target: observe, decide, act, until there is nothing to do."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+
+from setpoint.control import store, watching
+from setpoint.control.decide import (
+    Action,
+    GoLive,
+    Observed,
+    Run,
+    StartRelease,
+    StepRelease,
+    Train,
+    decide,
+)
+from setpoint.control.entities import Applied, Job, JobState
+from setpoint.control.follow import Followed, Follower
+from setpoint.control.observe import observe
+from setpoint.control.policies import release_policy
+from setpoint.control.spec.units import parse_duration
+from setpoint.control.training import train
+from setpoint.core.ids import new_id
+from setpoint.core.operations import Context
+from setpoint.errors import Conflict, SetpointError, Unavailable
+from setpoint.events import chain
+from setpoint.events.store import record
+from setpoint.monitor.drift import aligned
+from setpoint.monitor.quality import QualityPolicy
+from setpoint.monitor.service import close_alarms
+from setpoint.pipelines.local import StepRun
+from setpoint.releases import service as releases
+from setpoint.releases.entities import State
+from setpoint.sdk.backends import LocalBackend
+from setpoint.sdk.inference import Inference
+from setpoint.serve import store as serving
+
+_MOST_ACTIONS = 50  #: in one tick and model; more means that deciding goes in circles
+_LEASE = timedelta(seconds=15)
+_WAIT_SECONDS = 1.0
+_LABELS_COME = timedelta(seconds=QualityPolicy(target=0).after)
+
+
+class Tick(Struct, frozen=True, kw_only=True):
+    """What one tick did."""
+
+    followed: Followed
+    actions: list[tuple[str, Action]]  #: (model, what was done)
+
+
+class Controller:
+    """Reconciles the models of one store. One at a time works on a store: see `leased`."""
+
+    def __init__(
+        self,
+        home: LocalBackend,
+        *,
+        inference: str | None = None,
+        told: Callable[[str, StepRun], None] = lambda _model, _step: None,
+    ) -> None:
+        """Prepare a controller.
+
+        Args:
+            home: The store, with its clock.
+            inference: Address of an inference server to tell of changed deployments at
+                once; without one it finds out by itself within a fifth of a second.
+            told: Called with the model and each step of a training, for progress.
+        """
+        self._home = home
+        self._follower = Follower(home)
+        self._inference = Inference(inference) if inference else None
+        self._told = told
+        self._holder = f"{socket.gethostname()}:{os.getpid()}"
+        self._generations: dict[str, int] = {}
+        self._judged: dict[str, tuple[datetime, datetime]] = {}
+
+    def tick(self) -> Tick:
+        """Bring in the log, judge the windows that are over, and do what is to be done.
+
+        Ticking again at the same time does nothing: every action changes what the next
+        decision observes.
+        """
+        followed = self._follower.follow()
+        actions: list[tuple[str, Action]] = []
+        for applied in self._applied():
+            self._watch(applied)
+            actions += [(applied.model, action) for action in self._reconcile(applied)]
+        self._seal()
+        return Tick(followed=followed, actions=actions)
+
+    @contextmanager
+    def leased(self, stopping: threading.Event) -> Iterator[None]:
+        """Hold the controller's lease, renewed in the background; wait for it if need be.
+
+        The lease of a process of this machine that died is taken over at once, any other
+        when it runs out.
+        """
+        while not self._acquire():
+            if stopping.wait(_WAIT_SECONDS):
+                return
+        done = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(done,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            with self._home.engine.begin() as conn:
+                store.release(conn, "controller", self._holder)
+
+    def _reconcile(self, applied: Applied) -> list[Action]:
+        done: list[Action] = []
+        for _ in range(_MOST_ACTIONS):
+            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+                seen = observe(self._home.context(conn), applied)
+            action = decide(seen, self._home.clock.now())
+            if action is None:
+                return done
+            try:
+                self._act(seen, action)
+            except Conflict:  # somebody was faster: look again
+                continue
+            done.append(action)
+        raise SetpointError(
+            f"{applied.model}: {_MOST_ACTIONS} actions in one tick and still no rest",
+            hint="this is a defect of Setpoint: report it with the last events",
+        )
+
+    def _act(self, seen: Observed, action: Action) -> None:
+        if isinstance(action, Run):
+            train(self._home, action.job, lambda step: self._told(action.job.model, step))
+            return
+        with self._home.engine.begin() as conn:
+            ctx = self._home.context(conn)
+            if isinstance(action, Train):
+                request_training(ctx, seen, why=action.why, cause=action.cause)
+            elif isinstance(action, GoLive | StartRelease):
+                _release(ctx, seen, action)
+            else:
+                _step(ctx, action)
+        self._tell(seen.spec.model)
+
+    def _tell(self, model: str) -> None:
+        """Have the inference server take up changed deployments before anything else."""
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            generation = serving.generation(conn, model)
+        if self._inference is None or self._generations.get(model) == generation:
+            return
+        try:
+            self._inference.sync(model, generation)
+        except Unavailable:
+            return  # it is away: when it is back it reads the deployments first
+        self._generations[model] = generation
+
+    def _watch(self, applied: Applied) -> None:
+        now, window = self._home.clock.now(), _window(applied)
+        grid = (aligned(now, window), aligned(now - _LABELS_COME, window))
+        if self._judged.get(applied.model) == grid:
+            return  # no window has ended since
+        self._judged[applied.model] = grid
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            due = watching.due(self._home.context(conn), applied)
+        if due is None:
+            return
+        with self._home.engine.begin() as conn:
+            watching.judge(self._home.context(conn), applied, due, self._follower.reference)
+
+    def _seal(self) -> None:
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            if not chain.pending(conn):
+                return
+        with self._home.engine.begin() as conn:
+            chain.seal(conn)
+
+    def _applied(self) -> list[Applied]:
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            return store.all_applied(conn)
+
+    def _acquire(self) -> bool:
+        now = datetime.now(UTC)  # a lease is about this process's life, not the store's time
+        with self._home.engine.begin() as conn:
+            if store.acquire(conn, "controller", self._holder, now=now, lasts=_LEASE):
+                return True
+            holder = store.holder(conn, "controller")
+            if holder is None or not _is_dead(holder):
+                return False
+            store.release(conn, "controller", holder)
+            return store.acquire(conn, "controller", self._holder, now=now, lasts=_LEASE)
+
+    def _renew(self, done: threading.Event) -> None:
+        while not done.wait(_LEASE.total_seconds() / 3):
+            self._acquire()
+
+
+def request_training(
+    ctx: Context, seen: Observed, *, why: str, cause: str | None = None
+) -> Job | None:
+    """Record the intent to train, in the caller's transaction; None if one is open."""
+    job = Job(
+        id=new_id("job", ctx.now),
+        model=seen.spec.model,
+        why=why,
+        cause=cause,
+        training=seen.training,
+        spec=seen.spec_address,
+        state=JobState.REQUESTED,
+        requested_at=ctx.now,
+    )
+    if not store.request(ctx.conn, job):
+        return None
+    record(ctx, "training.requested", f"model:{job.model}", job=job.id, why=why, cause=cause)
+    return job
+
+
+def _release(ctx: Context, seen: Observed, action: GoLive | StartRelease) -> None:
+    why = action.why if isinstance(action, StartRelease) else "first version"
+    command = releases.Start(
+        model=seen.spec.model,
+        version=action.version,
+        policy=release_policy(seen.spec),
+        reason=why,
+    )
+    releases.start(ctx, command)
+
+
+def _step(ctx: Context, action: StepRelease) -> None:
+    after = releases.apply_decision(ctx, action.release, action.decision)
+    if after.state is State.PROMOTED:
+        reason = f"version {after.version} took over"
+        close_alarms(ctx, after.model, reason=reason, version=after.from_version)
+
+
+def _window(applied: Applied) -> int:
+    return int(parse_duration(applied.content["watch"]["window"]).total_seconds())
+
+
+def _is_dead(holder: str) -> bool:
+    """Tell whether the holder of a lease was a process of this machine that is gone."""
+    host, _, pid = holder.rpartition(":")
+    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,261 @@
+"""Follows the prediction log into the database: once, whatever is killed when.
+
+One transaction indexes predictions, joins labels, adds to windows and to the evidence of
+releases, and moves the position up to which the log was read. Either all of it is done or
+none, so reading a piece of the log again counts nothing twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from setpoint.artifacts.store import open_store
+from setpoint.control import store
+from setpoint.control.evidence import Seen, evidence
+from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.parse import from_document
+from setpoint.core.clock import from_micros
+from setpoint.core.operations import Context
+from setpoint.models import store as models
+from setpoint.monitor import store as monitor
+from setpoint.monitor.drift import aligned
+from setpoint.monitor.entities import WindowKey
+from setpoint.profiles import joint
+from setpoint.profiles.joint import Joint
+from setpoint.profiles.profile import Profile, profile
+from setpoint.profiles.reference import Reference, decode_reference
+from setpoint.releases import service as releases
+from setpoint.releases import store as release_store
+from setpoint.releases.entities import State
+from setpoint.sdk.backends import LocalBackend
+from setpoint.serve import log
+from setpoint.serve import store as serving
+from setpoint.serve.entities import (
+    Labelled,
+    LabelRecord,
+    Position,
+    PredictionRecord,
+    PredictionRow,
+    Record,
+    ShadowRecord,
+)
+
+CURSOR = "prediction log"
+_BATCH = 2_000  #: records in one transaction: bounded memory, short locks
+_ROLES = ("live", "canary")
+
+
+class Followed(Struct, frozen=True, kw_only=True):
+    """What one call brought in."""
+
+    records: int
+    predictions: int
+    labels: int
+
+
+class Follower:
+    """Reads the log of one store. Use it from one place at a time (the controller)."""
+
+    def __init__(self, home: LocalBackend) -> None:
+        self._home = home
+        self._references: dict[tuple[str, int], Reference | None] = {}
+        self._specs: dict[str, Spec] = {}
+
+    def follow(self) -> Followed:
+        """Bring in everything the log has; return how much it was."""
+        total = Followed(records=0, predictions=0, labels=0)
+        while True:
+            some = self._batch()
+            total = Followed(
+                records=total.records + some.records,
+                predictions=total.predictions + some.predictions,
+                labels=total.labels + some.labels,
+            )
+            if some.records < _BATCH:
+                return total
+
+    def reference(self, conn: Connection, model: str, version: int) -> Reference | None:
+        """Return what the windows of a version are compared with, if it was recorded."""
+        key = (model, version)
+        if key not in self._references:
+            address = models.get(conn, model, version).reference
+            data = open_store(self._home.settings).get(address) if address else None
+            self._references[key] = decode_reference(data) if data else None
+        return self._references[key]
+
+    def _batch(self) -> Followed:
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            position = store.cursor(conn, CURSOR)
+        after = msgspec.convert(position, Position) if position else Position()
+        read = list(islice(log.read(self._home.settings.log, after), _BATCH))
+        if not read:
+            return Followed(records=0, predictions=0, labels=0)
+        predictions = labels = 0
+        with self._home.engine.begin() as conn:
+            ctx = self._home.context(conn)
+            for model, records in _by_model(record for _, record in read).items():
+                seen = self._model(ctx, model, records)
+                predictions, labels = predictions + seen.rows, labels + len(seen.labelled)
+            store.move_cursor(conn, CURSOR, read[-1][0])
+        return Followed(records=len(read), predictions=predictions, labels=labels)
+
+    def _model(self, ctx: Context, model: str, records: Sequence[Record]) -> Seen:
+        conn = ctx.conn
+        answered = [r for r in records if isinstance(r, PredictionRecord)]
+        shadows = [r for r in records if isinstance(r, ShadowRecord)]
+        rows = [row for record in answered for row in _rows(record)]
+        new = set(serving.insert_predictions(conn, rows))
+        fresh = [r for r in answered if not r.scores or not new.isdisjoint(r.ids)]
+        for record in shadows:
+            if record.scores:
+                scores = np.frombuffer(record.scores).tolist()
+                serving.pair_predictions(conn, model, record.versions[0], record.ids, scores)
+        labelled = self._labels(conn, model, records, new)
+        seen = Seen(
+            predictions=fresh,
+            shadows=[r for r in shadows if not new.isdisjoint(r.ids)],
+            labelled=labelled,
+            rows=len(new),
+        )
+        self._windows(conn, model, seen, new)
+        self._release(ctx, model, seen)
+        return seen
+
+    def _labels(
+        self, conn: Connection, model: str, records: Sequence[Record], new: set[str]
+    ) -> list[Labelled]:
+        found = serving.join_waiting(conn, model, list(new)) if new else []
+        for record in records:
+            if isinstance(record, LabelRecord):
+                at = from_micros(record.at_us)
+                found += serving.label_predictions(conn, model, record.ids, record.labels, at)
+        return found
+
+    def _windows(self, conn: Connection, model: str, seen: Seen, new: set[str]) -> None:
+        """Add to the windows of inputs and scores, and to those of scores and labels."""
+        spec = self._spec(conn, model)
+        if spec is None:
+            return
+        seconds = int(spec.watch.window.total_seconds())
+        profiles: list[tuple[WindowKey, Profile]] = []
+        joints: list[tuple[WindowKey, Joint]] = []
+        for record in seen.predictions:
+            if not record.scores:
+                continue
+            version = record.versions[0]
+            reference = self.reference(conn, model, version)
+            if reference is None:
+                continue
+            columns, scores = _only(record, new)
+            start = aligned(from_micros(record.at_us), seconds)
+            key = WindowKey(model, version, _ROLES[record.roles[0]], start, seconds)
+            profiles.append((key, profile(columns, reference, scores=scores)))
+            if reference.score_cuts is not None:
+                joints.append((key, joint.predicted(scores, reference)))
+        joints += self._labelled(conn, model, seen.labelled, seconds)
+        monitor.add_profiles(conn, profiles)
+        monitor.add_quality(conn, joints)
+
+    def _labelled(
+        self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int
+    ) -> list[tuple[WindowKey, Joint]]:
+        """Return the label histograms, by the windows of the predictions."""
+        groups: dict[WindowKey, list[Labelled]] = defaultdict(list)
+        for row in rows:
+            start = aligned(from_micros(row.at_us), seconds)
+            groups[WindowKey(model, row.version, row.role, start, seconds)].append(row)
+        now = self._home.clock.now()
+        found = []
+        for key, some in groups.items():
+            reference = self.reference(conn, model, key.version)
+            if reference is None or reference.score_cuts is None:
+                continue
+            found.append((key, _joint(some, reference, now)))
+        return found
+
+    def _release(self, ctx: Context, model: str, seen: Seen) -> None:
+        release = release_store.current(ctx.conn, model)
+        spec = self._spec(ctx.conn, model)
+        if release is None or spec is None or release.state is not State.RUNNING:
+            return
+        bound = spec.guardrails.latency_p99
+        more = evidence(
+            seen,
+            candidate=release.version,
+            live=release.from_version or 0,
+            share=release.weight,
+            slow_micros=int(bound.at_most.total_seconds() * 1e6) if bound else None,
+            task=spec.task,
+        )
+        releases.absorb(ctx, release.id, more)
+
+    def _spec(self, conn: Connection, model: str) -> Spec | None:
+        applied = store.applied(conn, model)
+        if applied is None:
+            return None
+        if applied.hash not in self._specs:
+            self._specs[applied.hash] = from_document(applied.content)
+        return self._specs[applied.hash]
+
+
+def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.model].append(record)
+    return found
+
+
+def _rows(record: PredictionRecord) -> list[PredictionRow]:
+    if not record.scores:
+        return []
+    scores = np.frombuffer(record.scores).tolist()
+    role, at = _ROLES[record.roles[0]], record.at_us
+    return [
+        PredictionRow(record.model, name, version, role, at, score)
+        for name, version, score in zip(record.ids, record.versions, scores, strict=True)
+    ]
+
+
+def _only(record: PredictionRecord, new: set[str]) -> tuple[dict[str, Any], Any]:
+    """Return the inputs and scores of the rows that were not counted before."""
+    scores = np.frombuffer(record.scores)
+    matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
+    columns: dict[str, Any] = {name: matrix[:, i] for i, name in enumerate(record.columns)}
+    columns |= record.texts
+    if new.issuperset(record.ids):
+        return columns, scores
+    keep = [i for i, name in enumerate(record.ids) if name in new]
+    picked = {
+        name: [values[i] for i in keep] if isinstance(values, list) else values[keep]
+        for name, values in columns.items()
+    }
+    return picked, scores[keep]
+
+
+def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joint:
+    """Return the histogram of these labels; a corrected label takes its first one back."""
+    scores = np.array([row.score for row in rows])
+    delays = [(now - from_micros(row.at_us)).total_seconds() for row in rows]
+    total = joint.labelled(scores, [row.label for row in rows], reference, delays=delays)
+    was = [(row.score, row.was, delay) for row, delay in zip(rows, delays, strict=True) if row.was is not None]
+    if not was:
+        return total
+    scores = np.array([score for score, _, _ in was])
+    back = joint.labelled(
+        scores, [label for _, label, _ in was], reference, delays=[delay for _, _, delay in was]
+    )
+    return _without(total, back)
+
+
+def _without(total: Joint, back: Joint) -> Joint:
+    """Subtract, although counts of this part alone may fall below zero: the window's won't."""
+    return Joint(
+        total.edges, total.counts - back.counts, total.sums - back.sums, total.delays - back.delays
+    )

@@ -1,0 +1,106 @@
+"""From the words of a spec to the numbers of release and monitor policies."""
+
+from msgspec import Struct
+
+from setpoint.control.spec.entities import Spec
+from setpoint.monitor import rules
+from setpoint.monitor.data_quality import DataQualityPolicy
+from setpoint.monitor.drift import DriftPolicy
+from setpoint.monitor.evidence import threshold
+from setpoint.monitor.quality import QualityPolicy, target_of
+from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
+from setpoint.profiles.reference import SCORE, Reference
+from setpoint.releases.entities import Inconclusive, OnBreach, Policy
+
+_AS_ROWS = 500  #: a shadow declared by time asks for this many rows at least
+
+# Parts of the alarm budget: what labels say matters most, what is only estimated least.
+_PARTS = {rules.DRIFT: 3, rules.QUALITY: 4, rules.QUALITY_ESTIMATE: 1, rules.DATA_QUALITY: 2}
+
+
+def release_policy(spec: Spec) -> Policy:
+    """Return how a version of this spec is released."""
+    release, canary = spec.release, spec.release.canary
+    guards = ("errors", "slow requests") if spec.guardrails.latency_p99 else ("errors",)
+    rows = release.shadow.for_.requests
+    return Policy(
+        shadow=_AS_ROWS if rows is None else rows,
+        steps=canary.steps,
+        false_rollback=canary.false_rollback,
+        false_promote=canary.false_promote,
+        at_most=canary.at_most,
+        guards=guards,
+        tolerated_ratio=1 + canary.margin,
+        loss_margin=canary.loss_margin,
+        loss="log loss" if spec.task == "classification" else "squared error",
+        on_breach=OnBreach(release.on_breach),
+        inconclusive=Inconclusive(canary.inconclusive),
+    )
+
+
+class Watching(Struct, frozen=True, kw_only=True):
+    """The policies of one version's monitors; None where a monitor is off."""
+
+    drift: DriftPolicy | None
+    data_quality: DataQualityPolicy
+    quality: QualityPolicy | None
+    estimate: QualityPolicy | None
+
+
+def watching(spec: Spec, reference: Reference) -> Watching:
+    """Return how a version is watched: the alarm budget shared by the monitors it has."""
+    window = spec.watch.window.total_seconds()
+    every = spec.watch.alarm_budget.period.total_seconds()
+    target = _target(spec, reference)
+    drift = spec.watch.drift
+    on = {
+        rules.DRIFT: drift.prediction or drift.features == "all" or bool(drift.features),
+        rules.DATA_QUALITY: True,
+        rules.QUALITY: target is not None,
+        rules.QUALITY_ESTIMATE: target is not None and spec.watch.quality.estimate_meanwhile,
+    }
+    total = sum(_PARTS[name] for name, is_on in on.items() if is_on)
+
+    def limit(name: str) -> float:
+        return threshold(every=every, window=window, share=_PARTS[name] / total)
+
+    def quality(name: str) -> QualityPolicy | None:
+        if target is None or not on[name]:
+            return None
+        metric, seconds = spec.objective.metric, int(window)
+        return QualityPolicy(target=target, metric=metric, seconds=seconds, threshold=limit(name))
+
+    watched = None
+    if on[rules.DRIFT]:
+        watched = DriftPolicy(
+            seconds=int(window),
+            threshold=limit(rules.DRIFT),
+            floor=drift.effect,
+            weights=_weights(spec, reference),
+        )
+    return Watching(
+        drift=watched,
+        data_quality=DataQualityPolicy(seconds=int(window), threshold=limit(rules.DATA_QUALITY)),
+        quality=quality(rules.QUALITY),
+        estimate=quality(rules.QUALITY_ESTIMATE),
+    )
+
+
+def _target(spec: Spec, reference: Reference) -> float | None:
+    """Return the worst acceptable value of the objective, None if it cannot be watched."""
+    objective = spec.objective
+    if objective.metric not in HIGHER_IS_BETTER or reference.joint is None:
+        return None
+    declared = objective.at_least if objective.higher_is_better else objective.at_most
+    held_out = measure(reference.joint, objective.metric).value
+    return target_of(objective.metric, reference=held_out, objective=declared)
+
+
+def _weights(spec: Spec, reference: Reference) -> dict[str, float]:
+    """Return 0 for what is not to be watched; what is has the default of 1."""
+    watched = spec.watch.drift.features
+    named = {column.name for column in reference.columns if column.name != SCORE}
+    out = set() if watched == "all" else named - set(watched)
+    if not spec.watch.drift.prediction:
+        out |= {SCORE}
+    return dict.fromkeys(sorted(out), 0.0)

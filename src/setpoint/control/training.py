@@ -1,0 +1,200 @@
+"""Carrying out a training: from the intent to a registered version, once.
+
+Everything long happens outside of transactions, in steps whose results are named by their
+content: a process killed at any point resumes after its last step. The end is one
+transaction: the run, the version, its alias and the job's outcome exist together or not.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from setpoint import __version__
+from setpoint.artifacts.store import open_store
+from setpoint.control import sources, store
+from setpoint.control.entities import Applied, Job, JobState
+from setpoint.control.gating import gate
+from setpoint.control.making import Made, Making, datasets_of
+from setpoint.control.project import Project, code_hash, code_of, load
+from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.parse import from_canonical
+from setpoint.core.operations import Context
+from setpoint.data.contract import Contract
+from setpoint.data.contract import load as load_contract
+from setpoint.data.entities import DatasetVersion
+from setpoint.data.ingest import ingest
+from setpoint.errors import SetpointError, Unavailable
+from setpoint.events.store import record
+from setpoint.models import service as models
+from setpoint.models.entities import Gate, ModelVersion
+from setpoint.pipelines.graph import step
+from setpoint.pipelines.local import StepRun, Workshop, run
+from setpoint.runs import code, environment
+from setpoint.runs import service as runs
+from setpoint.runs.handle import Handle
+from setpoint.sdk.backends import LocalBackend
+from setpoint.serve import store as serving
+from setpoint.serve.entities import Role
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """What the gate says, and the numbers a run shows."""
+
+    gate: Gate
+    metrics: dict[str, float]
+
+
+def train(
+    home: LocalBackend, job: Job, told: Callable[[StepRun], None] = lambda _: None
+) -> Job:
+    """Do what `job` asks for; return it with its outcome.
+
+    A failure of the user's code or data ends the job as failed, with what to do. What may
+    pass by itself (a full disk, a database that is away) is raised, and the job stays open.
+
+    Args:
+        home: The store.
+        job: A requested training.
+        told: Called after each step, for progress.
+    """
+    with home.engine.begin() as conn:
+        applied = store.need(conn, job.model)
+        store.began(conn, job)
+    try:
+        return _train(home, job, applied, told)
+    except Unavailable:
+        raise
+    except SetpointError as error:
+        return _failed(home, job, error)
+
+
+def ingest_all(
+    home: LocalBackend, project: Project, spec: Spec, job: Job
+) -> dict[str, DatasetVersion]:
+    """Bring in what every source knows by the time of the job, checked by the contract."""
+    contract = spec.data.contract
+    found = {}
+    for name in datasets_of(spec):
+        rules: Contract | None = None
+        if contract is not None and name == spec.data.rows:
+            rules = load_contract(project.path(contract))
+        rows = sources.table(project, spec, name, job.requested_at)
+        found[name] = ingest(home, name, rows, job.requested_at, rules)
+    return found
+
+
+def _train(
+    home: LocalBackend, job: Job, applied: Applied, told: Callable[[StepRun], None]
+) -> Job:
+    objects = open_store(home.settings)
+    spec = from_canonical(objects.get(job.spec))
+    project = load(Path(applied.file))
+    versions = ingest_all(home, project, spec, job)
+    numbers = {name: version.number for name, version in versions.items()}
+    started = runs.Start(
+        experiment=job.model,
+        id=job.id.replace("job_", "run_"),
+        params={"why": job.why, "seed": spec.train.seed, "spec": applied.hash},
+        inputs=numbers,
+        code=code.capture(project.folder, objects),
+        environment=environment.capture(objects),
+    )
+    run_id = home.call(runs.start, started).id
+    with Handle(home, objects, run_id) as handle:
+        making = Making(
+            home.settings, project, spec, known_by=job.requested_at, run=handle
+        )
+        version = _live(home, job.model)
+        identity = f"{__version__} {code_hash(project, code_of(spec))} {job.spec}"
+
+        def judged(table, fitted, baseline, scores) -> Judged:  # type: ignore[no-untyped-def]  # noqa: ANN001
+            return Judged(*gate(making, spec, project, objects, table, fitted, baseline, scores, version))
+
+        steps = [
+            step(making.table, code=identity),
+            step(making.fitted, code=identity),
+            step(making.baseline, code=identity),
+            step(making.scores, code=identity),
+            step(making.made, code=identity),
+            step(judged, code=f"{identity} {version and version.number}"),
+        ]
+        workshop = Workshop(engine=home.engine, objects=objects, clock=home.clock)
+        deltas = {name: version.delta_version for name, version in versions.items()}
+        results = run(steps, {"datasets": numbers, "deltas": deltas}, workshop, told=told)
+        outcome: Judged = results["judged"]
+        handle.metrics(**outcome.metrics)
+    return _register(home, job, run_id, numbers, results["made"], outcome)
+
+
+def _register(
+    home: LocalBackend, job: Job, run_id: str, numbers: dict[str, int], made: Made, judged: Judged
+) -> Job:
+    stored = made.stored
+    command = models.Register(
+        model=job.model,
+        run_id=run_id,
+        why=job.why,
+        flavor=stored.flavor,
+        artifact=stored.artifact,
+        signature=stored.signature,
+        onnx=stored.onnx,
+        parity=stored.parity,
+        metrics=judged.metrics,
+        gate=judged.gate,
+        reference=made.reference,
+        rows=made.rows,
+        spec=job.spec,
+        datasets=numbers,
+        size=stored.size,
+    )
+    with home.engine.begin() as conn:
+        ctx = home.context(conn)
+        version = models.register(ctx, command)
+        runs.finish(ctx, runs.Finish(run=run_id))
+        state, said = _outcome(version)
+        if state is JobState.REGISTERED:
+            models.set_alias(ctx, job.model, "candidate", version.number, job.why)
+        done = replace(
+            job, state=state, finished_at=ctx.now, version=version.number, outcome=said
+        )
+        _finish(ctx, done)
+    return done
+
+
+def _outcome(version: ModelVersion) -> tuple[JobState, str]:
+    if version.may_serve:
+        return JobState.REGISTERED, f"version {version.number} passed its gate"
+    failing = version.gate.failing if version.gate else []
+    said = "; ".join(f"{check.name}: {check.detail}" for check in failing[:3])
+    return JobState.REFUSED, f"the gate refused version {version.number}: {said}"
+
+
+def _failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
+    said = error.message + (f" ({error.where})" if error.where else "")
+    with home.engine.begin() as conn:
+        ctx = home.context(conn)
+        run_id = job.id.replace("job_", "run_")
+        if runs.store.find(conn, run_id) is not None:
+            runs.finish(ctx, runs.Finish(run=run_id, error=str(error)))
+        done = replace(job, state=JobState.FAILED, finished_at=ctx.now, outcome=said)
+        _finish(ctx, done)
+    return done
+
+
+def _finish(ctx: Context, job: Job) -> None:
+    if store.finish(ctx.conn, job):
+        subject = f"model:{job.model}"
+        record(
+            ctx, f"training.{job.state}", subject, job=job.id, version=job.version, outcome=job.outcome
+        )
+
+
+def _live(home: LocalBackend, model: str) -> ModelVersion | None:
+    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        deployed = serving.deployments(conn, model)
+        for one in deployed:
+            if one.role is Role.LIVE:
+                return models.store.get(conn, model, one.version)
+    return None

@@ -1,0 +1,26 @@
+"""Every operation there is, listed by hand: nothing registers itself by import."""
+
+from typing import Any
+
+from setpoint.control import service as control
+from setpoint.control import why
+from setpoint.core.operations import Operation
+from setpoint.data import service as data
+from setpoint.events import service as events
+from setpoint.models import service as models
+from setpoint.monitor import service as monitor
+from setpoint.releases import service as releases
+from setpoint.runs import service as runs
+
+_ALL: tuple[Operation[Any, Any], ...] = (
+    *control.OPERATIONS,
+    *why.OPERATIONS,
+    *data.OPERATIONS,
+    *runs.OPERATIONS,
+    *models.OPERATIONS,
+    *monitor.OPERATIONS,
+    *releases.OPERATIONS,
+    *events.OPERATIONS,
+)
+
+OPERATIONS: dict[str, Operation[Any, Any]] = {op.name: op for op in _ALL}

@@ -1,0 +1,155 @@
+"""A client of the inference server, on the standard library alone."""
+
+import http.client
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, Unavailable
+
+_KINDS: dict[int, type[SetpointError]] = {400: Invalid, 404: NotFound, 409: Conflict, 413: Invalid}
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The predictions of one request, row by row."""
+
+    ids: list[str]
+    scores: list[float]  #: probability of the positive class, or the value
+    versions: list[int]  #: the version that answered each row
+
+
+class _Output(Struct):
+    name: str
+    data: list[float]
+
+
+class _Parameters(Struct):
+    ids: list[str] = []
+    versions: list[int] = []
+
+
+class _Reply(Struct):
+    outputs: list[_Output]
+    parameters: _Parameters = _Parameters()
+
+
+class _Failure(Struct):
+    error: str = ""
+
+
+_ENCODE = msgspec.json.Encoder().encode
+_REPLY = msgspec.json.Decoder(_Reply)
+
+
+class Inference:
+    """Keeps one connection open; not for use by several threads at once.
+
+    Example:
+        >>> client = Inference("http://127.0.0.1:8766")  # doctest: +SKIP
+        >>> client.predict("churn", {"tenure": [3.0]}, ids=["order-1"]).scores  # doctest: +SKIP
+        [0.41]
+    """
+
+    def __init__(self, url: str, *, timeout: float = 60.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise Invalid(f"{url!r} is no address of an inference server", hint="http://127.0.0.1:8766")
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+        self._url = url
+
+    def predict(
+        self,
+        model: str,
+        columns: Mapping[str, Sequence[Any]],
+        *,
+        ids: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Answer:
+        """Ask for predictions.
+
+        Args:
+            model: The name of the model.
+            columns: One sequence of n values per input; None is missing.
+            ids: One id a row, so that its label can be told later; made for you if None.
+            keys: What decides which version answers a row (a customer, say); its id if None.
+
+        Raises:
+            Invalid: If the rows do not fit the model's inputs.
+            NotFound: If no such model is served.
+            Unavailable: If the server cannot be reached or cannot answer.
+        """
+        inputs = [_tensor(name, list(values)) for name, values in columns.items()]
+        parameters: dict[str, Any] = {}
+        if ids is not None:
+            parameters["ids"] = list(ids)
+        if keys is not None:
+            parameters["keys"] = list(keys)
+        body = _ENCODE({"inputs": inputs, "parameters": parameters})
+        reply = _REPLY.decode(self._post(f"/v2/models/{quote(model)}/infer", body))
+        said = reply.parameters
+        return Answer(ids=said.ids, scores=reply.outputs[0].data, versions=said.versions)
+
+    def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
+        """Tell the truth about earlier predictions; acknowledged means kept."""
+        body = _ENCODE({"ids": list(ids), "labels": list(labels)})
+        self._post(f"/v2/models/{quote(model)}/labels", body)
+
+    def sync(self, model: str | None = None, generation: int = 0) -> None:
+        """Wait until the server serves `generation` and all scores so far are in its log."""
+        self._post("/-/sync", _ENCODE({"model": model, "generation": generation}))
+
+    def wait_until_ready(self, seconds: float = 30.0) -> None:
+        """Wait for ``/healthz`` to answer.
+
+        Raises:
+            Unavailable: If it does not within `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self._send("GET", "/healthz", b"")
+            except SetpointError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: bytes) -> bytes:
+        for attempt in (1, 2):
+            try:
+                self._connection.request(method, path, body)
+                reply = self._connection.getresponse()
+                data = reply.read()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                # a kept connection may have been closed by the server meanwhile: once more
+                if attempt == 2 or isinstance(error, ConnectionRefusedError):
+                    raise Unavailable(
+                        "the inference server does not answer",
+                        where=f"{self._url}: {error}",
+                        hint="start it with: setpoint up",
+                    ) from None
+        if reply.status == 200:
+            return data
+        said = msgspec.json.decode(data, type=_Failure) if data[:1] == b"{" else _Failure()
+        raise _KINDS.get(reply.status, Unavailable)(
+            said.error or f"the inference server answered {reply.status}", where=self._url + path
+        )
+
+
+def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
+    kind = "BYTES" if any(isinstance(value, str) for value in values) else "FP64"
+    return {"name": name, "shape": [len(values)], "datatype": kind, "data": values}
