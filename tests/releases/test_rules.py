@@ -135,6 +135,7 @@ def test_many_times_the_errors_roll_back() -> None:
 
 def test_twenty_failures_in_a_row_are_enough_without_statistics() -> None:
     assert isinstance(after(seen(run=19)), Advance)
+    assert isinstance(after(seen(run=21)), RollBack)
     assert after(seen(run=20)) == RollBack(why="20 failures of the candidate in a row")
 
 

@@ -95,6 +95,15 @@ def test_a_hopeless_count_is_very_negative_and_still_a_number() -> None:
     assert -20 < far[0] < -5
 
 
+def test_it_goes_on_smoothly_where_the_tail_underflows() -> None:
+    # Around the count from which P(Beta > theta) is no longer a double.
+    n = np.arange(200, 12_000, 7)
+    for theta in (0.06, 0.3, 0.8):
+        steps = np.diff(log_e(3, n, theta))
+        assert (steps < 0).all()
+        assert (np.diff(steps) > -1e-9).all()
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_one_arm_alone_shows_nothing(weight: float) -> None:
     assert log_e_worse([tally(50, 0, weight)], 1.25) == 0.0

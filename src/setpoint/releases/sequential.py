@@ -20,6 +20,7 @@ CONCENTRATION = 4.0
 
 _LARGEST_RATIO = 1e6
 _HALVINGS = 50
+_TERMS = 60
 
 Numbers = NDArray[np.float64]
 
@@ -58,14 +59,34 @@ def log_e(k: Any, n: Any, theta: Any, *, concentration: float = CONCENTRATION) -
 
 
 def _log_above(x: Numbers, a: Numbers, b: Numbers) -> Numbers:
-    """Return log P(Beta(a, b) > x), by the first Laplace term where that underflows."""
+    """Return log P(Beta(a, b) > x), by a continued fraction where that underflows."""
     above = np.asarray(betaincc(a, b, x))
     tiny = above < 1e-290
-    if not tiny.any():
-        return np.asarray(np.log(above))
-    slope = np.where(tiny, (b - 1) / (1 - x) - (a - 1) / x, 1.0)
-    density = (a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - betaln(a, b)
-    return np.where(tiny, density - np.log(slope), np.log(np.where(tiny, 1.0, above)))
+    logs = np.array(np.log(np.where(tiny, 1.0, above)))
+    if tiny.any():
+        x, a, b = (np.broadcast_to(each, tiny.shape)[tiny] for each in (x, a, b))
+        front = a * np.log(x) + b * np.log1p(-x) - betaln(a, b) - np.log(b)
+        logs[tiny] = front + np.log(_fraction(b, a, 1 - x))
+    return logs
+
+
+def _fraction(a: Numbers, b: Numbers, x: Numbers) -> Numbers:
+    """Return the continued fraction of I_x(a, b), from its last term to its first.
+
+    It converges within a few terms far out in the tail, where alone it is used.
+
+    References:
+        NIST Digital Library of Mathematical Functions, 8.17.22.
+    """
+    value = np.ones(np.broadcast(a, b, x).shape)
+    for m in range(_TERMS, -1, -1):
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        if m < _TERMS:
+            k = m + 1
+            even = k * (b - k) * x / ((a + 2 * k - 1) * (a + 2 * k))
+            value = 1 + even / value
+        value = 1 + odd / value
+    return 1 / value
 
 
 def share_of(weight: float, ratio: float) -> float:
