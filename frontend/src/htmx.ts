@@ -1,15 +1,9 @@
-/** htmx, set up for a strict content security policy, under the global name its extensions look for. */
+/** htmx, set up for a strict content security policy. */
 
 import htmx from "htmx.org";
 
-declare global {
-  interface Window {
-    htmx: typeof htmx;
-  }
-}
-
 htmx.config.allowEval = false;
 htmx.config.includeIndicatorStyles = false;
-window.htmx = htmx;
+htmx.config.historyCacheSize = 0;
 
 export default htmx;

@@ -1,7 +1,11 @@
-/** Entry of the pages' one script: libraries first, then our elements, in the order they need. */
+/** Entry of the pages' one script. Pages work without it; it makes them live. */
 
-import "uplot/dist/uPlot.min.css";
 import "./app.css";
 
 import "./htmx";
-import "htmx-ext-sse";
+import "./charts";
+import "./copy";
+import "./keys";
+import "./live";
+import "./theme";
+import "./times";

@@ -1,4 +1,3 @@
-/** Imports that bring no types: style sheets, and libraries loaded for what they do. */
+/** Imports that bring no types: style sheets. */
 
 declare module "*.css";
-declare module "htmx-ext-sse";

@@ -95,7 +95,7 @@ def _margin(figure: Figure) -> float:
         name
         for panel in figure.panels
         for name in (
-            *(layer.label for layer in _layers(panel)),
+            *(layer.label for layer in layers(panel)),
             *(rule.text for rule in panel.rules),
         )
     ]
@@ -291,7 +291,7 @@ def spread(wanted: Sequence[float], low: float, high: float) -> list[float]:
 def _legend(panel: Panel, right: float, top: float) -> tuple[str, float]:
     """Return names in rows above the panel, where there is no room beside it."""
     names: list[tuple[str, str]] = [
-        (layer.label, layer.color) for layer in _layers(panel) if layer.label
+        (layer.label, layer.color) for layer in layers(panel) if layer.label
     ]
     names += [(rule.text, rule.kind) for rule in panel.rules if rule.text]
     if not names:
@@ -311,7 +311,8 @@ def _legend(panel: Panel, right: float, top: float) -> tuple[str, float]:
     return el("g", *parts, class_="legend"), y + 10
 
 
-def _layers(panel: Panel) -> list[Line | Area]:
+def layers(panel: Panel) -> list[Line | Area]:
+    """Return everything of the panel that has values over x."""
     return [*panel.lines, *panel.areas]
 
 

@@ -1,0 +1,225 @@
+"""The control plane over HTTP: pages, the JSON API, and the record as it grows."""
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from setpoint.artifacts.store import open_store
+from setpoint.errors import Invalid, SetpointError
+from setpoint.events import store as events
+from setpoint.sdk.backends import LocalBackend
+from setpoint.server import api, problems
+from setpoint.server.live import live
+from setpoint.server.security import Guard
+from setpoint.server.ui import queries
+from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
+from setpoint.server.ui.pages import alarms, data, find, models, releases, runs
+from setpoint.server.ui.pages import events as record
+
+STATIC = Path(__file__).parent / "static"
+_FORM_LIMIT = 64 * 1024
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Ask], Page | Redirect]
+
+_NAVIGATION = (
+    ("Overview", "/", "o", "overview"),
+    ("Releases", "/releases", "l", "releases"),
+    ("Alarms", "/alarms", "a", "alarms"),
+    ("Runs", "/runs", "r", "runs"),
+    ("Data", "/data", "d", "data"),
+    ("Events", "/events", "e", "events"),
+)
+
+_PAGES: tuple[tuple[str, Handler], ...] = (
+    ("/", models.overview),
+    ("/models/{model}", models.model),
+    ("/models/{model}/{number:int}", models.version),
+    ("/releases", releases.releases),
+    ("/releases/{release}", releases.release),
+    ("/runs", runs.runs),
+    ("/runs/{run}", runs.run),
+    ("/data", data.datasets),
+    ("/data/{dataset}", data.dataset),
+    ("/data/{dataset}/{number:int}", data.dataset),
+    ("/data/{dataset}/{number:int}/profile", data.columns),
+    ("/alarms", alarms.alarms),
+    ("/alarms/{alarm}", alarms.alarm),
+    ("/events", record.stream),
+    ("/search", find.search),
+)
+_ACTIONS: tuple[tuple[str, Handler], ...] = (
+    ("/releases/{release}/{decision}", releases.decide),
+    ("/alarms/{alarm}", alarms.acknowledge),
+)
+
+
+def create_app(backend: LocalBackend, operations: api.Operations | None = None) -> Starlette:
+    """Return the application that serves the store behind `backend`.
+
+    Args:
+        backend: The store. Pages and the API run its operations in a thread pool.
+        operations: What the API offers; everything there is (`setpoint.operations`) if None.
+    """
+    if operations is None:
+        from setpoint.operations import OPERATIONS  # noqa: PLC0415 - tests offer fewer
+
+        operations = OPERATIONS
+    app = Starlette(
+        routes=[
+            Route("/healthz", _healthy),
+            Route("/live", live),
+            Route("/icon.svg", _icon),
+            Route("/objects/{address}", _artifact),
+            *api.routes(operations),
+            Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
+            *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
+            *(Route(path, _showing(handler)) for path, handler in _PAGES),
+            Route("/{rest:path}", _showing(find.missing)),
+        ],
+        middleware=[Middleware(Guard)],
+    )
+    app.state.backend = backend
+    app.state.templates = environment()
+    app.state.assets = _digest()
+    return app
+
+
+def _showing(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def show(request: Request) -> Response:
+        return await run_in_threadpool(_respond, request, handler, _ask(request, {}))
+
+    return show
+
+
+def _posting(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def post(request: Request) -> Response:
+        try:
+            form = await _form(request)
+        except SetpointError as error:
+            return await run_in_threadpool(_failed, request, _ask(request, {}), error)
+        return await run_in_threadpool(_respond, request, handler, _ask(request, form))
+
+    return post
+
+
+def _ask(request: Request, form: dict[str, str]) -> Ask:
+    theme = request.cookies.get("theme", "auto")
+    return Ask(
+        backend=request.app.state.backend,
+        path=request.url.path,
+        query=dict(request.query_params),
+        params=dict(request.path_params),
+        form=form,
+        theme=theme if theme in {"light", "dark"} else "auto",
+        partial=request.headers.get("hx-target") == "profile",
+    )
+
+
+async def _form(request: Request) -> dict[str, str]:
+    content = await api.body(request, _FORM_LIMIT)
+    try:
+        return dict(parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False))
+    except (UnicodeDecodeError, ValueError):
+        raise Invalid("the form cannot be read", hint="send it url-encoded, in UTF-8") from None
+
+
+def _respond(request: Request, handler: Handler, ask: Ask) -> Response:
+    templates: Environment = request.app.state.templates
+    try:
+        page = handler(ask)
+        return answer(templates, ask, page, _frame(request, ask))
+    except SetpointError as error:
+        return _failed(request, ask, error)
+    except Exception:  # the outermost frame of a request
+        _log.exception("a page failed", extra={"path": ask.path})
+        return _failed(request, ask, problems.internal())
+
+
+def _failed(request: Request, ask: Ask, error: SetpointError) -> Response:
+    if not problems.wants_page(request):
+        return problems.response(error)
+    status = problems.status_of(error)
+    page = Page(
+        template="error.html",
+        title=error.message,
+        active="",
+        status=status,
+        values={
+            "error": error,
+            "kind": error.code.replace("-", " "),
+            "back": request.headers.get("referer") or "/",
+        },
+    )
+    plain = Ask(backend=ask.backend, path=ask.path, theme=ask.theme)
+    return answer(request.app.state.templates, plain, page, _frame(request, ask))
+
+
+def _frame(request: Request, ask: Ask) -> dict[str, Any]:
+    """Return what every page has around its content."""
+    count = ask.read(queries.open_alarms)
+    return {
+        "navigation": [
+            {"name": name, "path": path, "key": key, "icon": icon, "count": count}
+            if name == "Alarms"
+            else {"name": name, "path": path, "key": key, "icon": icon, "count": 0}
+            for name, path, key, icon in _NAVIGATION
+        ],
+        "head": ask.read(events.head),
+        "assets": request.app.state.assets,
+        "simulated": (ask.backend.settings.home / "clock").exists(),
+    }
+
+
+async def _healthy(request: Request) -> Response:
+    """Answer 200 when the store can be read."""
+    backend: LocalBackend = request.app.state.backend
+    ask = Ask(backend=backend, path="/healthz")
+    head = await run_in_threadpool(ask.read, events.head)
+    return JSONResponse({"status": "ok", "events": head})
+
+
+async def _artifact(request: Request) -> Response:
+    """Send an artifact's bytes as a file, never as a page of ours."""
+    store = open_store(request.app.state.backend.settings)
+    address = request.path_params["address"]
+    try:
+        content = await run_in_threadpool(store.get, address)
+    except SetpointError as error:
+        return problems.response(error)
+    name = address.rpartition(":")[2][:16]
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={
+            "content-disposition": f'attachment; filename="{name}"',
+            "cache-control": "private, max-age=31536000, immutable",
+        },
+    )
+
+
+async def _icon(_: Request) -> Response:
+    path = Path(__file__).parent / "ui" / "icon.svg"
+    return FileResponse(path, media_type="image/svg+xml")
+
+
+def _digest() -> str:
+    """Return a name for the current script and style, so that browsers never mix versions."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.glob("app.*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+

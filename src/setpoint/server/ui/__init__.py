@@ -1,0 +1,1 @@
+"""What people see: pages made on the server; a script only makes them live."""

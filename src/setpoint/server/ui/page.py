@@ -1,0 +1,237 @@
+"""From what a handler gathered to an answer: HTML, or its tables and charts as files."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from msgspec import Struct, field
+from sqlalchemy import Connection
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from setpoint import __version__
+from setpoint.charts.draw import WIDTHS, draw, layers
+from setpoint.charts.figure import Figure
+from setpoint.charts.palette import of_version, standalone
+from setpoint.core.operations import Operation
+from setpoint.errors import NotFound
+from setpoint.sdk.backends import LocalBackend
+from setpoint.server.ui import words
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What a page was asked, and what it may use to answer."""
+
+    backend: LocalBackend
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    form: dict[str, str] = field(default_factory=dict)
+    theme: str = "auto"
+    partial: bool = False  #: a part of a page is asked for, by a script
+
+    def read(
+        self,
+        query: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> T:
+        """Run a read-only query in a transaction of its own."""
+        with self.backend.engine.execution_options(setpoint_reads=True).begin() as conn:
+            return query(conn, *args, **more)
+
+    def call(self, op: Operation[Any, Any], cmd: Any) -> Any:
+        """Run an operation."""
+        return self.backend.call(op, cmd)
+
+    @property
+    def now(self) -> datetime:
+        """The time by the store's clock."""
+        return self.backend.clock.now()
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """The rows behind a table of a page, for saving."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A page: which template, what it shows, and what of it can be saved."""
+
+    template: str
+    title: str
+    active: str  #: the entry of the navigation it belongs to
+    values: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Figure | str] = field(default_factory=dict)  #: by name; str is SVG
+    tables: dict[str, Table] = field(default_factory=dict)
+    status: int = 200
+
+
+class Redirect(Struct, frozen=True, kw_only=True):
+    """Where to go after something was done."""
+
+    to: str
+
+
+def environment() -> Environment:
+    """Return the templates, with the words and pictures they use."""
+    made = Environment(
+        loader=PackageLoader("setpoint.server.ui"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = (
+        "number",
+        "whole",
+        "percent",
+        "size",
+        "short",
+        "said",
+        "tone",
+        "span",
+        "subject",
+    )
+    made.filters.update({name: getattr(words, name) for name in names})
+    made.globals.update(
+        version_link=words.version,
+        version_color=of_version,
+        release=__version__,
+        stamp=words.stamp,
+    )
+    return made
+
+
+def answer(
+    templates: Environment, ask: Ask, page: Page | Redirect, frame: dict[str, Any]
+) -> Response:
+    """Return `page` in the format that the query asks for; HTML if it does not.
+
+    Raises:
+        NotFound: If it asks for a chart or table that the page does not have.
+    """
+    if isinstance(page, Redirect):
+        return RedirectResponse(page.to, status_code=303)
+    wanted = ask.query.get("format", "html")
+    if wanted == "svg":
+        return _picture(page, ask.query.get("chart", ""))
+    if wanted in {"csv", "json"}:
+        return _table(page, ask.query.get("table", ""), wanted)
+    now = ask.now
+
+    def when(at: datetime | None) -> Markup:
+        return words.when(at, now)
+
+    def chart(name: str) -> Markup:
+        return figure(page, name, ask)
+
+    body = templates.get_template(page.template).render(
+        {**frame, **page.values},
+        page=page,
+        ask=ask,
+        now=now,
+        when=when,
+        chart=chart,
+        save=lambda table: _save(ask, table),
+    )
+    return HTMLResponse(body, page.status, headers={"cache-control": "no-store"})
+
+
+def figure(page: Page, name: str, ask: Ask) -> Markup:
+    """Return a chart of the page with its variants, values and ways to save it."""
+    drawn = page.figures[name]
+    if isinstance(drawn, str):
+        return Markup('<figure class="chart">{}</figure>').format(Markup(drawn))  # noqa: S704
+    variants = [
+        Markup('<div class="{}">{}</div>').format(kind, Markup(draw(drawn, width)))  # noqa: S704
+        for kind, width in WIDTHS.items()
+    ]
+    return Markup(
+        '<figure class="chart" tabindex="0" aria-label="{title}; arrow keys read values">'
+        '{variants}<menu class="export"><li><a href="{url}" download="{name}.svg">SVG</a></li>'
+        '<li><button type="button" data-png="{url}" data-name="{name}">PNG</button></li></menu>'
+        '<script type="application/json">{data}</script></figure>'
+    ).format(
+        title=drawn.title,
+        variants=Markup().join(variants),
+        url=_url(ask, format="svg", chart=name),
+        name=name,
+        data=Markup(_readable(drawn)),  # noqa: S704 - JSON with < escaped
+    )
+
+
+def _readable(drawn: Figure) -> str:
+    lines = [
+        {
+            "label": layer.label or panel.title,
+            "color": layer.color,
+            "xs": list(layer.xs),
+            "ys": list(layer.ys),
+            "percent": panel.scale == "percent",
+        }
+        for panel in drawn.panels
+        for layer in layers(panel)
+        if len(layer.xs)
+    ]
+    return msgspec.json.encode(lines).decode().replace("<", "\\u003c")
+
+
+def _save(ask: Ask, table: str) -> Markup:
+    return Markup(
+        '<menu class="export"><li><a href="{}" download>CSV</a></li>'
+        '<li><a href="{}" download>JSON</a></li></menu>'
+    ).format(_url(ask, format="csv", table=table), _url(ask, format="json", table=table))
+
+
+def _url(ask: Ask, **more: str) -> str:
+    return f"{ask.path}?{urlencode({**ask.query, **more})}"
+
+
+def _picture(page: Page, name: str) -> Response:
+    drawn = page.figures.get(name)
+    if drawn is None:
+        hint = f"it has: {', '.join(page.figures) or 'none'}"
+        raise NotFound(f"this page has no chart {name!r}", hint=hint)
+    svg = drawn if isinstance(drawn, str) else draw(drawn)
+    return Response(standalone(svg), media_type="image/svg+xml")
+
+
+def _table(page: Page, name: str, wanted: str) -> Response:
+    table = page.tables.get(name) or next(iter(page.tables.values()), None)
+    if table is None or (name and name not in page.tables):
+        hint = f"it has: {', '.join(page.tables) or 'none'}"
+        raise NotFound(f"this page has no table {name!r}", hint=hint)
+    if wanted == "json":
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        return Response(
+            msgspec.json.encode(rows, enc_hook=str), media_type="application/json"
+        )
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(table.columns)
+    writer.writerows([_cell(value) for value in row] for row in table.rows)
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8")
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell for a spreadsheet, which must not take text for a formula."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

@@ -1,0 +1,1 @@
+"""Handlers: each gathers what its page shows; the templates say how it looks."""

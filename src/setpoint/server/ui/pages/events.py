@@ -1,0 +1,112 @@
+"""Who did what: the stream of events, and whether the chain is intact."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from setpoint.events.entities import Event
+from setpoint.events.service import ListEvents, VerifyEvents, ls, verify
+from setpoint.server.ui import words
+from setpoint.server.ui.page import Ask, Page, Table
+from setpoint.server.ui.queries import events_before
+
+_SHOWN = 100
+#: Facts of an event that say most; the rest is in the JSON.
+_FIRST = (
+    "why",
+    "reason",
+    "text",
+    "alias",
+    "number",
+    "version",
+    "rows",
+    "state",
+    "stage",
+    "weight",
+)
+
+
+def stream(ask: Ask) -> Page:
+    """Answer "who did what?"."""
+    subject, kind = ask.query.get("subject") or None, ask.query.get("kind") or None
+    before = ask.query.get("before", "")
+    exporting = ask.query.get("format", "html") != "html"
+    if before.isdecimal():
+        events = ask.read(events_before, int(before), subject, kind, _SHOWN)
+    else:
+        limit = 100_000 if exporting else _SHOWN
+        events = ask.call(ls, ListEvents(subject=subject, kind=kind, limit=limit)).events
+    older = ""
+    if len(events) == _SHOWN:
+        older = "/events?" + urlencode({**ask.query, "before": events[-1].seq})
+    return Page(
+        template="events.html",
+        title="Events",
+        active="Events",
+        values={
+            "heading": _heading(subject, kind),
+            "events": events,
+            "older": older,
+            "chain": ask.call(verify, VerifyEvents()),
+            "verified_at": ask.now,
+            "summary": summary,
+        },
+        tables={
+            "events": Table(
+                columns=["seq", "at", "actor", "kind", "subject", "detail"],
+                rows=[[e.seq, e.at, e.actor, e.kind, e.subject, e.detail] for e in events],
+            )
+        },
+    )
+
+
+def summary(event: Event) -> str:
+    """Return the telling facts of an event in one line."""
+    facts = [
+        (n, event.detail[n])
+        for n in _FIRST
+        if event.detail.get(n) not in (None, "", [], {})
+    ]
+    told = {"why", "reason", "text"}
+    lead = [str(value) for name, value in facts if name in told]
+    rest = [f"{name} {_plain(value)}" for name, value in facts if name not in told]
+    return "; ".join([*lead, *rest]) if lead or rest else ""
+
+
+def told(event: Event) -> Markup:
+    """Return an event as a sentence with a link, for those who follow a model."""
+    detail = event.detail
+    version = detail.get("version")
+    model = detail.get("model", "")
+    what = event.kind.replace("_", " ").replace(".", " ", 1).capitalize()
+    if event.kind.startswith("release.") and version:
+        who = words.version(model, version)
+        action = event.kind.partition(".")[2].replace("_", " ")
+        if action == "advanced":
+            action = f"given {words.percent(detail.get('weight'))} of traffic"
+        if action == "started":
+            action = "in its release"
+        return Markup('{} {} <a href="/releases/{}">{}</a>').format(
+            model, who, event.subject.partition(":")[2], action
+        )
+    if event.kind.startswith("alarm."):
+        kind = words.said(detail.get("monitor", "")) or "an"
+        return Markup('<a href="/alarms/{}">{} alarm {}</a>').format(
+            event.subject.partition(":")[2],
+            kind.capitalize(),
+            event.kind.partition(".")[2],
+        )
+    return Markup("{}: {}").format(what, words.subject(event.subject))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return words.number(value)
+    return words.said(value) if isinstance(value, str) else str(value)
+
+
+def _heading(subject: str | None, kind: str | None) -> str:
+    if subject:
+        return f"Everything that happened to {subject.replace(':', ' ', 1)}"
+    return f"Every {kind} event" if kind else "Everything that changed"

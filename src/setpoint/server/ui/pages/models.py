@@ -1,0 +1,361 @@
+"""Is everything on target, how has a model held, and may a version be trusted."""
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from setpoint.charts.lineage import Node, lineage
+from setpoint.charts.palette import of_version
+from setpoint.charts.small import sparkline
+from setpoint.events.entities import Event
+from setpoint.models.entities import Check, ModelVersion
+from setpoint.models.service import ShowModel, Which, get
+from setpoint.models.service import show as show_model
+from setpoint.monitor.entities import Alarm, AlarmState
+from setpoint.releases.entities import Release
+from setpoint.server.ui import figures, history, queries, status, words
+from setpoint.server.ui.history import Judged, Live, Promise, Traffic
+from setpoint.server.ui.page import Ask, Page, Table
+from setpoint.server.ui.pages.events import told
+
+_RANGES = {"30d": 30, "90d": 90, "all": 0}
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """All about one model that its page and its line in the overview show."""
+
+    model: str
+    promise: Promise | None
+    quality: list[Judged]
+    estimate: list[Judged]
+    drift: list[Judged]
+    traffic: list[Traffic]
+    lives: list[Live]
+    releases: list[Release]
+    alarms: list[Alarm]
+
+    @property
+    def live(self) -> Live | None:
+        """What is live now."""
+        return self.lives[-1] if self.lives else None
+
+    @property
+    def standing(self) -> list[Alarm]:
+        """Alarms that are not closed."""
+        return [alarm for alarm in self.alarms if alarm.state is not AlarmState.CLOSED]
+
+    @property
+    def release(self) -> Release | None:
+        """The release in progress."""
+        return next((release for release in self.releases if release.open), None)
+
+    @property
+    def newest(self) -> Judged | None:
+        """The newest judged window with a value."""
+        return next(
+            (each for each in reversed(self.quality) if each.value is not None), None
+        )
+
+
+def look(ask: Ask, model: str) -> Seen:
+    """Gather what there is to see of a model."""
+    return Seen(
+        model=model,
+        promise=ask.read(history.promise, model),
+        quality=ask.read(history.judged, model, "quality"),
+        estimate=ask.read(history.judged, model, "quality_estimate"),
+        drift=ask.read(history.judged, model, "drift"),
+        traffic=ask.read(history.traffic, model),
+        lives=ask.read(history.lives, model),
+        releases=ask.read(history.releases, model),
+        alarms=ask.read(history.alarms, model),
+    )
+
+
+def overview(ask: Ask) -> Page:
+    """Answer "is everything on target?"."""
+    states = ask.read(status.all_models)
+    lines = [_line(look(ask, each.model), each) for each in states]
+    off = [each for each in states if each.state == "off target"]
+    return Page(
+        template="overview.html",
+        title="Overview",
+        active="Overview",
+        values={
+            "heading": _heading(states),
+            "lines": lines,
+            "off": off,
+            "totals": ask.read(queries.totals),
+            "changes": [_change(event) for event in ask.read(queries.changes)],
+        },
+        tables={
+            "models": Table(
+                columns=[
+                    "model",
+                    "state",
+                    "why",
+                    "version",
+                    "live_since",
+                    "predictions",
+                    "alarms",
+                ],
+                rows=[
+                    [
+                        line["seen"].model,
+                        str(line["status"].state),
+                        line["status"].why,
+                        line["seen"].live.version if line["seen"].live else None,
+                        line["seen"].live.at if line["seen"].live else None,
+                        line["predictions"],
+                        len(line["seen"].standing),
+                    ]
+                    for line in lines
+                ],
+            )
+        },
+    )
+
+
+def _change(event: Event) -> dict[str, Any]:
+    why = event.detail.get("text") or event.detail.get("why") or event.detail.get("reason") or ""
+    return {"at": event.at, "told": told(event), "why": why}
+
+
+def _heading(states: list[status.Status]) -> str:
+    if not states:
+        return "No model yet"
+    kinds: dict[str, int] = {}
+    for each in states:
+        kinds[str(each.state)] = kinds.get(str(each.state), 0) + 1
+    if len(states) == 1:
+        only = states[0]
+        return f"{only.model} is {only.state}"
+    if set(kinds) == {"on target"}:
+        return f"All {len(states)} models are on target"
+    order = ("off target", "held", "settling", "on target")
+    return ", ".join(f"{kinds[k]} {k}" for k in order if k in kinds)
+
+
+def _line(seen: Seen, state: status.Status) -> dict[str, Any]:
+    promise = seen.promise
+    answered = [each for each in seen.traffic if each.role != "shadow"]
+    last_day = max((each.day for each in answered), default=None)
+    recent: dict[Any, int] = {}
+    for each in answered:
+        recent[each.day] = recent.get(each.day, 0) + each.rows
+    days = sorted(recent)[-60:]
+    live = seen.live
+    return {
+        "seen": seen,
+        "status": state,
+        "spark": sparkline(
+            [each.value for each in sorted(seen.quality, key=lambda each: each.end)][-60:],
+            title=f"{promise.metric if promise else 'objective'} of {seen.model}",
+            low=promise.at_least if promise else None,
+            high=promise.at_most if promise else None,
+            color=of_version(live.version) if live else "accent",
+            width=220,
+            height=44,
+        ),
+        "traffic": sparkline(
+            [float(recent[day]) for day in days],
+            title=f"predictions a day of {seen.model}",
+            color="muted",
+            width=104,
+            height=24,
+        ),
+        "predictions": sum(recent.values()),
+        "today": recent[last_day] if last_day else 0,
+        "last_day": last_day,
+    }
+
+
+def model(ask: Ask) -> Page:
+    """Answer "how has it held, and why did it change?"."""
+    name = ask.params["model"]
+    detail = ask.call(show_model, ShowModel(model=name))
+    seen = look(ask, name)
+    state = ask.read(status.of_model, name)
+    start, end = history.window(seen.lives, seen.traffic, ask.now)
+    shown = ask.query.get("range", "all")
+    days = _RANGES.get(shown, 0)
+    if days:
+        start = max(start, end - timedelta(days=days))
+    drawn = figures.held(
+        promise=seen.promise,
+        quality=[each for each in seen.quality if each.end >= start],
+        estimate=[each for each in seen.estimate if each.end >= start],
+        drift=[each for each in seen.drift if each.end >= start],
+        traffic=[each for each in seen.traffic if each.day >= start - timedelta(days=1)],
+        lives=seen.lives,
+        releases=seen.releases,
+        alarms=seen.alarms,
+        start=start,
+        end=end,
+    )
+    return Page(
+        template="model.html",
+        title=name,
+        active="Overview",
+        values={
+            "seen": seen,
+            "status": state,
+            "detail": detail,
+            "ranges": list(_RANGES),
+            "range": shown,
+            "history": {each.version: each for each in seen.lives},
+            "releases_of": {r.version: r for r in reversed(seen.releases)},
+        },
+        figures={"held": drawn},
+        tables={
+            "versions": Table(
+                columns=[
+                    "version",
+                    "created_at",
+                    "why",
+                    "gate",
+                    "run",
+                    *_metric_names(detail),
+                ],
+                rows=[
+                    [
+                        v.number,
+                        v.created_at,
+                        v.why,
+                        None if v.gate is None else v.gate.passed,
+                        v.run_id,
+                        *(v.metrics.get(n) for n in _metric_names(detail)),
+                    ]
+                    for v in detail.versions
+                ],
+            ),
+            "quality": Table(
+                columns=[
+                    "version",
+                    "start",
+                    "end",
+                    "value",
+                    "low",
+                    "high",
+                    "bound",
+                    "labels",
+                ],
+                rows=[
+                    [j.version, j.start, j.end, j.value, j.low, j.high, j.bound, j.labels]
+                    for j in seen.quality
+                ],
+            ),
+            "traffic": Table(
+                columns=["day", "version", "role", "predictions"],
+                rows=[[t.day, t.version, t.role, t.rows] for t in seen.traffic],
+            ),
+        },
+    )
+
+
+def _metric_names(detail: Any) -> list[str]:
+    return sorted({name for v in detail.versions for name in v.metrics})
+
+
+def version(ask: Ask) -> Page:
+    """Answer "what is it, and may I trust it?"."""
+    name, number = ask.params["model"], ask.params["number"]
+    found: ModelVersion = ask.call(get, Which(model=name, number=number))
+    seen = look(ask, name)
+    checks = [] if found.gate is None else found.gate.checks
+    return Page(
+        template="version.html",
+        title=f"{name} v{number}",
+        active="Overview",
+        values={
+            "version": found,
+            "seen": seen,
+            "heading": _trust(found),
+            "was_live": [each for each in seen.lives if each.version == number],
+            "releases": [r for r in seen.releases if r.version == number],
+            "checks": [c for c in checks if not c.name.startswith("slice")],
+            "slices": [c for c in checks if c.name.startswith("slice")],
+            "bound": bound_words,
+        },
+        figures={"lineage": _lineage(found, seen)},
+        tables={
+            "gate": Table(
+                columns=["check", "passed", "value", "low", "high", "bound", "detail"],
+                rows=[
+                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail]
+                    for c in checks
+                ],
+            ),
+            "signature": Table(
+                columns=["name", "datatype"],
+                rows=[[i.name, i.datatype] for i in found.signature.inputs],
+            ),
+        },
+    )
+
+
+def _trust(found: ModelVersion) -> str:
+    name = f"{found.model} version {found.number}"
+    if found.gate is None:
+        return f"{name} was never gated"
+    if found.gate.passed:
+        return f"{name} passed all {len(found.gate.checks)} checks of its gate"
+    failing = len(found.gate.failing)
+    after = ", and was let through by a person" if found.override else ""
+    return f"{name} failed {failing} of {len(found.gate.checks)} checks of its gate{after}"
+
+
+def bound_words(check: Check) -> str:
+    """Return a check's value with its interval."""
+    if check.value is None:
+        return ""
+    said = words.number(check.value)
+    if check.low is not None and check.high is not None:
+        said += f" ({words.number(check.low)} … {words.number(check.high)})"
+    return said
+
+
+def _lineage(found: ModelVersion, seen: Seen) -> str:
+    me = f"v{found.number}"
+    nodes = [
+        Node(
+            key=f"d{name}",
+            column=0,
+            kind="dataset",
+            name=f"{name} {number}",
+            href=f"/data/{name}/{number}",
+        )
+        for name, number in found.datasets.items()
+    ]
+    nodes += [
+        Node(
+            key="run",
+            column=1,
+            kind="run",
+            name=words.short(found.run_id),
+            href=f"/runs/{found.run_id}",
+        ),
+        Node(
+            key=me,
+            column=2,
+            kind="version",
+            name=f"{found.model} {me}",
+            href=f"/models/{found.model}/{found.number}",
+            color=of_version(found.number),
+        ),
+    ]
+    edges = [(f"d{name}", "run") for name in found.datasets] + [("run", me)]
+    for release in [r for r in seen.releases if r.version == found.number][:3]:
+        nodes.append(
+            Node(
+                key=release.id,
+                column=3,
+                kind="release",
+                name=words.said(release.state),
+                href=f"/releases/{release.id}",
+                color=f"state-{words.tone(release.state)}",
+            )
+        )
+        edges.append((me, release.id))
+    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from")

@@ -1,0 +1,177 @@
+"""May it go on: releases, their evidence, and a person's decision."""
+
+from setpoint.errors import NotFound
+from setpoint.releases import rules
+from setpoint.releases.entities import Release, State
+from setpoint.releases.service import (
+    Decide,
+    ListReleases,
+    ReleaseDetail,
+    Which,
+    hold,
+    ls,
+    promote,
+    resume,
+    rollback,
+    show,
+)
+from setpoint.server.ui import evidence, words
+from setpoint.server.ui.page import Ask, Page, Redirect, Table
+
+_DECISIONS = {"hold": hold, "resume": resume, "promote": promote, "rollback": rollback}
+_NEXT = {
+    rules.Advance: "takes the next step",
+    rules.Promote: "is promoted",
+    rules.RollBack: "is rolled back",
+    rules.Hold: "is held for a person",
+}
+
+
+def releases(ask: Ask) -> Page:
+    """List releases, those that wait for a person first."""
+    found: list[Release] = ask.call(ls, ListReleases(limit=200)).releases
+    found = sorted(found, key=lambda r: (not r.open, -r.started_at.timestamp()))
+    held = sum(r.state is State.HELD for r in found)
+    running = sum(r.state is State.RUNNING for r in found)
+    heading = "Releases"
+    if held:
+        heading = f"{held} releases wait for a person" if held > 1 else "A release waits for a person"
+    elif running:
+        heading = f"{running} release{'s' if running > 1 else ''} in progress"
+    elif found:
+        heading = "No release in progress"
+    return Page(
+        template="releases.html",
+        title="Releases",
+        active="Releases",
+        values={"heading": heading, "releases": found},
+        tables={
+            "releases": Table(
+                columns=[
+                    "id",
+                    "model",
+                    "version",
+                    "from",
+                    "state",
+                    "started_at",
+                    "ended_at",
+                    "proven",
+                    "why",
+                ],
+                rows=[
+                    [
+                        r.id,
+                        r.model,
+                        r.version,
+                        r.from_version,
+                        r.state.value,
+                        r.started_at,
+                        r.ended_at,
+                        r.proven,
+                        r.verdict_why,
+                    ]
+                    for r in found
+                ],
+            )
+        },
+    )
+
+
+def release(ask: Ask) -> Page:
+    """Answer "may it go on?"."""
+    shown: ReleaseDetail = ask.call(show, Which(release=ask.params["release"]))
+    found, readings = shown.release, shown.readings
+    guards = {f"arms-{g.name}": evidence.arms(g, found) for g in readings.guards}
+    return Page(
+        template="release.html",
+        title=f"{found.model} v{found.version}: release",
+        active="Releases",
+        values={
+            "release": found,
+            "readings": readings,
+            "heading": _heading(found),
+            "next": _next(shown),
+            "guards": [(g, f"arms-{g.name}") for g in readings.guards],
+            "actions": _actions(found),
+        },
+        figures={
+            "track": evidence.stages(found),
+            "evidence": evidence.curves(found, shown.looks, readings),
+            "arms-loss": evidence.loss_arm(readings, found),
+            **guards,
+        },
+        tables={
+            "evidence": Table(
+                columns=[
+                    "at",
+                    "step",
+                    "weight",
+                    "labels",
+                    "loss_mean",
+                    "requests_in_stage",
+                ],
+                rows=[
+                    [
+                        k.at,
+                        k.step,
+                        k.weight,
+                        k.evidence.loss.n,
+                        k.evidence.loss.mean,
+                        k.evidence.requests_in_stage,
+                    ]
+                    for k in shown.looks
+                ],
+            )
+        },
+    )
+
+
+def decide(ask: Ask) -> Redirect:
+    """Carry out a person's decision; its reason is on record."""
+    op = _DECISIONS.get(ask.params["decision"])
+    if op is None:
+        raise NotFound(
+            f"no decision {ask.params['decision']!r}", hint=", ".join(_DECISIONS)
+        )
+    name = ask.params["release"]
+    ask.call(op, Decide(release=name, reason=ask.form.get("reason", "")))
+    return Redirect(to=f"/releases/{name}")
+
+
+def _heading(found: Release) -> str:
+    version = f"Version {found.version} of {found.model}"
+    match found.state:
+        case State.PROMOTED:
+            return f"{version} was promoted"
+        case State.ROLLED_BACK:
+            return f"{version} was rolled back"
+        case State.HELD:
+            return f"{version} is held"
+    where = (
+        "in the shadow"
+        if not found.weight
+        else f"on {words.percent(found.weight)} of traffic"
+    )
+    return f"{version} is {where}"
+
+
+def _next(shown: ReleaseDetail) -> str:
+    if not shown.release.open or shown.release.state is State.HELD:
+        return ""
+    coming = _NEXT.get(type(shown.next))
+    if coming is None:
+        return f"It waits: {shown.next.why}"
+    return f"At the next look it {coming}: {shown.next.why}"
+
+
+def _actions(found: Release) -> list[tuple[str, str, str]]:
+    """Return (decision, button, class) of what a person may do now."""
+    go, back = ("promote", "Promote", "button"), ("rollback", "Roll back", "button danger")
+    match found.state:
+        case State.RUNNING:
+            return [("hold", "Hold", "button"), go, back]
+        case State.HELD:
+            return [("resume", "Resume", "button primary"), go, back]
+        case State.PROMOTED:
+            return [back] if found.from_version is not None else []
+    return []

@@ -1,0 +1,170 @@
+"""What pages read that no operation gives: bounded selects, one each, nothing written.
+
+Each takes a connection and returns values; none opens or commits a transaction.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, Table, func, or_, select
+
+from setpoint.data.entities import Validation
+from setpoint.data.tables import dataset_versions as d
+from setpoint.data.tables import validations as v
+from setpoint.events.entities import Event
+from setpoint.events.tables import events as e
+from setpoint.models.entities import ModelVersion
+from setpoint.models.tables import model_versions as m
+from setpoint.models.tables import models
+from setpoint.monitor.tables import alarms as alm
+from setpoint.monitor.tables import quality_windows as q
+from setpoint.monitor.tables import verdicts as vrd
+from setpoint.releases.tables import releases as rel
+from setpoint.runs.entities import Run
+from setpoint.runs.tables import runs as r
+
+
+def events_before(
+    conn: Connection, seq: int, subject: str | None, kind: str | None, limit: int
+) -> list[Event]:
+    """Return events older than line `seq`, newest first."""
+    query = select(e).where(e.c.seq < seq)
+    if subject:
+        query = query.where(e.c.subject.startswith(subject, autoescape=True))
+    if kind:
+        query = query.where(e.c.kind.startswith(kind, autoescape=True))
+    rows = conn.execute(query.order_by(e.c.seq.desc()).limit(limit))
+    return [msgspec.convert(row, Event, from_attributes=True) for row in rows]
+
+
+def validations(conn: Connection, dataset: str, first: int) -> list[Validation]:
+    """Return the reports of a dataset's versions from number `first` on, in order."""
+    query = (
+        select(v).where(v.c.dataset == dataset, v.c.number >= first).order_by(v.c.number)
+    )
+    return [
+        msgspec.convert(row, Validation, from_attributes=True)
+        for row in conn.execute(query)
+    ]
+
+
+def trained_on_dataset(
+    conn: Connection, dataset: str, limit: int = 20
+) -> list[ModelVersion]:
+    """Return the newest model versions that were trained on a dataset."""
+    query = select(m).order_by(m.c.created_at.desc()).limit(500)
+    found = [_version(row) for row in conn.execute(query)]
+    return [each for each in found if dataset in each.datasets][:limit]
+
+
+def versions_of_run(conn: Connection, run: str) -> list[ModelVersion]:
+    """Return the model versions that a run made."""
+    return [_version(row) for row in conn.execute(select(m).where(m.c.run_id == run))]
+
+
+def experiments(conn: Connection, limit: int = 12) -> list[str]:
+    """Return the names of experiments."""
+    query = select(r.c.experiment).distinct().order_by(r.c.experiment).limit(limit)
+    return list(conn.execute(query).scalars())
+
+
+def count_runs(conn: Connection, experiment: str | None) -> int:
+    """Return how many runs there are."""
+    query = select(func.count()).select_from(r)
+    if experiment:
+        query = query.where(r.c.experiment == experiment)
+    return int(conn.execute(query).scalar_one())
+
+
+def run_before(conn: Connection, run: Run) -> str | None:
+    """Return the id of the run of the same experiment that finished before this one."""
+    query = (
+        select(r.c.id)
+        .where(r.c.experiment == run.experiment, r.c.started_at < run.started_at)
+        .where(r.c.status == "finished")
+        .order_by(r.c.started_at.desc())
+        .limit(1)
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
+def _version(row: Any) -> ModelVersion:
+    return msgspec.convert(row, ModelVersion, from_attributes=True)
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Counts over the whole store."""
+
+    predictions: int
+    labels: int
+    versions: int
+    releases: int
+    alarms: int
+    events: int
+
+
+def totals(conn: Connection) -> Totals:
+    """Return counts over the whole store."""
+
+    def count(table: Table, *where: Any) -> int:
+        query = select(func.count()).select_from(table).where(*where)
+        return int(conn.execute(query).scalar_one())
+
+    rows = conn.execute(
+        select(func.coalesce(func.sum(q.c.rows), 0)).where(q.c.role != "shadow")
+    )
+    return Totals(
+        predictions=int(rows.scalar_one()),
+        labels=_labels(conn),
+        versions=count(m),
+        releases=count(rel),
+        alarms=count(alm),
+        events=int(conn.execute(select(func.coalesce(func.max(e.c.seq), 0))).scalar_one()),
+    )
+
+
+def _labels(conn: Connection) -> int:
+    """Return labels that were judged: the sum over quality verdicts, not a scan of rows."""
+    query = select(vrd.c.verdict).where(vrd.c.monitor == "quality").limit(5_000)
+    return sum(int(said.get("labels", 0)) for said in conn.execute(query).scalars())
+
+
+#: What a reader of the overview wants to know; the rest is on the page of events.
+_TOLD = (
+    "release.%",
+    "alarm.opened",
+    "alarm.closed",
+    "model.registered",
+    "model.overridden",
+    "spec.applied",
+)
+
+
+def changes(conn: Connection, limit: int = 8) -> list[Event]:
+    """Return the newest events that changed how a model stands."""
+    query = select(e).where(or_(*(e.c.kind.like(kind) for kind in _TOLD)))
+    rows = conn.execute(query.order_by(e.c.seq.desc()).limit(limit))
+    return [msgspec.convert(row, Event, from_attributes=True) for row in rows]
+
+
+def open_alarms(conn: Connection) -> int:
+    """Return how many alarms nobody has looked at."""
+    query = select(func.count()).select_from(alm).where(alm.c.state == "open")
+    return int(conn.execute(query).scalar_one())
+
+
+def ids_like(conn: Connection, text: str, limit: int = 20) -> list[tuple[str, str, str]]:
+    """Return (kind, name, path) of runs, releases, alarms, models, datasets that match."""
+    found: list[tuple[str, str, str]] = []
+    for kind, column, path in (
+        ("model", models.c.model, "/models/"),
+        ("run", r.c.id, "/runs/"),
+        ("release", rel.c.id, "/releases/"),
+        ("alarm", alm.c.id, "/alarms/"),
+        ("dataset", d.c.dataset, "/data/"),
+    ):
+        query = select(column).where(column.contains(text, autoescape=True)).distinct()
+        rows = conn.execute(query.order_by(column).limit(limit)).scalars()
+        found += [(kind, str(name), f"{path}{name}") for name in rows]
+    return found[:limit]
