@@ -41,6 +41,7 @@ class ModuleSpace:
         with _LOCK:
             path, bytecode = str(self.folder), sys.dont_write_bytecode
             hidden = _take(self._foreign())
+            before = set(sys.modules)
             sys.modules.update(self.modules)
             sys.path.insert(0, path)
             sys.dont_write_bytecode = True  # leaves no litter, and works where read-only
@@ -49,9 +50,8 @@ class ModuleSpace:
             finally:
                 sys.dont_write_bytecode = bytecode
                 sys.path.remove(path)
-                self.modules = _take(
-                    name for name, module in sys.modules.items() if self._owns(module)
-                )
+                new = sys.modules.keys() - before
+                self.modules = _take(name for name in new if self._owns(sys.modules[name]))
                 sys.modules.update(hidden)
 
     def load(self, name: str) -> ModuleType:
@@ -90,7 +90,7 @@ class ModuleSpace:
     def _inside(self, place: str) -> bool:
         if not place.startswith(self._prefix):  # nearly all modules: keep it cheap
             return False
-        parts = place[len(self._prefix) :].split(os.sep)
+        parts = Path(place).relative_to(self.folder).parts
         return not any(part.startswith(".") or part in _SKIPPED for part in parts)
 
 
