@@ -173,9 +173,7 @@ def p_values(
     (correlation r), the evidence of t windows is that of t (1 - r)/(1 + r): e-values are
     taken to that power, and remain e-values.
     """
-    scale = found.inflation
-    p = 1 - chndtr(found.x2 / scale, found.df, found.n * policy.floor**2 / scale)
-    p = np.where(found.n > 0, np.clip(p, 0, 1), 1.0)
+    p = floor_p(found, policy.floor)
     damping = np.ones(len(p))
     known = reference.variations.get(policy.seconds)
     if known is None:
@@ -192,6 +190,18 @@ def p_values(
         np.where(some, np.maximum(p, student), p),
         np.where(some, (1 - echo) / (1 + echo), 1.0),
     )
+
+
+def floor_p(found: Homogeneity, floor: float) -> Floats:
+    """Return the chance of such a difference, or a larger one, if V is `floor`, by column.
+
+    The statistic is then non-central chi-square, scaled by 1 + n/m since the reference is a
+    sample too; its non-centrality is n V².
+    """
+    scale = found.inflation
+    p = 1 - chndtr(found.x2 / scale, found.df, found.n * floor**2 / scale)
+    clipped: Floats = np.where(found.n > 0, np.clip(p, 0, 1), 1.0)
+    return clipped
 
 
 def _weights(reference: Reference, policy: DriftPolicy) -> Floats:

@@ -38,6 +38,7 @@ class Wire(Struct, frozen=True, array_like=True):
     categories: list[str]
     known: list[str]
     counts: bytes
+    means: bytes
 
 
 class Column:
@@ -49,6 +50,7 @@ class Column:
         ends: Smallest and largest finite reference value; outside lie the tail bins.
         categories: The top categories, most frequent first.
         counts: int64, the reference's rows by bin.
+        means: float64, the reference's mean in each bin of finite numbers; NaN where none.
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -60,6 +62,7 @@ class Column:
         self.ends = wire.ends
         self.categories = wire.categories
         self.counts: Ints = np.frombuffer(wire.counts, dtype="<i8")
+        self.means: Floats = np.frombuffer(wire.means, dtype="<f8")
 
     @property
     def numeric(self) -> bool:

@@ -34,7 +34,8 @@ def homogeneity(window: Ints, reference: Ints, *, rare: float = RARE) -> Homogen
 
     A group that the reference hardly has (missing values, unseen categories) is taken to
     make up `rare` of it, and two rows of the window, at least; below that expectation it
-    adds nothing. So one null where there never was one is no alarm, and 6 % are.
+    adds nothing, not even a degree of freedom (chi-bar-square: given the side, what it adds
+    is chi-square). So one null where there never was one is no alarm, and 6 % are.
 
     Args:
         window: Counts of the window, K × G.
@@ -48,10 +49,10 @@ def homogeneity(window: Ints, reference: Ints, *, rare: float = RARE) -> Homogen
     held = np.maximum(expected, np.maximum(rare * n, _LEAST)[:, None])
     gap = window - held
     gap[(held > expected) & (gap < 0)] = 0
-    used = reference > 0
-    used[:, :2] = True  # missing and out of contract can come to any column
     x2 = (gap * gap / held).sum(axis=1)
-    df = np.maximum(used.sum(axis=1) - 1, 1).astype(np.float64)
+    frequent = (share >= rare).sum(axis=1)
+    above = ((share < rare) & (gap > 0)).sum(axis=1)
+    df = np.maximum(frequent - 1 + above, 1).astype(np.float64)
     return Homogeneity(x2, df, n, 1 + n / np.maximum(m, 1))
 
 
@@ -167,10 +168,13 @@ def _ordered(
 
 
 def _points(reference: "Reference", column: "Column", window: "Profile") -> Floats:
-    """Return one value for each bin of finite values: its middle; in tails, their mean."""
+    """Return one value for each bin of finite values, ascending: the reference's mean in it
+    or its middle; in tails, the mean of all that fell there.
+    """
     assert column.cuts is not None  # noqa: S101  callers pass numeric columns
     inner = column.cuts[1:-2]
     points = np.concatenate([inner[:1], (inner[1:] + inner[:-1]) / 2, inner[-1:]])
+    points = np.where(np.isfinite(column.means), column.means, points)
     bins = column.tails
     if not len(bins) or reference.profile is None:
         return points

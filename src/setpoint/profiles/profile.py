@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
 from setpoint.profiles.packing import Packed, pack, unpack
@@ -41,12 +42,14 @@ class Profile:
             Invalid: If the two were binned by different edges.
         """
         self._match(other)
+        with np.errstate(over="ignore", invalid="ignore"):
+            tails = self.tails + other.tails
         return Profile(
             edges=self.edges,
             rows=self.rows + other.rows,
             counts=self.counts + other.counts,
             moments=_merge(self.moments, other.moments),
-            tails=self.tails + other.tails,
+            tails=tails,
             hitters=_merge_hitters(self.hitters, other.hitters)
             if other.hitters
             else self.hitters,
@@ -67,12 +70,14 @@ class Profile:
                 "these rows were never part of this profile",
                 hint="subtract only what was added to the same window",
             )
+        with np.errstate(over="ignore", invalid="ignore"):
+            tails = self.tails - other.tails
         return Profile(
             edges=self.edges,
             rows=self.rows - other.rows,
             counts=counts,
             moments=_unmerge(self.moments, other.moments),
-            tails=self.tails - other.tails,
+            tails=tails,
             hitters=_merge_hitters(self.hitters, other.hitters, sign=-1),
         )
 
@@ -85,8 +90,9 @@ class Profile:
                 self.rows,
                 pack(self.counts),
                 self.moments.tobytes(),
-                self.tails.tobytes() if self.tails.any() else b"",
                 len(self.tails),
+                (places := np.flatnonzero(self.tails).astype("<u4")).tobytes(),
+                self.tails[places].tobytes(),
                 self.hitters,
             )
         )
@@ -99,7 +105,7 @@ class Profile:
             )
 
 
-_Wire = tuple[int, str, int, Packed, bytes, bytes, int, Hitters]
+_Wire = tuple[int, str, int, Packed, bytes, int, bytes, bytes, Hitters]
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Wire)
 
@@ -111,15 +117,17 @@ def decode(data: bytes) -> Profile:
         Invalid: If the bytes are no profile.
     """
     try:
-        _, edges, rows, counts, moments, tails, bins, hitters = _DECODER.decode(data)
+        _, edges, rows, counts, moments, bins, places, sums, hitters = _DECODER.decode(data)
     except msgspec.MsgspecError as error:
         raise Invalid("these bytes are no profile", where=str(error)) from None
+    tails = np.zeros(bins)
+    tails[np.frombuffer(places, dtype="<u4")] = np.frombuffer(sums, dtype="<f8")
     return Profile(
         edges=edges,
         rows=rows,
         counts=unpack(counts),
         moments=np.frombuffer(moments, dtype="<f8").reshape(5, -1),
-        tails=np.frombuffer(tails, dtype="<f8") if tails else np.zeros(bins),
+        tails=tails,
         hitters=hitters,
     )
 
@@ -215,7 +223,12 @@ def _count_together(
     if place.any():
         values = np.concatenate([found for found, _, _ in read])
         outside = np.flatnonzero(place)
-        np.add.at(tails, place[outside] - 1, values[outside])
+        _sum_tails(tails, place[outside] - 1, values[outside])
+
+
+def _sum_tails(tails: Floats, places: NDArray[np.intp], values: Floats) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.add.at(tails, places, values)
 
 
 def _count_each(layout: "Layout", read: list[Numbers], counts: Ints, tails: Floats) -> None:
@@ -234,7 +247,7 @@ def _count_each(layout: "Layout", read: list[Numbers], counts: Ints, tails: Floa
         if len(column.tails) and part[column.tails].any():
             place = layout.tail_places[offset + bins]
             outside = np.flatnonzero(place)
-            np.add.at(tails, place[outside] - 1, values[outside])
+            _sum_tails(tails, place[outside] - 1, values[outside])
 
 
 def _count_categories(

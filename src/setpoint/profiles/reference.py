@@ -65,7 +65,7 @@ class Layout:
         """Id of the edges: equal iff bins mean the same."""
         digest = hashlib.blake2b(digest_size=8)
         for column in self.columns:
-            wire = msgspec.structs.replace(column.wire, counts=b"")
+            wire = msgspec.structs.replace(column.wire, counts=b"", means=b"")
             digest.update(msgspec.msgpack.encode(wire))
         return digest.hexdigest()
 
@@ -204,18 +204,20 @@ def build_reference(
         raise Invalid("a reference needs one column at least")
     built = [_column(name, values) for name, values in columns.items()]
     summary = summarise(columns, Layout(built))
+    built = _counted(built, summary.counts)
     variations = {}
     if times is not None:
         variations = variation(columns, Layout(built), summary, times, windows)
     if scores is None:
-        return Reference(_counted(built, summary.counts), summary, None, variations)
+        return Reference(built, summary, None, variations)
     score = [_score_column(scores)]
     answers = summarise({}, Layout(score), scores=scores)
+    score = _counted(score, answers.counts)
     if score_times is not None:
         columns = {SCORE: scores}
         own = variation(columns, Layout(score), answers, score_times, windows)
         variations = joined(variations, own, len(built))
-    built = _counted(built + score, np.concatenate([summary.counts, answers.counts]))
+    built = built + score
     reference = Reference(built, _beside(summary, answers, Layout(built)), None, variations)
     if labels is not None:
         reference.joint = labelled(scores, labels, reference)
@@ -233,15 +235,23 @@ def _column(name: str, values: Any) -> Column:
     order = [text for text, _ in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]
     empty = np.zeros(min(len(order), TOP) + 4, dtype="<i8")
     known = sorted(order[TOP : TOP + KNOWN])
-    return Column(Wire(name, None, (0.0, 0.0), order[:TOP], known, empty.tobytes()))
+    wire = Wire(name, None, (0.0, 0.0), order[:TOP], known, empty.tobytes(), b"")
+    return Column(wire)
 
 
 def _numeric(name: str, values: Floats, extra: Floats | None = None) -> Column:
-    cuts, ends = numeric_cuts(np.sort(values[np.isfinite(values)]))
+    values = values[np.isfinite(values)]
+    cuts, ends = numeric_cuts(np.sort(values))
     if extra is not None:
         cuts = np.concatenate([np.unique(np.concatenate([cuts[:-2], extra])), cuts[-2:]])
     empty = np.zeros(len(cuts) + 3, dtype="<i8")
-    return Column(Wire(name, cuts.tobytes(), ends, [], [], empty.tobytes()))
+    bins = cuts.searchsorted(values, side="right")
+    rows = np.bincount(bins, minlength=len(cuts) - 1)[1:]
+    sums = np.bincount(bins, values, minlength=len(cuts) - 1)[1:]
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = (sums / rows).astype("<f8")
+    wire = Wire(name, cuts.tobytes(), ends, [], [], empty.tobytes(), means.tobytes())
+    return Column(wire)
 
 
 def _score_column(scores: Any) -> Column:
