@@ -7,7 +7,7 @@ import msgspec
 
 from setpoint.cli.console import json_option, say, table
 from setpoint.errors import Invalid, NotFound
-from setpoint.sdk.inference import Inference
+from setpoint.serve.client import Inference
 
 
 @click.command(

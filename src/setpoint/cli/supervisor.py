@@ -1,6 +1,5 @@
 """Starts, watches and stops the parts of one machine's platform."""
 
-import fcntl
 import ipaddress
 import os
 import signal
@@ -10,16 +9,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import IO
 
 import click
 import uvicorn
 
 from setpoint.config import Settings
 from setpoint.control.controller import Controller
-from setpoint.errors import Conflict, Denied, SetpointError, Unavailable
+from setpoint.core.lifetime import sole_owner
+from setpoint.errors import Conflict, Denied, SetpointError
 from setpoint.sdk.backends import LocalBackend, open_local
 from setpoint.server.app import create_app
 
@@ -52,7 +50,7 @@ class Supervisor:
             Unavailable: If the folder cannot be written.
         """
         _only_loopback(self._host)
-        with _sole_owner(self.settings.home):
+        with sole_owner(self.settings.home):
             for port, option in ((self._port, "--port"), (self._inference_port, "--inference-port")):
                 _require_free(self._host, port, option)
             self._inference = self._start_inference()
@@ -83,7 +81,7 @@ class Supervisor:
 
     def _start_inference(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "setpoint.serve", "--home", str(self.settings.home)]
-        command += ["--host", self._host, "--port", str(self._inference_port)]
+        command += ["--host", self._host, "--port", str(self._inference_port), "--with-parent"]
         environment = {**os.environ, "SETPOINT_DATABASE_URL": self.settings.database_url}
         return subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
 
@@ -119,31 +117,6 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit  # a second Ctrl-C does not wait
         self.should_exit = True
         del sig, frame
-
-
-@contextmanager
-def _sole_owner(home: Path) -> Iterator[None]:
-    folder = home / "run"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file: IO[str] = (folder / "up.lock").open("a+")
-    except OSError as error:
-        raise Unavailable(
-            f"cannot write to {home}", where=error.strerror or "", hint="choose another --home DIR"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Conflict(
-                f"{home} is already up (process {file.read().strip() or 'unknown'})",
-                hint="open its pages, stop it first, or choose another --home DIR",
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _only_loopback(host: str) -> None:

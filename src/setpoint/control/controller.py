@@ -39,7 +39,7 @@ from setpoint.pipelines.local import StepRun
 from setpoint.releases import service as releases
 from setpoint.releases.entities import State
 from setpoint.sdk.backends import LocalBackend
-from setpoint.sdk.inference import Inference
+from setpoint.serve.client import Inference
 from setpoint.serve import store as serving
 
 _MOST_ACTIONS = 50  #: in one tick and model; more means that deciding goes in circles

@@ -22,7 +22,7 @@ from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.parse import from_canonical
 from setpoint.core.operations import Context
 from setpoint.data.contract import Contract
-from setpoint.data.contract import load as load_contract
+from setpoint.data.contract import load_all as load_contracts
 from setpoint.data.entities import DatasetVersion
 from setpoint.data.ingest import ingest
 from setpoint.errors import SetpointError, Unavailable
@@ -74,14 +74,24 @@ def ingest_all(
     home: LocalBackend, project: Project, spec: Spec, job: Job
 ) -> dict[str, DatasetVersion]:
     """Bring in what every source knows by the time of the job, checked by the contract."""
-    contract = spec.data.contract
+    contracts = contracts_of(project, spec)
     found = {}
     for name in datasets_of(spec):
-        rules: Contract | None = None
-        if contract is not None and name == spec.data.rows:
-            rules = load_contract(project.path(contract))
         rows = sources.table(project, spec, name, job.requested_at)
-        found[name] = ingest(home, name, rows, job.requested_at, rules)
+        found[name] = ingest(home, name, rows, job.requested_at, contracts.get(name))
+    return found
+
+
+def contracts_of(project: Project, spec: Spec) -> dict[str, Contract]:
+    """Return the contract of each source that has one, by the source's name.
+
+    A contract of one table whose name is no source's is about the rows that are predicted.
+    """
+    if spec.data.contract is None:
+        return {}
+    found = load_contracts(project.path(spec.data.contract))
+    if len(found) == 1 and not found.keys() & spec.data.source.keys():
+        return {spec.data.rows: next(iter(found.values()))}
     return found
 
 
@@ -110,7 +120,8 @@ def _train(
         identity = f"{__version__} {code_hash(project, code_of(spec))} {job.spec}"
 
         def judged(table, fitted, baseline, scores) -> Judged:  # type: ignore[no-untyped-def]  # noqa: ANN001
-            return Judged(*gate(making, spec, project, objects, table, fitted, baseline, scores, version))
+            checked, metrics = gate(making, spec, project, objects, table, fitted, baseline, scores, version)
+            return Judged(gate=checked, metrics=metrics)
 
         steps = [
             step(making.table, code=identity),

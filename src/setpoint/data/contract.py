@@ -133,15 +133,27 @@ def load(path: Path, table: str | None = None) -> Contract:
     Raises:
         NotFound: If there is no such file.
     """
+    return parse(_text(path), table=table, where=str(path))
+
+
+def load_all(path: Path) -> dict[str, Contract]:
+    """Read the contract of every table in the file at `path`, by name; as `load`."""
+    text = _text(path)
+    document = _document(text, str(path))
+    tables = document.get("schema") or []
+    names = [t["name"] for t in tables if isinstance(t, dict) and "name" in t]
+    return {name: parse(text, table=name, where=str(path)) for name in names}
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFound(
             f"no contract at {path}", hint="check data.contract in the spec"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"cannot read the contract {path}: {error}") from None
-    return parse(text, table=table, where=str(path))
 
 
 def parse(text: str, *, table: str | None = None, where: str = "contract") -> Contract:
@@ -155,14 +167,7 @@ def parse(text: str, *, table: str | None = None, where: str = "contract") -> Co
     Raises:
         Invalid: If it is no YAML, a key or value is unknown, or a rule makes no sense.
     """
-    try:
-        document = msgspec.yaml.decode(text)
-    except msgspec.DecodeError as error:
-        raise Invalid(f"the contract is no YAML: {error}", where=where) from None
-    if not isinstance(document, dict):
-        raise Invalid(
-            "the contract is empty or no mapping", where=where, hint="see ODCS v3"
-        )
+    document = _document(text, where)
     _known(document, _ROOT, where)
     for key in ("version", "apiVersion", "kind", "id"):
         if key not in document:
@@ -188,6 +193,18 @@ def parse(text: str, *, table: str | None = None, where: str = "contract") -> Co
         rules=rules,
         where=where,
     )
+
+
+def _document(text: str, where: str) -> dict[str, Any]:
+    try:
+        document = msgspec.yaml.decode(text)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"the contract is no YAML: {error}", where=where) from None
+    if not isinstance(document, dict):
+        raise Invalid(
+            "the contract is empty or no mapping", where=where, hint="see ODCS v3"
+        )
+    return document
 
 
 def _table(tables: Any, wanted: str | None, where: str) -> dict[str, Any]:

@@ -57,5 +57,10 @@ class Json(TypeDecorator[Any]):
 
 def encode(value: Any) -> str:
     """Return canonical JSON text: keys sorted, no spaces; NUL (refused by PostgreSQL) kept out."""
-    text = msgspec.json.encode(value, order="sorted", enc_hook=str).decode()
+    text = msgspec.json.encode(value, order="sorted", enc_hook=_plain).decode()
     return text.replace("\\u0000", "\\ufffd")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can say: a numpy scalar's Python value, the text of anything else."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -107,6 +107,10 @@ class Replay:
             known_at=self._known[low:high],
         )
 
+    def ids(self) -> list[str]:
+        """Return the id of every row in the order they are asked."""
+        return self._ids.to_list()
+
     def truth(self) -> np.ndarray:
         """Return the label of every row in the order they are asked; NaN: never known."""
         return self._late.fill_null(np.nan).to_numpy()

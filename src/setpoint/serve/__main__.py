@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from setpoint.config import settings
+from setpoint.core.lifetime import end_with_parent
 from setpoint.errors import SetpointError
 from setpoint.serve.main import PORT, run
 
@@ -14,7 +15,10 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=PORT, help="0 takes a free one")
     parser.add_argument("--log-level", default="warning")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent does")
     options = parser.parse_args()
+    if options.with_parent:
+        end_with_parent()
     try:
         run(settings(options.home), options.host, options.port, options.log_level)
     except SetpointError as error:

@@ -49,7 +49,7 @@ class Arm:
         return arm
 
     def score(self, rows: Rows) -> Floats:
-        """Return ``[n]`` finite scores.
+        """Return ``[n]`` scores; NaN where a row lacks an input that the version needs.
 
         Raises:
             ModelFailed: If the model raised, or its answer is not one number a row.
@@ -68,10 +68,19 @@ class Arm:
             raise ModelFailed(
                 f"version {self.version} answered {scores.shape} for {rows.count} rows"
             )
-        if not isfinite(scores.dot(scores)) and not np.isfinite(scores).all():
-            row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise ModelFailed(f"version {self.version} answered {scores[row]} for row {row}")
+        if not isfinite(scores.dot(scores)):
+            self._check(scores, rows)
         return scores
+
+    def _check(self, scores: Floats, rows: Rows) -> None:
+        """Let NaN stand for "no answer" only where an input of the row is missing."""
+        wrong = ~np.isfinite(scores)
+        excused = np.isnan(scores) & np.isnan(rows.values).any(axis=1)
+        for texts in rows.texts.values():
+            excused |= np.isnan(scores) & np.array([text is None for text in texts])
+        if (wrong & ~excused).any():
+            row = int(np.flatnonzero(wrong & ~excused)[0])
+            raise ModelFailed(f"version {self.version} answered {scores[row]} for row {row}")
 
     def warm(self) -> None:
         """Score one row of zeros, so that no request pays for what happens only once."""

@@ -82,7 +82,7 @@ class PredictionRow(NamedTuple):
     version: int
     role: str
     at_us: int
-    score: float
+    score: float | None  #: None where the model could not answer a row with missing inputs
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     version: int
     role: Role
     at: datetime
-    score: float
+    score: float | None
     other_version: int | None  #: the arm that scored the row without answering it
     other_score: float | None
     label: float | None
@@ -107,7 +107,7 @@ class Labelled(Struct, frozen=True, kw_only=True):
     version: int
     role: Role
     at_us: int  #: when the prediction was made
-    score: float
+    score: float | None
     other_version: int | None
     other_score: float | None
     label: float

@@ -82,6 +82,14 @@ def end_of_frames(path: Path) -> int | None:
     return at
 
 
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class _Window:
     """A file seen through one buffer, read forward; cheap for the tail of a big file."""
 

@@ -154,7 +154,7 @@ class LogWriter:
                 os.pwrite(file, MAGIC, 0)
                 memory = mmap.mmap(file, size)
                 os.rename(aside, path)
-                _sync_folder(self._folder)
+                frames.sync_folder(self._folder)
             except OSError:
                 os.close(file)
                 aside.unlink(missing_ok=True)
@@ -219,10 +219,3 @@ def _trim(path: Path) -> None:
         with contextlib.suppress(OSError):  # a read-only old segment is no reason to stop
             os.truncate(path, end)
 
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -29,7 +29,7 @@ predictions = Table(
     Column("version", Integer, nullable=False),
     Column("role", Text, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("score", Double, nullable=False),
+    Column("score", Double),  # null: the model cannot answer a row that lacks an input
     Column("other_version", Integer),
     Column("other_score", Double),
     Column("label", Double),

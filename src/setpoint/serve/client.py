@@ -27,7 +27,7 @@ class _Output(Struct):
     data: list[float]
 
 
-class _Parameters(Struct):
+class _Parameters(Struct, frozen=True):
     ids: list[str] = []
     versions: list[int] = []
 
@@ -83,6 +83,27 @@ class Inference:
             Unavailable: If the server cannot be reached or cannot answer.
         """
         inputs = [_tensor(name, list(values)) for name, values in columns.items()]
+        return self._infer(model, inputs, ids=ids, keys=keys)
+
+    def predict_matrix(
+        self, model: str, matrix: Any, *, ids: Sequence[str] | None = None
+    ) -> Answer:
+        """Ask for predictions of the rows of a float matrix [n, inputs], NaN for missing.
+
+        The columns are the model's inputs in the order of its signature.
+        """
+        data = matrix.ravel().tolist()
+        tensor = {"name": "rows", "shape": list(matrix.shape), "datatype": "FP64", "data": data}
+        return self._infer(model, [tensor], ids=ids, keys=None)
+
+    def _infer(
+        self,
+        model: str,
+        inputs: list[dict[str, Any]],
+        *,
+        ids: Sequence[str] | None,
+        keys: Sequence[str] | None,
+    ) -> Answer:
         parameters: dict[str, Any] = {}
         if ids is not None:
             parameters["ids"] = list(ids)
@@ -102,8 +123,8 @@ class Inference:
         """Wait until the server serves `generation` and all scores so far are in its log."""
         self._post("/-/sync", _ENCODE({"model": model, "generation": generation}))
 
-    def wait_until_ready(self, seconds: float = 30.0) -> None:
-        """Wait for ``/healthz`` to answer.
+    def wait_until_live(self, seconds: float = 30.0) -> None:
+        """Wait for the server to answer at all, whether it has models to serve or not.
 
         Raises:
             Unavailable: If it does not within `seconds`.
@@ -111,7 +132,7 @@ class Inference:
         end = time.monotonic() + seconds
         while True:
             try:
-                self._send("GET", "/healthz", b"")
+                self._send("GET", "/v2/health/live", b"")
             except SetpointError:
                 if time.monotonic() > end:
                     raise

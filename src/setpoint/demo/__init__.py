@@ -1,0 +1,1 @@
+"""The main job, replayed on a real year: see `setpoint demo`."""

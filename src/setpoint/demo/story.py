@@ -1,0 +1,246 @@
+"""The year, hour by hour: asked over HTTP, answered, labelled late, watched and released.
+
+The replay drives three things in lockstep, so that the same seed gives the same decisions:
+the clock that every process obeys, the requests and labels, and the controller's ticks.
+Where it stands is in the store; one that was killed goes on there.
+"""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+import setpoint.demo
+from setpoint.artifacts.store import open_store
+from setpoint.config import Settings
+from setpoint.control import applying, sources, store
+from setpoint.control.controller import Controller, Tick
+from setpoint.control.entities import Job, JobState
+from setpoint.control.observe import observe
+from setpoint.control.project import Project, function, load
+from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.parse import canonical
+from setpoint.core.clock import FileClock
+from setpoint.core.ids import new_id
+from setpoint.data import store as datasets
+from setpoint.demo.flights_data import END, HOUR, Replay
+from setpoint.errors import SetpointError
+from setpoint.events.store import record
+from setpoint.models import service as models
+from setpoint.pipelines.local import StepRun
+from setpoint.releases import store as releases
+from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.serve.client import Inference
+
+MODEL = "flights-late"
+START = datetime(2013, 3, 1, 5, tzinfo=UTC)  #: midnight in New York
+UNTIL = datetime(2014, 1, 1, 5, tzinfo=UTC)
+_PROGRESS = "replay"
+_REASON = "demo: a version trained on shuffled labels, to see it rolled back"
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """Where the replay stands after an hour."""
+
+    at: datetime
+    asked: int  #: predictions so far
+    labelled: int  #: labels delivered so far
+    hour: int  #: requests in this hour
+    tick: Tick | None
+
+
+class Mark(Struct, kw_only=True):
+    """What a killed replay needs to go on."""
+
+    done: datetime  #: everything before was asked, labelled and reconciled
+    asked: int = 0
+    labelled: int = 0
+    sabotage: str = ""  #: job of the bad version, once requested
+    forced: bool = False  #: whether it was forced past the gate
+
+
+class Story:
+    """One replay in one folder."""
+
+    def __init__(
+        self, settings: Settings, *, seed: int, until: datetime, told: Callable[[str, StepRun], None]
+    ) -> None:
+        """Open or make the store, with its own clock and its copy of the flights project."""
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self.clock = FileClock(settings.home / "clock", start=START)
+        self.home: LocalBackend = open_local(settings, self.clock)
+        self.until = until
+        self.project = _project(settings.home / "project", seed)
+        self.spec: Spec = self.project.spec(MODEL)
+        self.mark = self._read_mark()
+        self._told = told
+        self.stream: Replay | None = None
+        self._controller: Controller | None = None
+        self._inference: Inference | None = None
+
+    def begin(self, inference: str) -> None:
+        """Put the spec in force, train on January and February, and go live.
+
+        Raises:
+            SetpointError: If no version passes the gate.
+        """
+        self._inference = Inference(inference)
+        self._controller = Controller(self.home, inference=inference, told=self._told)
+        applying.apply(self.home, self.project)
+        self._controller.tick()
+        with self.home.engine.begin() as conn:
+            seen = observe(self.home.context(conn), store.need(conn, MODEL))
+        if seen.live is None:
+            said = seen.job.outcome if seen.job else "no training was requested"
+            raise SetpointError(f"no version went live: {said}")
+        self._inference.sync(MODEL, 1)
+
+    def opening(self) -> list[str]:
+        """Say what was ingested, what its contract set aside, and how the gate judged."""
+        lines = []
+        with self.home.engine.begin() as conn:
+            for name in self.spec.data.source:
+                version = datasets.get(conn, name)
+                checked = datasets.validation(conn, name, version.number)
+                aside = f", {version.set_aside:,} set aside" if version.set_aside else ""
+                lines.append(f"{name} version {version.number}: {version.rows:,} rows{aside}")
+                lines += [f"  failed: {c.name}: {c.failing:,} rows" for c in checked.checks if not c.passed]
+            first = models.store.get(conn, MODEL, 1)
+        for check in first.gate.checks if first.gate else []:
+            lines.append(f"  gate: {check.name}: {check.detail}")
+        lines.append("version 1 is live")
+        return lines
+
+    def load(self) -> Replay:
+        """Read the year and compute its features, each as known at its own time."""
+        tables = {
+            name: sources.table(self.project, self.spec, name, END).collect()
+            for name in self.spec.data.source
+        }
+        views = [function(self.project, code) for code in self.spec.features]
+        self.stream = Replay(tables, views, START, self.until)
+        return self.stream
+
+    def play(self, shown: Callable[[Progress], None], sabotage_at: datetime | None) -> None:
+        """Replay the hours that are left; `shown` is called after each."""
+        if self.stream is None or self._controller is None or self._inference is None:
+            raise SetpointError("the replay has not begun")
+        for hour in self.stream.hours(self.mark.done):
+            self._hour(self.stream, hour.at, hour.ids, hour.features)
+            if sabotage_at is not None and hour.at >= sabotage_at:
+                self._sabotage()
+            tick = self._controller.tick()
+            self._write_mark(hour.at + HOUR, len(hour.ids))
+            shown(
+                Progress(
+                    at=hour.at + HOUR,
+                    asked=self.mark.asked,
+                    labelled=self.mark.labelled,
+                    hour=len(hour.ids),
+                    tick=tick,
+                )
+            )
+        self._rest()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.home.engine.dispose()
+
+    def _hour(self, stream: Replay, at: datetime, ids: list[str], features: Any) -> None:
+        assert self._inference is not None  # noqa: S101 - `play` has checked
+        self.clock.set(at)
+        self._inference.predict_matrix(MODEL, features, ids=ids)
+        self._deliver(stream, at + HOUR)
+
+    def _deliver(self, stream: Replay, to: datetime) -> None:
+        """Deliver the labels that became known, and wait until all of it is in the log."""
+        assert self._inference is not None  # noqa: S101 - `play` has checked
+        known = stream.labels(self.mark.done, to)
+        self.clock.set(to)
+        if known.ids:
+            self._inference.label(MODEL, known.ids, known.labels.tolist())
+            self.mark.labelled += len(known.ids)
+        with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            in_release = releases.current(conn, MODEL) is not None
+        if in_release:
+            self._inference.sync(MODEL, 0)
+
+    def _rest(self) -> None:
+        """Deliver the labels of the last flights, which land after `until`."""
+        assert self.stream is not None  # noqa: S101 - `play` has checked
+        assert self._controller is not None  # noqa: S101
+        last = self.mark.done + timedelta(days=1)
+        if self.until < UNTIL:
+            last = self.mark.done  # a shortened replay stops where it was told to
+        self._deliver(self.stream, last)
+        self._controller.tick()
+        self._write_mark(last, 0)
+
+    def _sabotage(self) -> None:
+        """Train a version on shuffled labels and force it past the gate, when all is quiet."""
+        if self.mark.forced:
+            return
+        with self.home.engine.begin() as conn:
+            ctx = self.home.context(conn)
+            seen = observe(ctx, store.need(conn, MODEL))
+            if not self.mark.sabotage:
+                busy = seen.candidate or (seen.release and seen.release.open)
+                if busy or (seen.job and seen.job.state is JobState.REQUESTED):
+                    return
+                job = _bad_job(self.home, self.spec, seen.training, ctx.now)
+                if store.request(conn, job):
+                    record(ctx, "demo.announced", f"model:{MODEL}", what=_REASON, job=job.id)
+                    self.mark.sabotage = job.id
+                    store.move_cursor(conn, _PROGRESS, self.mark)
+                return
+            job = next(j for j in store.jobs_of(conn, MODEL) if j.id == self.mark.sabotage)
+            if job.version is None:
+                return
+            command = models.OverrideGate(model=MODEL, number=job.version, reason=_REASON)
+            models.override(ctx, command)
+            models.set_alias(ctx, MODEL, "candidate", job.version, _REASON)
+            self.mark.forced = True
+            store.move_cursor(conn, _PROGRESS, self.mark)
+
+    def _read_mark(self) -> Mark:
+        with self.home.engine.begin() as conn:
+            found = store.cursor(conn, _PROGRESS)
+        return msgspec.convert(found, Mark) if found else Mark(done=START)
+
+    def _write_mark(self, done: datetime, asked: int) -> None:
+        self.mark.done = done
+        self.mark.asked += asked
+        with self.home.engine.begin() as conn:
+            store.move_cursor(conn, _PROGRESS, self.mark)
+
+
+def _bad_job(home: LocalBackend, spec: Spec, training: str, now: datetime) -> Job:
+    train = msgspec.structs.replace(spec.train, code="flights:train_on_shuffled_labels")
+    bad = msgspec.structs.replace(spec, train=train)
+    return Job(
+        id=new_id("job", now),
+        model=MODEL,
+        why=_REASON,
+        training=training,
+        spec=open_store(home.settings).put(canonical(bad)),
+        state=JobState.REQUESTED,
+        requested_at=now,
+    )
+
+
+def _project(folder: Path, seed: int) -> Project:
+    """Copy the flights project beside the store, with the seed written into its spec."""
+    if not folder.exists():
+        source = Path(setpoint.demo.__file__).parent / "project"
+        aside = folder.with_name(".project")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(source, aside, ignore=shutil.ignore_patterns("__pycache__"))
+        spec = aside / f"{MODEL}.setpoint.yaml"
+        text = spec.read_text(encoding="utf-8")
+        spec.write_text(text.replace("seed: 7", f"seed: {seed}"), encoding="utf-8")
+        aside.rename(folder)
+    return load(folder)

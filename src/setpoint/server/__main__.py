@@ -1,0 +1,35 @@
+"""``python -m setpoint.server --home DIR --port N``: pages and API alone."""
+
+import argparse
+import sys
+
+import uvicorn
+
+from setpoint.config import settings
+from setpoint.core.lifetime import end_with_parent
+from setpoint.errors import SetpointError
+from setpoint.sdk.backends import open_local
+from setpoint.server.app import create_app
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m setpoint.server")
+    parser.add_argument("--home", help="the store's folder")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when the parent does"
+    )
+    options = parser.parse_args()
+    if options.with_parent:
+        end_with_parent()
+    try:
+        app = create_app(open_local(settings(options.home)))
+    except SetpointError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
