@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from setpoint.artifacts.store import open_store
 from setpoint.control import store as control
 from setpoint.control.entities import Applied
+from setpoint.control.spec.parse import canonical, hash_of, parse, to_document
 from setpoint.core.clock import ManualClock
 from setpoint.core.operations import Context
 from setpoint.data import store as data
@@ -47,13 +48,42 @@ _DAY = timedelta(days=1)
 #: number, born, live from (None: never), why, test AUC, gate passed
 _VERSIONS: tuple[tuple[int, datetime, str, float, bool], ...] = (
     (1, BIRTH, "first version", 0.741, True),
-    (2, datetime(2013, 5, 2, tzinfo=UTC), "drift alarm: dep_temp and wind moved", 0.752, True),
+    (
+        2,
+        datetime(2013, 5, 2, tzinfo=UTC),
+        "drift alarm: dep_temp and wind moved",
+        0.752,
+        True,
+    ),
     (3, datetime(2013, 7, 9, tzinfo=UTC), "quality alarm: roc_auc below 0.68", 0.763, True),
-    (4, datetime(2013, 9, 3, tzinfo=UTC), "bad candidate, trained on shuffled labels", 0.502, False),
-    (5, datetime(2013, 10, 4, tzinfo=UTC), "stale: the live version is 87 days old", 0.748, True),
+    (
+        4,
+        datetime(2013, 9, 3, tzinfo=UTC),
+        "bad candidate, trained on shuffled labels",
+        0.502,
+        False,
+    ),
+    (
+        5,
+        datetime(2013, 10, 4, tzinfo=UTC),
+        "stale: the live version is 87 days old",
+        0.748,
+        True,
+    ),
     (6, datetime(2013, 12, 18, tzinfo=UTC), "drift alarm: temp moved", 0.744, True),
 )
 _LIVE = ((1, 0), (2, 66), (3, 136), (5, 223))
+_SPEC = """
+model: flights-late
+owner: ops-team
+purpose: warn passengers whose flight will arrive 15 minutes late or more
+data:
+  source: {flights: flights.parquet, weather: weather.parquet}
+  label: {column: late, delay: arrival}
+  time: scheduled_departure
+train: {code: "flights:train", baseline: "flights:baseline"}
+objective: {metric: roc_auc, at_least: 0.68, better_than: baseline, confidence: 95%}
+"""
 _FEATURES = [
     *("month", "hour", "weekday", "carrier", "origin", "distance", "seats", "plane_age"),
     *("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"),
@@ -85,17 +115,12 @@ class _Maker:
         self._rng = np.random.default_rng(7)
 
     def spec(self) -> None:
-        content = {
-            "model": MODEL,
-            "owner": "ops-team",
-            "purpose": "warn passengers whose flight will arrive 15 minutes late or more",
-            "objective": {"metric": "roc_auc", "at_least": 0.68, "confidence": 0.95},
-        }
+        declared = parse(_SPEC)
         spec = Applied(
             model=MODEL,
-            hash="b3:" + "1" * 64,
-            content=content,
-            address="b3:" + "1" * 64,
+            hash=hash_of(declared),
+            content=to_document(declared),
+            address=open_store(self._backend.settings).put(canonical(declared)),
             training="b3:" + "2" * 64,
             file="flights.setpoint.yaml",
             applied_at=BIRTH,
@@ -138,7 +163,11 @@ class _Maker:
             with self._backend.engine.begin() as conn:
                 data.add(conn, version, validation)
                 record(
-                    self._ctx(conn), "dataset.ingested", version.ref, rows=added, set_aside=bad
+                    self._ctx(conn),
+                    "dataset.ingested",
+                    version.ref,
+                    rows=added,
+                    set_aside=bad,
                 )
 
     def versions(self, days: int) -> None:
@@ -146,9 +175,7 @@ class _Maker:
             if born > BIRTH + days * _DAY:
                 return
             self._clock.set(born)
-            if number > 1:
-                self._run(number, "baseline", auc - 0.09)
-            run = self._run(number, "model", auc)
+            run = self._run(number, why, auc)
             command = _registration(number, run, why, auc, passed=passed)
             self._backend.call(register, command)
             if not passed:
@@ -158,13 +185,12 @@ class _Maker:
                 )
             self._release(number, bad=not passed, last=number == len(_VERSIONS))
 
-    def _run(self, number: int, role: str, auc: float) -> str:
+    def _run(self, number: int, why: str, auc: float) -> str:
         store = open_store(self._backend.settings)
         source = store.put(f"# version {number}\n".encode())
         start = runs.Start(
             experiment=MODEL,
-            params={"num_leaves": 31, "learning_rate": 0.05, "seed": 7, "rounds": 300},
-            tags={"role": role},
+            params={"why": why, "seed": 7, "num_leaves": 31, "learning_rate": 0.05},
             inputs={"flights": min(number * 2, 10), "weather": min(number * 2, 10)},
             code=Code(commit="4f2a9c1e" * 5, dirty=number == 3, snapshot=source, files=4),
             environment=environment.capture(store),
@@ -180,7 +206,9 @@ class _Maker:
             Point(name="calibration_error", value=0.021 + 0.002 * number),
         ]
         artifacts = {"model.txt": store.put(b"tree"), "importance.csv": store.put(b"a,1\n")}
-        self._backend.call(runs.log, runs.Log(run=run.id, points=points, artifacts=artifacts))
+        self._backend.call(
+            runs.log, runs.Log(run=run.id, points=points, artifacts=artifacts)
+        )
         self._clock.advance(timedelta(seconds=4))
         self._backend.call(runs.finish, runs.Finish(run=run.id))
         return run.id
@@ -233,10 +261,10 @@ class _Maker:
             age = day - dict(_LIVE)[version]
             count = int(900 + 90 * math.sin(day / 9) - 210 * (at.weekday() == 5))
             rows.append(_window(version, "live", at, count))
-            if 292 <= day:
+            if day >= 292:
                 rows.append(_window(6, "canary", at, count // 20))
             if day < days - 1:
-                verdicts.append((version, "quality", self._quality(version, at, age, count)))
+                verdicts.append((version, "quality", self._quality(at, age, count)))
             level = 0.05 if age == 0 else level * math.exp(self._rng.normal(0.02, 0.5))
             level = min(max(level, 0.02), 200.0)
             verdicts.append((version, "drift", _drift(at, level, count)))
@@ -245,7 +273,7 @@ class _Maker:
             for version, name, verdict in verdicts:
                 monitor.add_verdict(conn, MODEL, version, name, verdict)
 
-    def _quality(self, version: int, at: datetime, age: int, count: int) -> QualityVerdict:
+    def _quality(self, at: datetime, age: int, count: int) -> QualityVerdict:
         value = 0.735 - 0.0008 * age + self._rng.normal(0, 0.014)
         return QualityVerdict(
             judged=True,
@@ -268,7 +296,7 @@ class _Maker:
         texts = {
             "drift": "temp and dewp are not as in training (evidence 312 of 240)",
             "quality": "roc_auc 0.664 is below 0.68 (evidence 271 of 240)",
-            "data_quality": "wind_gust is missing in 41 % of rows, 12 % at most were expected",
+            "data_quality": "wind_gust is missing in 41 % of rows, 12 % were expected",
         }
         plan = (
             (1, "drift", 60, "closed by a new live version"),
@@ -310,20 +338,54 @@ def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) 
         for name in _FEATURES
     ]
     slices = [
-        Check(name=f"slice origin={origin}", passed=passed, value=auc - low, low=auc - low - 0.02,
-              high=auc - low + 0.02, bound=0.64, detail=f"{count:,} rows")
-        for origin, low, count in (("EWR", 0.01, 4_861), ("JFK", 0.0, 4_402), ("LGA", 0.03, 4_120))
+        Check(
+            name=f"slice origin={origin}",
+            passed=passed,
+            value=auc - low,
+            low=auc - low - 0.02,
+            high=auc - low + 0.02,
+            bound=0.64,
+            detail=f"{count:,} rows",
+        )
+        for origin, low, count in (
+            ("EWR", 0.01, 4_861),
+            ("JFK", 0.0, 4_402),
+            ("LGA", 0.03, 4_120),
+        )
     ]
     checks = [
-        Check(name="objective", passed=passed, value=auc, low=auc - 0.012, high=auc + 0.011,
-              bound=0.68, detail="roc_auc on 13,383 rows of the last 14 days"),
-        Check(name="better than baseline", passed=passed, value=auc - 0.65, low=auc - 0.67,
-              high=auc - 0.63, bound=0.0, detail="paired bootstrap on the same rows"),
+        Check(
+            name="objective",
+            passed=passed,
+            value=auc,
+            low=auc - 0.012,
+            high=auc + 0.011,
+            bound=0.68,
+            detail="roc_auc on 13,383 rows of the last 14 days",
+        ),
+        Check(
+            name="better than baseline",
+            passed=passed,
+            value=auc - 0.65,
+            low=auc - 0.67,
+            high=auc - 0.63,
+            bound=0.0,
+            detail="paired bootstrap on the same rows",
+        ),
         *slices,
-        Check(name="calibration", passed=True, value=0.021, bound=0.05,
-              detail="mean gap over ten groups"),
-        Check(name="parity", passed=True, value=4.8e-7, bound=1e-5, detail="no label flips"),
-        Check(name="latency", passed=True, value=0.00041, bound=0.02, detail="p99 of one row"),
+        Check(
+            name="calibration",
+            passed=True,
+            value=0.021,
+            bound=0.05,
+            detail="mean gap over ten groups",
+        ),
+        Check(
+            name="parity", passed=True, value=4.8e-7, bound=1e-5, detail="no label flips"
+        ),
+        Check(
+            name="latency", passed=True, value=0.00041, bound=0.02, detail="p99 of one row"
+        ),
     ]
     return Register(
         model=MODEL,
@@ -332,7 +394,9 @@ def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) 
         flavor="lightgbm",
         artifact="b3:" + f"{number:x}" * 64,
         onnx="b3:" + "a" * 64,
-        parity=Parity(held=True, rows=14_400, max_difference=4.8e-7, probes={"training": 14_000}),
+        parity=Parity(
+            held=True, rows=14_400, max_difference=4.8e-7, probes={"training": 14_000}
+        ),
         signature=Signature(inputs=inputs),
         metrics={"roc_auc": auc, "log_loss": 0.62 - 0.15 * auc, "calibration_error": 0.021},
         gate=Gate(checks=checks, passed=passed),
@@ -346,7 +410,11 @@ def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) 
 def _checks(name: str, rows: int, bad: int, number: int) -> list[CheckResult]:
     def check(rule: str, column: str | None, failing: int = 0) -> CheckResult:
         return CheckResult(
-            name=rule, column=column, passed=failing == 0, failing=failing, total=rows,
+            name=rule,
+            column=column,
+            passed=failing == 0,
+            failing=failing,
+            total=rows,
             severity="error" if failing < 100 else "warning",
             detail=f"found {failing}, allowed 0" if failing else "",
         )
@@ -425,8 +493,12 @@ def _drift(at: datetime, level: float, rows: int) -> DriftVerdict:
         for name, share in (("temp", 0.6), ("dewp", 0.3), ("month", 0.1))
     ]
     return DriftVerdict(
-        judged=True, alarm=level > 240, evidence=level, threshold=240.0, start=at,
-        end=at + _DAY, rows=rows, columns=columns,
+        judged=True,
+        alarm=level > 240,
+        evidence=level,
+        threshold=240.0,
+        start=at,
+        end=at + _DAY,
+        rows=rows,
+        columns=columns,
     )
-
-

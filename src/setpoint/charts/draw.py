@@ -358,7 +358,6 @@ def _span(span: Span, x: Linear, top: float, free: float) -> str:
     end = x.end if span.end is None else min(x(span.end), x.end)
     if end < x.start or start > x.end:
         return ""
-    room = end - start
     if span.shape == "flag":
         shape = _flag(span, start, max(end, start + 3), top)
     else:
@@ -366,15 +365,27 @@ def _span(span: Span, x: Linear, top: float, free: float) -> str:
             start, top + 4, max(end, start + 3), top + 16, f"fill {span.color}", 2
         )
     parts = [el("title", svg.text(span.title)), shape]
-    wide = svg.width_of(span.text) + 8
-    onfill = "ondark" if span.color in {"c1", "c3", "c4"} else "onfill"
-    after = min(x(free) if math.isfinite(free) else x.end + 6, x.end + 6)
-    if span.shape == "bar" and wide <= room:
-        parts.append(svg.label(span.text, x=start + 5, y=top + 14, class_=onfill))
-    elif end + wide <= after:
-        parts.append(svg.label(span.text, x=end + 5, y=top + 14, class_="tick"))
+    parts.append(_span_text(span, start, max(end, start + 3), top, _limit(x, free)))
     group = el("g", *parts, class_=f"span {span.mark}".strip())
     return el("a", group, href=span.href) if span.href else group
+
+
+def _limit(x: Linear, free: float) -> float:
+    return min(x(free) if math.isfinite(free) else x.end + 6, x.end + 6)
+
+
+def _span_text(span: Span, start: float, end: float, top: float, limit: float) -> str:
+    """Say what the span is, inside or behind it; its first word where that is too long."""
+    y = top + 14
+    onfill = "ondark" if span.color in {"c1", "c3", "c4"} else "onfill"
+    first = span.text.partition(" ")[0]
+    for words in dict.fromkeys((span.text, first)):
+        wide = svg.width_of(words) + 8
+        if span.shape == "bar" and wide <= end - start:
+            return svg.label(words, x=start + 5, y=y, class_=onfill)
+        if end + wide <= limit:
+            return svg.label(words, x=end + 5, y=y, class_="tick")
+    return ""
 
 
 def _flag(span: Span, start: float, end: float, top: float) -> str:

@@ -9,6 +9,8 @@ from setpoint.charts.svg import el
 
 _BOX = 46.0
 _ROW = 60.0
+#: Narrower than this in px, the picture stands: causes above, effects below.
+_LYING = 600
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -33,6 +35,8 @@ def lineage(
     columns = sorted({node.column for node in nodes})
     if not columns:
         return ""
+    if width < _LYING:
+        return _standing(nodes, edges, title=title, width=width)
     step = width / len(columns)
     box = min(step - 44, 220.0)
     rows = max(sum(n.column == c for n in nodes) for c in columns)
@@ -51,6 +55,38 @@ def lineage(
     said = "; ".join(f"{a} to {b}" for a, b in edges)
     return svg.document(
         *parts, width=width, height=height, title=title, summary=said, class_="lineage"
+    )
+
+
+def _standing(
+    nodes: Sequence[Node], edges: Sequence[tuple[str, str]], *, title: str, width: float
+) -> str:
+    """Return the same picture from top to bottom."""
+    columns = sorted({node.column for node in nodes})
+    places: dict[str, tuple[float, float, float]] = {}
+    for row, column in enumerate(columns):
+        inside = [n for n in nodes if n.column == column]
+        box = min((width - 12 * (len(inside) - 1)) / len(inside), 220.0)
+        left = (width - box * len(inside) - 12 * (len(inside) - 1)) / 2
+        for index, node in enumerate(inside):
+            places[node.key] = (left + index * (box + 12), row * (_BOX + 32), box)
+    parts = []
+    for a, b in edges:
+        if a in places and b in places:
+            x1, y1 = places[a][0] + places[a][2] / 2, places[a][1] + _BOX
+            x2, y2 = places[b][0] + places[b][2] / 2, places[b][1]
+            middle = (y1 + y2) / 2
+            bend = f"{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f}"
+            d = f"M{x1:.1f} {y1:.1f}C{bend} {x2:.1f} {y2:.1f}"
+            parts.append(el("path", d=d, class_="edge"))
+    parts += [_node(node, *places[node.key]) for node in nodes]
+    return svg.document(
+        *parts,
+        width=width,
+        height=len(columns) * (_BOX + 32) - 32,
+        title=title,
+        summary="; ".join(f"{a} to {b}" for a, b in edges),
+        class_="lineage",
     )
 
 

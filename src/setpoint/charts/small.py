@@ -1,6 +1,6 @@
 """Small pictures that stand in a table or beside a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -127,7 +127,8 @@ def intervals(
     low, high = min(ends), max(ends)
     room = (high - low) * 0.08 or max(abs(high) * 0.1, 0.01)
     left = min(max(svg.width_of(a.name) for a in arms) + 16, 150.0)
-    x = Linear(low - room, high + room, left, width - 150)
+    right = width - max(svg.width_of(_said(a, say)) for a in arms) - 24
+    x = Linear(low - room, high + room, left, max(right, left + 60))
     parts = []
     for tick in ticks.numbers(x.low, x.high, 4):
         at = x(tick.at)
@@ -257,19 +258,25 @@ def _bar(
     )
 
 
-def _arm(arm: Arm, x: Linear, y: float, width: float, say: object) -> list[str]:
-    write = say if callable(say) else str
+def _arm(
+    arm: Arm, x: Linear, y: float, width: float, say: Callable[[float], str]
+) -> list[str]:
     parts = [svg.label(svg.fit(arm.name, x.start - 10), x=0.0, y=y + 4, class_="ink")]
     low, high = next(finite([arm.low]), None), next(finite([arm.high]), None)
-    words = write(arm.value)
     if low is not None and high is not None:
         parts.append(
             el("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"whisker {arm.color}")
         )
-        words += f"  ({write(low)} … {write(high)})"
     parts += [
         el("circle", cx=x(value), cy=y, r=5, class_=f"dot {arm.color}")
         for value in finite([arm.value])
     ]
+    words = _said(arm, say)
     parts.append(svg.label(words, x=width, y=y + 4, class_="ink", anchor="end"))
     return parts
+
+
+def _said(arm: Arm, say: Callable[[float], str]) -> str:
+    low, high = next(finite([arm.low]), None), next(finite([arm.high]), None)
+    words = say(arm.value)
+    return words if low is None or high is None else f"{words} ({say(low)} … {say(high)})"

@@ -100,7 +100,8 @@ def number(value: float, digits: int = 4) -> str:
         return f"{value:,.0f}".replace("-", _MINUS)
     if 0 < size < 10**-digits:
         return f"{value:.1e}".replace("-", _MINUS)
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".").replace("-", _MINUS)
+    digits -= 0 if size < 1 else 1 if size < 10 else 3
+    return f"{value:.{max(digits, 1)}f}".rstrip("0").rstrip(".").replace("-", _MINUS)
 
 
 def percent(value: float) -> str:
@@ -108,8 +109,10 @@ def percent(value: float) -> str:
     if not math.isfinite(value):
         return _NOTHING
     size = abs(value) * 100
-    digits = 0 if size >= 10 or size == 0 else 1 if size >= 1 else 2
-    return f"{value * 100:.{digits}f} %".replace("-", _MINUS)
+    digits = 0 if size >= 99.95 else 1 if size >= 1 else 2
+    plain = f"{value * 100:.{digits}f}"
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return f"{plain} %".replace("-", _MINUS)
 
 
 def writer(step: float, largest: float) -> Callable[[float], str]:

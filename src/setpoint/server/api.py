@@ -51,7 +51,7 @@ def _endpoint(operations: Operations) -> Callable[[Request], Awaitable[Response]
             return Response(msgspec.json.encode(result), media_type="application/json")
         except SetpointError as error:
             return problems.response(error)
-        except Exception:  # the outermost frame of a request
+        except Exception:  # noqa: BLE001 - the outermost frame of a request
             _log.exception("an operation failed", extra={"operation": name})
             return problems.response(problems.internal())
 

@@ -66,12 +66,14 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
 )
 
 
-def create_app(backend: LocalBackend, operations: api.Operations | None = None) -> Starlette:
+def create_app(
+    backend: LocalBackend, operations: api.Operations | None = None
+) -> Starlette:
     """Return the application that serves the store behind `backend`.
 
     Args:
         backend: The store. Pages and the API run its operations in a thread pool.
-        operations: What the API offers; everything there is (`setpoint.operations`) if None.
+        operations: What the API offers; all there are (`setpoint.operations`) if None.
     """
     if operations is None:
         from setpoint.operations import OPERATIONS  # noqa: PLC0415 - tests offer fewer
@@ -85,7 +87,10 @@ def create_app(backend: LocalBackend, operations: api.Operations | None = None) 
             Route("/objects/{address}", _artifact),
             *api.routes(operations),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
-            *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
+            *(
+                Route(path, _posting(handler), methods=["POST"])
+                for path, handler in _ACTIONS
+            ),
             *(Route(path, _showing(handler)) for path, handler in _PAGES),
             Route("/{rest:path}", _showing(find.missing)),
         ],
@@ -131,9 +136,13 @@ def _ask(request: Request, form: dict[str, str]) -> Ask:
 async def _form(request: Request) -> dict[str, str]:
     content = await api.body(request, _FORM_LIMIT)
     try:
-        return dict(parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False))
+        return dict(
+            parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False)
+        )
     except (UnicodeDecodeError, ValueError):
-        raise Invalid("the form cannot be read", hint="send it url-encoded, in UTF-8") from None
+        raise Invalid(
+            "the form cannot be read", hint="send it url-encoded, in UTF-8"
+        ) from None
 
 
 def _respond(request: Request, handler: Handler, ask: Ask) -> Response:
@@ -143,7 +152,7 @@ def _respond(request: Request, handler: Handler, ask: Ask) -> Response:
         return answer(templates, ask, page, _frame(request, ask))
     except SetpointError as error:
         return _failed(request, ask, error)
-    except Exception:  # the outermost frame of a request
+    except Exception:  # noqa: BLE001 - the outermost frame of a request
         _log.exception("a page failed", extra={"path": ask.path})
         return _failed(request, ask, problems.internal())
 
@@ -216,10 +225,8 @@ async def _icon(_: Request) -> Response:
 
 
 def _digest() -> str:
-    """Return a name for the current script and style, so that browsers never mix versions."""
+    """Name the current script and style, so that browsers never mix versions."""
     digest = hashlib.sha256()
     for path in sorted(STATIC.glob("app.*")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-

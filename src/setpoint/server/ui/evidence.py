@@ -89,7 +89,7 @@ def _of(readings: Readings, name: str) -> GuardReading | None:
     return next((guard for guard in readings.guards if guard.name == name), None)
 
 
-def arms(guard: GuardReading, release: Release) -> str:
+def arms(guard: GuardReading, release: Release, width: float) -> str:
     """Return the event's rate on both arms, each with its 95 % interval."""
     pairs = (
         (release.version, guard.canary_events, guard.canary_requests),
@@ -108,14 +108,15 @@ def arms(guard: GuardReading, release: Release) -> str:
         ],
         title=f"{guard.name}: share of requests on each arm",
         write="percent",
+        width=min(width, 520),
     )
 
 
-def loss_arm(readings: Readings, release: Release) -> str:
+def loss_arm(readings: Readings, release: Release, width: float) -> str:
     """Return the paired difference of losses with its interval."""
     loss = readings.loss
     if loss is None or not loss.labels:
-        return intervals([], title="difference of losses")
+        return intervals([], title="difference of losses", width=min(width, 520))
     return intervals(
         [
             Arm(
@@ -128,10 +129,11 @@ def loss_arm(readings: Readings, release: Release) -> str:
         ],
         title=f"{release.policy.loss}, candidate less live version",
         rule=loss.margin,
+        width=min(width, 520),
     )
 
 
-def stages(release: Release) -> str:
+def stages(release: Release, width: float) -> str:
     """Return the track of the release: its stages, and where it stands."""
     policy = release.policy
     names = [("shadow", f"{policy.shadow:,} rows")] if policy.shadow else []
@@ -147,7 +149,7 @@ def stages(release: Release) -> str:
         if index == here:
             state = "failed" if release.state is State.ROLLED_BACK else "now"
         made.append(Stage(name=name, state=state, note=note))  # type: ignore[arg-type]
-    return track(made, title=f"Stages of the release of version {release.version}")
+    return track(made, title=f"Stages of version {release.version}", width=min(width, 720))
 
 
 def _wilson(events: int, requests: int, z: float = 1.96) -> dict[str, float]:
@@ -169,7 +171,5 @@ def _thinned(looks: Sequence[Look]) -> list[Look]:
 def _steps(looks: Sequence[Look]) -> list[float]:
     """Return when the candidate's share changed."""
     return [
-        seconds(after.at)
-        for before, after in pairwise(looks)
-        if after.step != before.step
+        seconds(after.at) for before, after in pairwise(looks) if after.step != before.step
     ]

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import BigInteger, Connection, cast, func, select
 
-from setpoint.control.store import applied
+from setpoint.control.store import all_applied, applied
 from setpoint.core.clock import from_micros
 from setpoint.events.tables import events as e
 from setpoint.monitor.entities import Alarm
@@ -188,6 +188,12 @@ def promise(conn: Connection, model: str) -> Promise | None:
         purpose=found.content.get("purpose") or "",
         owner=found.content.get("owner") or "",
     )
+
+
+def metrics(conn: Connection) -> set[str]:
+    """Return the metrics that specs in force promise."""
+    objectives = [(each.content or {}).get("objective") for each in all_applied(conn)]
+    return {each["metric"] for each in objectives if each and "metric" in each}
 
 
 def window(

@@ -26,6 +26,15 @@ from setpoint.server.ui import words
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FIGURE = """\
+<figure class="chart" tabindex="0" aria-label="{title}; arrow keys read values">
+{variants}
+<menu class="export">
+<li><a href="{url}" download="{name}.svg">SVG</a></li>
+<li><button type="button" data-png="{url}" data-name="{name}">PNG</button></li>
+</menu>
+<script type="application/json">{data}</script>
+</figure>"""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -46,7 +55,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         *args: P.args,
         **more: P.kwargs,
     ) -> T:
-        """Run a read-only query in a transaction of its own."""
+        """Run a query that only reads, in a transaction of its own."""
         with self.backend.engine.execution_options(setpoint_reads=True).begin() as conn:
             return query(conn, *args, **more)
 
@@ -67,6 +76,13 @@ class Table(Struct, frozen=True, kw_only=True):
     rows: list[list[Any]]
 
 
+#: A chart on axes, or a function from a width in px to SVG.
+Drawn = Figure | Callable[[float], str]
+
+#: Widths of what is drawn by a function: it stands in columns too.
+_SMALL = {"small": 340, "medium": 520, "large": 1120}
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A page: which template, what it shows, and what of it can be saved."""
 
@@ -74,7 +90,7 @@ class Page(Struct, frozen=True, kw_only=True):
     title: str
     active: str  #: the entry of the navigation it belongs to
     values: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Figure | str] = field(default_factory=dict)  #: by name; str is SVG
+    figures: dict[str, Drawn] = field(default_factory=dict)  #: by name
     tables: dict[str, Table] = field(default_factory=dict)
     status: int = 200
 
@@ -153,18 +169,17 @@ def answer(
 def figure(page: Page, name: str, ask: Ask) -> Markup:
     """Return a chart of the page with its variants, values and ways to save it."""
     drawn = page.figures[name]
-    if isinstance(drawn, str):
-        return Markup('<figure class="chart">{}</figure>').format(Markup(drawn))  # noqa: S704
+    if not isinstance(drawn, Figure):
+        shown = [
+            Markup('<div class="{}">{}</div>').format(kind, Markup(drawn(width)))  # noqa: S704
+            for kind, width in _SMALL.items()
+        ]
+        return Markup('<figure class="chart">{}</figure>').format(Markup().join(shown))
     variants = [
         Markup('<div class="{}">{}</div>').format(kind, Markup(draw(drawn, width)))  # noqa: S704
         for kind, width in WIDTHS.items()
     ]
-    return Markup(
-        '<figure class="chart" tabindex="0" aria-label="{title}; arrow keys read values">'
-        '{variants}<menu class="export"><li><a href="{url}" download="{name}.svg">SVG</a></li>'
-        '<li><button type="button" data-png="{url}" data-name="{name}">PNG</button></li></menu>'
-        '<script type="application/json">{data}</script></figure>'
-    ).format(
+    return Markup(_FIGURE).format(  # noqa: S704 - a constant
         title=drawn.title,
         variants=Markup().join(variants),
         url=_url(ask, format="svg", chart=name),
@@ -205,7 +220,7 @@ def _picture(page: Page, name: str) -> Response:
     if drawn is None:
         hint = f"it has: {', '.join(page.figures) or 'none'}"
         raise NotFound(f"this page has no chart {name!r}", hint=hint)
-    svg = drawn if isinstance(drawn, str) else draw(drawn)
+    svg = draw(drawn) if isinstance(drawn, Figure) else drawn(_SMALL["large"])
     return Response(standalone(svg), media_type="image/svg+xml")
 
 

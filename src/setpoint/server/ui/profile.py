@@ -70,14 +70,19 @@ def profile_column(values: pl.Series) -> ColumnProfile:
     clean = values.drop_nulls()
     if clean.dtype.is_float():
         clean = clean.filter(clean.is_finite())
-    names, counts = _bins(clean)
+    distinct = clean.n_unique() if _hashable(clean) else 0
+    named = not (clean.dtype.is_numeric() or clean.dtype.is_temporal())
+    # An identifier has no distribution: each of its values is there once.
+    names, counts = ([], []) if named and distinct == len(clean) > 2 else _bins(clean)
     return ColumnProfile(
         name=values.name,
-        type=str(values.dtype),
+        type=str(values.dtype).partition("(")[0],
         missing=1 - len(clean) / len(values) if len(values) else 0.0,
-        distinct=clean.n_unique() if _hashable(clean) else 0,
+        distinct=distinct,
         **_ends(clean),
-        picture=Markup(  # noqa: S704 - our own picture
+        picture=Markup('<span class="soft small">all different</span>')
+        if named and not counts and distinct
+        else Markup(  # noqa: S704 - our own picture
             histogram_pair(
                 names, counts, title=f"distribution of {values.name}", width=168, height=32
             )

@@ -63,6 +63,12 @@ def versions_of_run(conn: Connection, run: str) -> list[ModelVersion]:
     return [_version(row) for row in conn.execute(select(m).where(m.c.run_id == run))]
 
 
+def versions_of_runs(conn: Connection, runs: list[str]) -> dict[str, tuple[str, int]]:
+    """Return the model version that each of `runs` made, as (model, number)."""
+    query = select(m.c.run_id, m.c.model, m.c.number).where(m.c.run_id.in_(runs))
+    return {row.run_id: (row.model, row.number) for row in conn.execute(query)}
+
+
 def experiments(conn: Connection, limit: int = 12) -> list[str]:
     """Return the names of experiments."""
     query = select(r.c.experiment).distinct().order_by(r.c.experiment).limit(limit)

@@ -31,6 +31,7 @@ TONES = {
     "live": "on",
     "canary": "settling",
     "shadow": "quiet",
+    "unmanaged": "quiet",
 }
 
 NOTHING = "\N{EN DASH}"

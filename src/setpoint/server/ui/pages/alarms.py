@@ -14,7 +14,7 @@ from setpoint.monitor.service import (
     show,
 )
 from setpoint.server.ui import figures, history
-from setpoint.server.ui.page import Ask, Page, Redirect, Table
+from setpoint.server.ui.page import Ask, Drawn, Page, Redirect, Table
 
 _SUGGESTED = {
     "drift": "Look at the columns with the largest share. "
@@ -88,7 +88,7 @@ def acknowledge(ask: Ask) -> Redirect:
     return Redirect(to=f"/alarms/{name}")
 
 
-def _figure(ask: Ask, found: Alarm) -> dict[str, Figure | str]:
+def _figure(ask: Ask, found: Alarm) -> dict[str, Drawn]:
     monitor = _SERIES.get(found.monitor)
     if monitor is None:
         return {}

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from setpoint.charts.figure import Area, Figure, Panel
+from setpoint.charts.figure import Figure, Line, Panel
 from setpoint.charts.ticks import seconds
 from setpoint.data.entities import CheckResult, DatasetVersion, Validation
 from setpoint.data.service import Dataset, ListDatasets, ShowDataset, ls, show
@@ -212,12 +212,15 @@ def _growth(name: str, versions: list[DatasetVersion]) -> dict[str, Any]:
     if len(versions) < 2:
         return {}
     xs = [seconds(each.until) for each in versions]
-    rows = Area(label="rows", xs=xs, ys=[float(v.rows) for v in versions], color="accent")
+    counts = [float(each.rows) for each in versions]
+    rows = Line(label="rows", xs=xs, ys=counts, low=[0.0] * len(xs), high=counts)
     newest = versions[-1]
     return {
         "growth": Figure(
             title=f"Rows of {name}",
             summary=f"{newest.rows:,} rows in version {newest.number}",
-            panels=[Panel(title="Rows, by what was known", areas=[rows], height=96)],
+            panels=[
+                Panel(title="Rows, by what was known", lines=[rows], low=0.0, height=96)
+            ],
         )
     }

@@ -91,10 +91,10 @@ def told(event: Event) -> Markup:
             model, who, event.subject.partition(":")[2], action
         )
     if event.kind.startswith("alarm."):
-        kind = words.said(detail.get("monitor", "")) or "an"
-        return Markup('<a href="/alarms/{}">{} alarm {}</a>').format(
+        kind = words.said(detail.get("monitor", ""))
+        return Markup('<a href="/alarms/{}">{} {}</a>').format(
             event.subject.partition(":")[2],
-            kind.capitalize(),
+            f"{kind} alarm".strip().capitalize(),
             event.kind.partition(".")[2],
         )
     return Markup("{}: {}").format(what, words.subject(event.subject))

@@ -23,11 +23,15 @@ def search(ask: Ask) -> Page | Redirect:
         active="",
         values={"text": text, "found": found},
         tables={
-            "found": Table(columns=["kind", "name", "path"], rows=[list(each) for each in found])
+            "found": Table(
+                columns=["kind", "name", "path"], rows=[list(each) for each in found]
+            )
         },
     )
 
 
 def missing(ask: Ask) -> Page:
     """Say that there is no such page."""
-    raise NotFound(f"there is no page {ask.path}", hint="search with the / key, or start over")
+    raise NotFound(
+        f"there is no page {ask.path}", hint="search with the / key, or start over"
+    )

@@ -1,6 +1,7 @@
 """Is everything on target, how has a model held, and may a version be trusted."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -75,7 +76,7 @@ def look(ask: Ask, model: str) -> Seen:
 
 def overview(ask: Ask) -> Page:
     """Answer "is everything on target?"."""
-    states = ask.read(status.all_models)
+    states = status.all_models(ask)
     lines = [_line(look(ask, each.model), each) for each in states]
     off = [each for each in states if each.state == "off target"]
     return Page(
@@ -118,7 +119,12 @@ def overview(ask: Ask) -> Page:
 
 
 def _change(event: Event) -> dict[str, Any]:
-    why = event.detail.get("text") or event.detail.get("why") or event.detail.get("reason") or ""
+    why = (
+        event.detail.get("text")
+        or event.detail.get("why")
+        or event.detail.get("reason")
+        or ""
+    )
     return {"at": event.at, "told": told(event), "why": why}
 
 
@@ -176,7 +182,7 @@ def model(ask: Ask) -> Page:
     name = ask.params["model"]
     detail = ask.call(show_model, ShowModel(model=name))
     seen = look(ask, name)
-    state = ask.read(status.of_model, name)
+    state = status.of_model(ask, name)
     start, end = history.window(seen.lives, seen.traffic, ask.now)
     shown = ask.query.get("range", "all")
     days = _RANGES.get(shown, 0)
@@ -278,7 +284,7 @@ def version(ask: Ask) -> Page:
             "slices": [c for c in checks if c.name.startswith("slice")],
             "bound": bound_words,
         },
-        figures={"lineage": _lineage(found, seen)},
+        figures={"lineage": partial(_lineage, found, seen)},
         tables={
             "gate": Table(
                 columns=["check", "passed", "value", "low", "high", "bound", "detail"],
@@ -316,7 +322,7 @@ def bound_words(check: Check) -> str:
     return said
 
 
-def _lineage(found: ModelVersion, seen: Seen) -> str:
+def _lineage(found: ModelVersion, seen: Seen, width: float) -> str:
     me = f"v{found.number}"
     nodes = [
         Node(
@@ -358,4 +364,4 @@ def _lineage(found: ModelVersion, seen: Seen) -> str:
             )
         )
         edges.append((me, release.id))
-    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from")
+    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)

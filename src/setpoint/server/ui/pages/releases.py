@@ -1,5 +1,7 @@
 """May it go on: releases, their evidence, and a person's decision."""
 
+from functools import partial
+
 from setpoint.errors import NotFound
 from setpoint.releases import rules
 from setpoint.releases.entities import Release, State
@@ -35,7 +37,11 @@ def releases(ask: Ask) -> Page:
     running = sum(r.state is State.RUNNING for r in found)
     heading = "Releases"
     if held:
-        heading = f"{held} releases wait for a person" if held > 1 else "A release waits for a person"
+        heading = (
+            f"{held} releases wait for a person"
+            if held > 1
+            else "A release waits for a person"
+        )
     elif running:
         heading = f"{running} release{'s' if running > 1 else ''} in progress"
     elif found:
@@ -81,7 +87,7 @@ def release(ask: Ask) -> Page:
     """Answer "may it go on?"."""
     shown: ReleaseDetail = ask.call(show, Which(release=ask.params["release"]))
     found, readings = shown.release, shown.readings
-    guards = {f"arms-{g.name}": evidence.arms(g, found) for g in readings.guards}
+    guards = {f"arms-{g.name}": partial(evidence.arms, g, found) for g in readings.guards}
     return Page(
         template="release.html",
         title=f"{found.model} v{found.version}: release",
@@ -95,9 +101,9 @@ def release(ask: Ask) -> Page:
             "actions": _actions(found),
         },
         figures={
-            "track": evidence.stages(found),
+            "track": partial(evidence.stages, found),
             "evidence": evidence.curves(found, shown.looks, readings),
-            "arms-loss": evidence.loss_arm(readings, found),
+            "arms-loss": partial(evidence.loss_arm, readings, found),
             **guards,
         },
         tables={

@@ -1,5 +1,6 @@
 """What happened in each training, and which one is best."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -10,8 +11,8 @@ from setpoint.charts.ticks import seconds
 from setpoint.errors import NotFound
 from setpoint.runs.entities import Environment, Run
 from setpoint.runs.service import Curve, ListRuns, ShowRun, ls, points, show
-from setpoint.server.ui import queries, words
-from setpoint.server.ui.page import Ask, Page, Table
+from setpoint.server.ui import history, queries, words
+from setpoint.server.ui.page import Ask, Drawn, Page, Table
 
 _SHOWN = 200
 _COLUMNS = 4
@@ -23,7 +24,7 @@ def runs(ask: Ask) -> Page:
     """Answer "which one is best, and why?"."""
     experiment = ask.query.get("experiment") or None
     found: list[Run] = ask.call(ls, ListRuns(experiment=experiment, limit=_SHOWN)).runs
-    metrics = _common([run.metrics for run in found])[:_COLUMNS]
+    metrics = _common([run.metrics for run in found], ask.read(history.metrics))[:_COLUMNS]
     count = ask.read(queries.count_runs, experiment)
     heading = f"{count:,} run{'' if count == 1 else 's'}"
     return Page(
@@ -37,6 +38,7 @@ def runs(ask: Ask) -> Page:
             "experiment": experiment,
             "experiments": ask.read(queries.experiments),
             "label": label,
+            "made": ask.read(queries.versions_of_runs, [run.id for run in found]),
         },
         figures=_best(found, metrics),
         tables={"runs": _table(found)},
@@ -55,7 +57,7 @@ def run(ask: Ask) -> Page:
         title=f"Run {words.short(found.id)}",
         active="Runs",
         values={
-            "heading": f"{label(found)} of {found.experiment}",
+            "heading": f"{found.experiment}: {label(found)}",
             "run": found,
             "made": ask.read(queries.versions_of_run, found.id),
             "metrics": rows,
@@ -81,19 +83,20 @@ def label(run: Run) -> str:
     for name in ("role", "purpose", "kind", "what"):
         if name in run.tags:
             return run.tags[name].capitalize()
-    return "Run"
+    why = run.params.get("why")
+    return str(why).capitalize() if why else "Run"
 
 
-def _common(found: list[dict[str, float]]) -> list[str]:
-    """Return names by how many runs have them."""
+def _common(found: list[dict[str, float]], first: Collection[str] = ()) -> list[str]:
+    """Return names, those of objectives first, then by how many runs have them."""
     counts: dict[str, int] = {}
     for metrics in found:
         for name in metrics:
             counts[name] = counts.get(name, 0) + 1
-    return sorted(counts, key=lambda name: (-counts[name], name))
+    return sorted(counts, key=lambda name: (name not in first, -counts[name], name))
 
 
-def _best(found: list[Run], metrics: list[str]) -> dict[str, Figure | str]:
+def _best(found: list[Run], metrics: list[str]) -> dict[str, Drawn]:
     """Return the first metric over time, where there is more than one run with it."""
     if not metrics:
         return {}
@@ -103,20 +106,18 @@ def _best(found: list[Run], metrics: list[str]) -> dict[str, Figure | str]:
         return {}
     groups: dict[str, list[Run]] = {}
     for each in known:
-        groups.setdefault(label(each), []).append(each)
+        groups.setdefault(each.experiment, []).append(each)
     lines = [
         Line(
             label=group,
             xs=[seconds(r.started_at) for r in members],
             ys=[r.metrics[name] for r in members],
-            color="accent" if index == 0 else "muted",
+            color=f"c{index}" if len(groups) > 1 else "accent",
             dots=True,
         )
-        for index, (group, members) in enumerate(
-            sorted(groups.items(), key=lambda item: -max(r.metrics[name] for r in item[1]))
-        )
+        for index, (group, members) in enumerate(sorted(groups.items())[:6])
     ]
-    panel = Panel(title=name, lines=lines[:4], height=132)
+    panel = Panel(title=f"{name}, by run", lines=lines, height=132)
     return {
         "best": Figure(title=f"{name} by run", summary=f"{len(known)} runs", panels=[panel])
     }
