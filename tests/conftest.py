@@ -12,7 +12,7 @@ import pytest
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _databases = itertools.count()

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from setpoint.config import settings
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from setpoint.control.service import ListStatus, Status, Statuses, ls
 from setpoint.control.spec.explain import UNSET, Change
 from setpoint.control.store import holder
 from setpoint.pipelines.local import StepRun
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 
 _WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
 _SHOWN = 60  #: changed keys in the terminal; --json has all

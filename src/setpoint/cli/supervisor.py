@@ -18,7 +18,7 @@ from setpoint.config import Settings
 from setpoint.control.controller import Controller
 from setpoint.core.lifetime import sole_owner
 from setpoint.errors import Conflict, Denied, SetpointError
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.server.app import create_app
 
 _TICK_SECONDS = 1.0

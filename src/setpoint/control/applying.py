@@ -19,7 +19,7 @@ from setpoint.core.operations import Context
 from setpoint.events.store import record
 from setpoint.releases import store as releases
 from setpoint.releases.entities import State
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 

@@ -38,7 +38,7 @@ from setpoint.monitor.service import close_alarms
 from setpoint.pipelines.local import StepRun
 from setpoint.releases import service as releases
 from setpoint.releases.entities import State
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve.client import Inference
 from setpoint.serve import store as serving
 

@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
 from setpoint.control.evidence import Seen, evidence
+from setpoint.control.inforce import spec_of
 from setpoint.control.spec.entities import Spec
-from setpoint.control.spec.parse import from_document
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
 from setpoint.models import store as models
@@ -34,7 +34,7 @@ from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import service as releases
 from setpoint.releases import store as release_store
 from setpoint.releases.entities import State
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve import log
 from setpoint.serve import store as serving
 from setpoint.serve.entities import (
@@ -66,7 +66,6 @@ class Follower:
     def __init__(self, home: LocalBackend) -> None:
         self._home = home
         self._references: dict[tuple[str, int], Reference | None] = {}
-        self._specs: dict[str, Spec] = {}
 
     def follow(self) -> Followed:
         """Bring in everything the log has; return how much it was."""
@@ -124,8 +123,10 @@ class Follower:
             labelled=labelled,
             rows=len(new),
         )
-        self._windows(conn, model, seen, new)
-        self._release(ctx, model, seen)
+        spec = self._spec(conn, model)
+        if spec is not None:
+            self._windows(conn, spec, seen, new)
+            self._release(ctx, spec, seen)
         return seen
 
     def _labels(
@@ -138,11 +139,9 @@ class Follower:
                 found += serving.label_predictions(conn, model, record.ids, record.labels, at)
         return found
 
-    def _windows(self, conn: Connection, model: str, seen: Seen, new: set[str]) -> None:
+    def _windows(self, conn: Connection, spec: Spec, seen: Seen, new: set[str]) -> None:
         """Add to the windows of inputs and scores, and to those of scores and labels."""
-        spec = self._spec(conn, model)
-        if spec is None:
-            return
+        model = spec.model
         seconds = int(spec.watch.window.total_seconds())
         profiles: list[tuple[WindowKey, Profile]] = []
         joints: list[tuple[WindowKey, Joint]] = []
@@ -180,10 +179,9 @@ class Follower:
             found.append((key, _joint(some, reference, now)))
         return found
 
-    def _release(self, ctx: Context, model: str, seen: Seen) -> None:
-        release = release_store.current(ctx.conn, model)
-        spec = self._spec(ctx.conn, model)
-        if release is None or spec is None or release.state is not State.RUNNING:
+    def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:
+        release = release_store.current(ctx.conn, spec.model)
+        if release is None or release.state is not State.RUNNING:
             return
         bound = spec.guardrails.latency_p99
         more = evidence(
@@ -198,11 +196,7 @@ class Follower:
 
     def _spec(self, conn: Connection, model: str) -> Spec | None:
         applied = store.applied(conn, model)
-        if applied is None:
-            return None
-        if applied.hash not in self._specs:
-            self._specs[applied.hash] = from_document(applied.content)
-        return self._specs[applied.hash]
+        return None if applied is None else spec_of(applied)
 
 
 def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -6,7 +6,7 @@ from setpoint.artifacts.store import address_of
 from setpoint.control import store
 from setpoint.control.decide import Observed
 from setpoint.control.entities import Applied
-from setpoint.control.spec.parse import from_document
+from setpoint.control.inforce import spec_of
 from setpoint.core.operations import Context
 from setpoint.db.schema import encode
 from setpoint.models import store as models
@@ -31,7 +31,7 @@ def observe(ctx: Context, applied: Applied) -> Observed:
     standing = (AlarmState.OPEN, AlarmState.ACKNOWLEDGED)
     job = None if live is None else store.job_of_version(conn, model, live)
     return Observed(
-        spec=from_document(applied.content),
+        spec=spec_of(applied),
         spec_address=applied.address,
         training=applied.training,
         live=live,

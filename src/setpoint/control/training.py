@@ -34,7 +34,7 @@ from setpoint.pipelines.local import StepRun, Workshop, run
 from setpoint.runs import code, environment
 from setpoint.runs import service as runs
 from setpoint.runs.handle import Handle
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 

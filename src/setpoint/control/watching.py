@@ -7,8 +7,8 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from setpoint.control.entities import Applied
+from setpoint.control.inforce import spec_of
 from setpoint.control.policies import watching
-from setpoint.control.spec.parse import from_document
 from setpoint.core.operations import Context
 from setpoint.models import store as models
 from setpoint.monitor import service as monitor
@@ -52,7 +52,7 @@ def judge(
     reference = reference_of(ctx.conn, applied.model, live.version)
     if reference is None:
         return
-    policies = watching(from_document(applied.content), reference)
+    policies = watching(spec_of(applied), reference)
     model, version, since = applied.model, live.version, live.since
     if policies.drift is not None:
         monitor.watch_drift(ctx, model, version, reference, policies.drift, since=since)

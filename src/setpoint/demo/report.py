@@ -18,7 +18,7 @@ from setpoint.models.runtime import load
 from setpoint.monitor import store as monitor
 from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.tables import predictions
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from setpoint.config import Settings, settings
+from setpoint.core.clock import FileClock
 from setpoint.core.lifetime import sole_owner
 from setpoint.demo.display import Display, summary
 from setpoint.demo.report import Report, peak_megabytes, report
@@ -45,7 +46,7 @@ def run(options: Options) -> None:
     began = time.monotonic()
     store = settings(options.home, database_url=_database(options.home), actor="demo")
     console = Console(stderr=options.as_json)
-    with sole_owner(store.home), _processes(store, options) as pids:
+    with _simulated(store), _processes(store, options) as pids:
         found = _replay(store, options, until, console, pids, began)
         console.print(summary(found))
         if options.ui:
@@ -87,6 +88,14 @@ def _replay(  # noqa: PLR0913, PLR0917 - each is another thing that the outcome 
             )
         finally:
             story.close()
+
+
+@contextmanager
+def _simulated(store: Settings) -> Iterator[None]:
+    """Hold the folder, with the year's clock in it before any process asks for the time."""
+    with sole_owner(store.home):
+        FileClock(store.home / "clock", start=START)
+        yield
 
 
 @contextmanager

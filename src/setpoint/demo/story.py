@@ -33,7 +33,7 @@ from setpoint.events.store import record
 from setpoint.models import service as models
 from setpoint.pipelines.local import StepRun
 from setpoint.releases import store as releases
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.serve.client import Inference
 
 MODEL = "flights-late"

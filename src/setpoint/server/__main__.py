@@ -7,8 +7,8 @@ import uvicorn
 
 from setpoint.config import settings
 from setpoint.core.lifetime import end_with_parent
+from setpoint.db.local import open_local
 from setpoint.errors import SetpointError
-from setpoint.sdk.backends import open_local
 from setpoint.server.app import create_app
 
 

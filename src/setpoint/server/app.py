@@ -17,9 +17,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from setpoint.artifacts.store import open_store
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, SetpointError
 from setpoint.events import store as events
-from setpoint.sdk.backends import LocalBackend
 from setpoint.server import api, problems
 from setpoint.server.live import live
 from setpoint.server.security import Guard

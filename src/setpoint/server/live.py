@@ -1,16 +1,16 @@
 """The record as it grows, as server-sent events: what keeps pages live."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from setpoint.db.local import LocalBackend
 from setpoint.events import store
 from setpoint.events.entities import Event
-from setpoint.sdk.backends import LocalBackend
 
 #: Seconds between two looks at the record; one indexed max() each.
 LOOK = 0.5
@@ -41,7 +41,7 @@ async def stream(
     *,
     look: float = LOOK,
     heartbeat: float = HEARTBEAT,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Yield events after `after` (the head if None) as they are recorded, without end."""
     position = await run_in_threadpool(_head, backend) if after is None else after
     yield b"retry: 2000\n\n"

@@ -19,8 +19,8 @@ from setpoint.charts.draw import WIDTHS, draw, layers
 from setpoint.charts.figure import Figure
 from setpoint.charts.palette import of_version, standalone
 from setpoint.core.operations import Operation
+from setpoint.db.local import LocalBackend
 from setpoint.errors import NotFound
-from setpoint.sdk.backends import LocalBackend
 from setpoint.server.ui import words
 
 P = ParamSpec("P")

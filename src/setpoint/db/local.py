@@ -1,0 +1,39 @@
+"""A store opened in this process: operations run here, each in a transaction of its own."""
+
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from setpoint.config import Settings
+from setpoint.core.clock import Clock, clock_of
+from setpoint.core.operations import Context, Operation
+from setpoint.db.engine import connect
+from setpoint.db.migrate import migrate
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class LocalBackend:
+    """Runs operations in this process, each in one transaction of its own."""
+
+    def __init__(self, engine: Engine, settings: Settings, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.clock = clock or clock_of(settings.home)
+
+    def call(self, op: Operation[C, R], cmd: C) -> R:
+        reading = self.engine.execution_options(setpoint_reads=op.reads)
+        with reading.begin() as conn:
+            return op(self.context(conn), cmd)
+
+    def context(self, conn: Connection) -> Context:
+        """Return the context of a transaction that the caller opened."""
+        return Context(conn=conn, actor=self.settings.actor, now=self.clock.now(), settings=self.settings)
+
+
+def open_local(settings: Settings, clock: Clock | None = None) -> LocalBackend:
+    """Open (and create or upgrade) the store of `settings` in this process."""
+    engine = connect(settings.database_url)
+    migrate(engine)
+    return LocalBackend(engine, settings, clock)
