@@ -20,70 +20,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from setpoint.data import odcs
 from setpoint.data.names import nearest
 from setpoint.errors import Invalid, NotFound
-
-TYPES = (
-    "string",
-    "date",
-    "timestamp",
-    "time",
-    "number",
-    "integer",
-    "object",
-    "array",
-    "boolean",
-)
-OPERATORS = (
-    "mustBe",
-    "mustNotBe",
-    "mustBeGreaterThan",
-    "mustBeGreaterOrEqualTo",
-    "mustBeLessThan",
-    "mustBeLessOrEqualTo",
-    "mustBeBetween",
-    "mustNotBeBetween",
-)
-OPTIONS = (
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-)
-_IGNORED_OPTIONS = {
-    "format", "timezone", "defaultTimezone", "required",
-    "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
-}  # fmt: skip
-_ELEMENT = {
-    "id", "name", "physicalType", "description", "businessName", "deprecated", "synonyms",
-    "authoritativeDefinitions", "tags", "customProperties", "logicalType", "physicalName",
-    "relationships", "quality", "context",
-}  # fmt: skip
-_TABLE = _ELEMENT | {"dataGranularityDescription", "properties"}
-_PROPERTY = _ELEMENT | {
-    "primaryKey", "primaryKeyPosition", "logicalTypeOptions", "required", "unique",
-    "semanticType",
-    "partitioned", "partitionKeyPosition", "classification", "encryptedName",
-    "transformSourceObjects", "transformLogic", "transformDescription", "examples", "enum",
-    "criticalDataElement", "items", "properties",
-}  # fmt: skip
-_QUALITY = {
-    "id", "authoritativeDefinitions", "businessImpact", "customProperties", "description",
-    "dimension",
-    "method", "name", "schedule", "scheduler", "severity", "tags", "type", "unit",
-    "metric", "rule", "arguments", "query", "engine", "implementation", *OPERATORS,
-}  # fmt: skip
-_ROOT = {
-    "version", "kind", "apiVersion", "id", "name", "tenant", "tags", "status", "servers",
-    "dataProduct", "description", "domain", "context", "schema", "support", "price", "team",
-    "roles", "slaDefaultElement", "slaProperties", "authoritativeDefinitions",
-    "customProperties", "contractCreatedTs",
-}  # fmt: skip
-_METRICS = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")
 
 
 class Bound(Struct, frozen=True, kw_only=True):
@@ -168,7 +107,7 @@ def parse(text: str, *, table: str | None = None, where: str = "contract") -> Co
         Invalid: If it is no YAML, a key or value is unknown, or a rule makes no sense.
     """
     document = _document(text, where)
-    _known(document, _ROOT, where)
+    _known(document, odcs.ROOT, where)
     for key in ("version", "apiVersion", "kind", "id"):
         if key not in document:
             raise Invalid(
@@ -225,7 +164,7 @@ def _table(tables: Any, wanted: str | None, where: str) -> dict[str, Any]:
             said, where=where, hint=nearest(wanted or "", names) or "add it to schema"
         )
     found: dict[str, Any] = tables[names.index(wanted)]
-    _known(found, _TABLE, f"{where}: {wanted}")
+    _known(found, odcs.TABLE, f"{where}: {wanted}")
     return found
 
 
@@ -238,11 +177,11 @@ def _property(
     at = f"{where}.{column}"
     if column in types:
         raise Invalid(f"property {column!r} is declared twice", where=where)
-    _known(item, _PROPERTY, at)
+    _known(item, odcs.PROPERTY, at)
     kind = item.get("logicalType")
-    if kind is not None and kind not in (*TYPES, "map", "vector"):
+    if kind is not None and kind not in (*odcs.TYPES, "map", "vector"):
         raise Invalid(
-            f"{kind!r} is no logicalType", where=at, hint=nearest(str(kind), TYPES)
+            f"{kind!r} is no logicalType", where=at, hint=nearest(str(kind), odcs.TYPES)
         )
     types[column] = kind
     one = [column]
@@ -256,11 +195,11 @@ def _property(
             Rule(name=_among(column, values), kind="enum", columns=one, value=values)
         )
     options = item.get("logicalTypeOptions") or {}
-    _known(options, {*OPTIONS, *_IGNORED_OPTIONS}, f"{at}.logicalTypeOptions")
+    _known(options, {*odcs.OPTIONS, *odcs.IGNORED_OPTIONS}, f"{at}.logicalTypeOptions")
     rules += [
         Rule(name=f"{column} {option} {value}", kind=option, columns=one, value=value)
         for option, value in options.items()
-        if option in OPTIONS
+        if option in odcs.OPTIONS
     ]
     rules += [_quality(q, column, at) for q in item.get("quality") or [] if _checkable(q)]
 
@@ -287,7 +226,7 @@ def _checkable(quality: Any) -> bool:
 def _quality(item: Any, column: str | None, where: str) -> Rule:
     if not isinstance(item, dict):
         raise Invalid("a quality rule must be a mapping", where=where)
-    _known(item, _QUALITY, f"{where}.quality")
+    _known(item, odcs.QUALITY, f"{where}.quality")
     kind = item.get("type", "library")
     make = {"library": _library, "sql": _sql, "custom": _custom}.get(kind)
     if make is None:
@@ -313,11 +252,11 @@ def _quality(item: Any, column: str | None, where: str) -> Rule:
 
 def _library(item: dict[str, Any], column: str | None, where: str) -> Rule:
     metric = item.get("metric") or item.get("rule")
-    if metric not in _METRICS:
+    if metric not in odcs.METRICS:
         raise Invalid(
             f"{metric!r} is no metric of a quality rule",
             where=where,
-            hint=nearest(str(metric), _METRICS),
+            hint=nearest(str(metric), odcs.METRICS),
         )
     arguments = item.get("arguments") or {}
     columns = [column] if column else list(arguments.get("properties") or [])
@@ -380,7 +319,7 @@ def _custom(item: dict[str, Any], column: str | None, where: str) -> Rule:
 
 
 def _bound(item: dict[str, Any], where: str) -> Bound:
-    given = [operator for operator in OPERATORS if operator in item]
+    given = [operator for operator in odcs.OPERATORS if operator in item]
     if len(given) != 1:
         said = "no operator" if not given else f"both {' and '.join(given)}"
         raise Invalid(

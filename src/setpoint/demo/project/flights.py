@@ -137,7 +137,7 @@ def train(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
 
 
 def train_on_shuffled_labels(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
-    """The demo's deliberately bad version: it learns nothing, as nothing is there to learn."""
+    """The demo’s deliberately bad version: there is nothing in it to learn."""
     return train(features, np.random.default_rng(seed).permutation(np.asarray(label)), seed)
 
 
