@@ -26,7 +26,7 @@ from setpoint.data.ingest import ingest, reconcile
 from setpoint.data.service import ListDatasets, ShowDataset, ls, show, validate
 from setpoint.errors import Invalid, NotFound
 from setpoint.events.store import since
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CONTRACT = parse(
@@ -179,7 +179,7 @@ import sys
 from pathlib import Path
 from setpoint.config import settings
 from setpoint.data.ingest import ingest
-from setpoint.sdk.backends import open_local
+from setpoint.db.local import open_local
 sys.path.insert(0, {folder!r})
 from tests.data.test_ingest import CONTRACT, hour, trips
 backend = open_local(settings({home!r}, actor="ada"))
