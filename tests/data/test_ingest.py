@@ -24,9 +24,9 @@ from setpoint.data.contract import parse
 from setpoint.data.entities import DatasetVersion
 from setpoint.data.ingest import ingest, reconcile
 from setpoint.data.service import ListDatasets, ShowDataset, ls, show, validate
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Invalid, NotFound
 from setpoint.events.store import since
-from setpoint.db.local import LocalBackend, open_local
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CONTRACT = parse(

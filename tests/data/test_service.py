@@ -3,8 +3,8 @@ from tests.data.test_ingest import hour, trips
 
 from setpoint.data.ingest import ingest
 from setpoint.data.service import ListDatasets, ShowDataset, ls, show
-from setpoint.errors import NotFound
 from setpoint.db.local import LocalBackend
+from setpoint.errors import NotFound
 
 
 def test_datasets_are_listed_by_name_with_their_newest_version(
