@@ -22,6 +22,8 @@ class Signature(Struct, frozen=True, kw_only=True):
 
     inputs: list[Input]  #: in the order of the columns the model was trained on
     kind: str = "classification"  #: or ``regression``: a probability or a value comes out
+    missing: bool = True  #: whether the model takes NaN; else such rows score NaN
+    infinite: bool = True  #: whether it takes infinities; else such rows score NaN
 
     @property
     def names(self) -> list[str]:
@@ -44,6 +46,17 @@ class Parity(Struct, frozen=True, kw_only=True):
     non_finite: int = 0  #: rows where exactly one of the two is NaN or infinite
     probes: dict[str, int] = field(default_factory=dict)  #: rows by kind of probe
     why: str = ""  #: if it did not hold: the first reason, in words
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """A trained model in the object store, in the forms it can be loaded from."""
+
+    flavor: str  #: how the native model is stored: sklearn, lightgbm or python
+    artifact: str  #: address of the native model
+    onnx: str | None = None  #: address of the compiled model; None: the native one serves
+    parity: Parity | None = None  #: the proof, or the reason why there is no `onnx`
+    signature: Signature
+    size: int = 0  #: bytes of the form that serves
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -108,6 +121,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
         default_factory=dict
     )  #: dataset name: version trained on
     size: int = 0  #: bytes of the model that serves
+    baseline: Stored | None = None  #: the simple model it beat: answers when it cannot
 
     @property
     def ref(self) -> str:

@@ -105,6 +105,23 @@ def columns_of(features: pl.DataFrame, signature: Signature) -> Rows:
     }
 
 
+def numeric(rows: Rows, signature: Signature) -> Floats:
+    """Return the numeric inputs of rows as float64 [n, numeric inputs]."""
+    if not isinstance(rows, Mapping):
+        return matrix(rows, signature)
+    columns = [
+        number(rows[i.name], i) for i in signature.inputs if i.numeric and i.name in rows
+    ]
+    return np.column_stack(columns) if columns else np.empty((0, 0))
+
+
+def only(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
+    """Return the rows where `keep` [n] says so, in the shape they came in."""
+    if not isinstance(rows, Mapping):
+        return np.asarray(rows)[keep]
+    return {name: np.asarray(values, object)[keep] for name, values in rows.items()}
+
+
 def number(values: Any, of: Input) -> Floats:
     """Return one input as float64 [n]; [n, 1] is flattened, None becomes NaN."""
     try:

@@ -16,6 +16,7 @@ from setpoint.models.entities import (
     Override,
     Parity,
     Signature,
+    Stored,
 )
 
 
@@ -38,6 +39,7 @@ class Register(Struct, frozen=True, kw_only=True):
     spec: str = ""
     datasets: dict[str, int] = field(default_factory=dict)
     size: int = 0
+    baseline: Stored | None = None
 
 
 class Which(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ model_versions = Table(
     Column("spec", Text, nullable=False),
     Column("datasets", Json, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Column("baseline", Json),
     UniqueConstraint("model", "run_id"),
     Index("ix_model_versions_run_id", "run_id"),
 )

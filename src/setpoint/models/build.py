@@ -1,0 +1,123 @@
+"""From a trained estimator to the stored model that serves."""
+
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from setpoint.artifacts.store import ObjectStore
+from setpoint.errors import Invalid, UserCodeFailed
+from setpoint.models import compiled
+from setpoint.models.entities import Parity, Signature, Stored
+from setpoint.models.flavors.errors import Uncompilable
+from setpoint.models.flavors.registry import detect, flavor
+from setpoint.models.parity import compare, refusals
+from setpoint.models.protocols import Predictor, Rows, Score
+from setpoint.models.rows import columns_of, only, signature_of
+from setpoint.models.splits import splits
+
+_PROBED = 4_000  #: training rows that parity is checked on
+
+
+def build(
+    store: ObjectStore,
+    model: Any,
+    features: pl.DataFrame,
+    *,
+    kind: str = "classification",
+    rng: np.random.Generator,
+) -> Stored:
+    """Store a trained model and, where it is proven to be the same, its compiled form.
+
+    What is compared (and, without a compiled form, what serves) is the model read back
+    from its bytes: one that does not survive storing is found here, not when it serves.
+
+    Args:
+        store: Where both forms go.
+        model: What the project's train function returned.
+        features: The rows it was trained on, one column an input, in its order.
+        kind: ``classification`` (yes/no) or ``regression``.
+        rng: For the rows that parity probes.
+
+    Raises:
+        Invalid: If it is nothing that predicts, or was trained on no rows.
+        UserCodeFailed: If the stored model cannot score the rows it was trained on.
+    """
+    if not features.height:
+        raise Invalid("the model was trained on no rows")
+    name = detect(model)
+    how = flavor(name)
+    signature = signature_of(features, kind)
+    native = how.save(model)
+    score = how.load(native, signature)
+    picked = np.sort(rng.permutation(features.height)[:_PROBED])
+    sample = columns_of(features[picked], signature)
+    _try(score, sample, model)
+    missing, infinite = refusals(score, sample, signature)
+    signature = msgspec.structs.replace(signature, missing=missing, infinite=infinite)
+    data, parity = _compile(name, native, signature, score, sample, rng)
+    return Stored(
+        flavor=name,
+        artifact=store.put(native),
+        onnx=None if data is None else store.put(data),
+        parity=parity,
+        signature=signature,
+        size=len(native if data is None else data),
+    )
+
+
+def latency(predictor: Predictor, rows: Rows, calls: int = 300) -> float:
+    """Return the 99th percentile of one row's scoring time, in CPU seconds of this thread.
+
+    CPU time and not the clock, so that a busy neighbour cannot fail a gate. 20 calls warm
+    up first.
+    """
+    one = only(rows, np.arange(len(_any(rows))) < 1)
+    spent = np.empty(calls)
+    for _ in range(20):
+        predictor.predict(one)
+    for at in range(calls):
+        start = time.thread_time_ns()
+        predictor.predict(one)
+        spent[at] = time.thread_time_ns() - start
+    return float(np.quantile(spent, 0.99)) / 1e9
+
+
+def _compile(
+    name: str,
+    native: bytes,
+    signature: Signature,
+    score: Score,
+    sample: Rows,
+    rng: np.random.Generator,
+) -> tuple[bytes | None, Parity]:
+    try:
+        data = flavor(name).to_onnx(native, signature)
+        form = compiled.scorer(data, signature)
+    except Uncompilable as error:
+        return None, Parity(held=False, why=str(error))
+    except Invalid as error:
+        return None, Parity(held=False, why=error.where or error.message)
+    parity = compare(score, form, sample, signature, rng, splits=splits(data))
+    return (data if parity.held else None), parity
+
+
+def _try(score: Score, sample: Rows, model: Any) -> None:
+    try:
+        found = score(sample)
+    except Invalid:
+        raise
+    except Exception as error:
+        raise UserCodeFailed(
+            f"the trained {type(model).__name__} cannot score its own training rows",
+            where=f"{type(error).__name__}: {error}",
+            hint="train on the feature columns only, in their order",
+        ) from error
+    if found.shape != (len(_any(sample)),):
+        raise Invalid(f"the model gave {found.shape} scores for {len(_any(sample)):,} rows")
+
+
+def _any(rows: Rows) -> Any:
+    return rows if isinstance(rows, np.ndarray) else next(iter(dict(rows).values()))
