@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -43,9 +44,7 @@ def chances(shift: float = 0.0, missing: float = 0.0) -> np.ndarray[Any, Any]:
 
 def window(p: np.ndarray[Any, Any], n: int, rng: np.random.Generator) -> Profile:
     starts = [*REFERENCE.layout.offsets, REFERENCE.layout.size]
-    counts = [
-        rng.multinomial(n, p[a:b]) for a, b in zip(starts[:-1], starts[1:], strict=True)
-    ]
+    counts = [rng.multinomial(n, p[a:b]) for a, b in pairwise(starts)]
     return replace(empty(REFERENCE.layout), rows=n, counts=np.concatenate(counts))
 
 

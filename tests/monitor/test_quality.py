@@ -14,9 +14,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 A = threshold(every=30 * 86_400, window=DAY)
 RNG = np.random.default_rng(51)
 SCORES = RNG.beta(2, 6, 5_000)
-REFERENCE = build_reference(
-    {"x": [0.0]}, scores=SCORES, labels=RNG.random(5_000) < SCORES
-)
+REFERENCE = build_reference({"x": [0.0]}, scores=SCORES, labels=RNG.random(5_000) < SCORES)
 TARGET = 0.70
 
 

@@ -26,9 +26,7 @@ def test_distances_are_close_to_the_exact_ones(kind: str, shift: float) -> None:
     assert found.js == pytest.approx(jensenshannon(p, q), abs=0.02)
     deciles = np.quantile(before, np.linspace(0, 1, 11))
     deciles[0], deciles[-1] = -np.inf, np.inf
-    p, q = (
-        np.maximum(np.histogram(x, deciles)[0], 0.5) / len(x) for x in (before, after)
-    )
+    p, q = (np.maximum(np.histogram(x, deciles)[0], 0.5) / len(x) for x in (before, after))
     assert found.psi == pytest.approx(float(((q - p) * np.log(q / p)).sum()), abs=0.005)
 
 

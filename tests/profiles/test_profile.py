@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -103,13 +104,14 @@ def test_values_are_counted_where_the_definition_says() -> None:
 @pytest.mark.parametrize("kind", ["normal", "lognormal", "cauchy", "integers", "constant"])
 def test_many_rows_are_binned_as_few_are(kind: str) -> None:
     rng = np.random.default_rng(3)
-    draw = {
+    draws: dict[str, Callable[[int], Any]] = {
         "normal": lambda n: rng.normal(size=n),
         "lognormal": lambda n: rng.lognormal(0, 3, n),
-        "cauchy": lambda n: rng.standard_cauchy(n),
+        "cauchy": lambda n: rng.standard_cauchy(n),  # noqa: PLW0108  the others are lambdas
         "integers": lambda n: rng.integers(-5, 5, n).astype(float),
         "constant": lambda n: np.full(n, 4.25),
-    }[kind]
+    }
+    draw = draws[kind]
     reference = build_reference({"x": draw(20_000)})
     values = np.concatenate([draw(9_990), [np.nan, np.inf, -np.inf, 1e300, -1e300]])
     many = profile({"x": values}, reference)
@@ -131,7 +133,9 @@ def test_the_grid_finds_what_a_search_finds_at_every_cut() -> None:
     grid = Grid(column.cuts)
     assert grid.useful
     inner = column.cuts[:-2]
-    around = np.concatenate([inner, np.nextafter(inner, 1e9), np.nextafter(inner[1:], -1e9)])
+    around = np.concatenate(
+        [inner, np.nextafter(inner, 1e9), np.nextafter(inner[1:], -1e9)]
+    )
     assert (grid.lookup(around) == column.cuts.searchsorted(around, side="right")).all()
 
 
@@ -178,8 +182,10 @@ def test_polars_nulls_times_and_decimals_are_read() -> None:
         }
     )
     found = profile(frame, REFERENCE)
-    missing = {c.name: int(REFERENCE.part(found, c.name)[c.missing].sum())
-               for c in REFERENCE.columns[:-1]}
+    missing = {
+        c.name: int(REFERENCE.part(found, c.name)[c.missing].sum())
+        for c in REFERENCE.columns[:-1]
+    }
     assert missing == {"delay": 2, "temp": 1, "hour": 1, "origin": 1}
     assert found.hitters == {"origin": {"SFO": 1}}
     when = pl.Series("at", [0, 1_000_000]).cast(pl.Datetime("us", "UTC"))
