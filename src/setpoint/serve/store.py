@@ -180,6 +180,31 @@ def prediction(conn: Connection, id: str, model: str | None = None) -> Predictio
     return msgspec.convert(row, Prediction, from_attributes=True)
 
 
+def named(
+    conn: Connection,
+    id: str,  # noqa: A002
+    model: str | None = None,
+) -> list[Prediction]:
+    """Return the predictions with this id: one a model at most."""
+    models = [model] if model else list(generations(conn))
+    query = select(p).where(p.c.model.in_(models), p.c.id == id).order_by(p.c.model)
+    return [msgspec.convert(row, Prediction, from_attributes=True) for row in conn.execute(query)]
+
+
+def tally(
+    conn: Connection, model: str, version: int, *, at_most: int, sample: int
+) -> tuple[int, list[str]]:
+    """Count predictions of a version, no further than `at_most`; also return some ids.
+
+    The cost grows with `at_most`, not with the number of predictions.
+    """
+    mine = (p.c.model == model, p.c.version == version)
+    some = select(p.c.id).where(*mine).limit(at_most).subquery()
+    count = conn.execute(select(func.count()).select_from(some)).scalar_one()
+    ids = conn.execute(select(p.c.id).where(*mine).limit(sample)).scalars()
+    return int(count), list(ids)
+
+
 def predictions(
     conn: Connection, model: str, version: int, *, after: str = "", limit: int = 100
 ) -> list[Prediction]:
