@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from setpoint.artifacts.store import open_store
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.events import store as events
 from setpoint.models import rowset, service
 from setpoint.models.entities import Check, Gate, Input, Parity, Signature
-from setpoint.db.local import LocalBackend
 
 SIGNATURE = Signature(inputs=[Input(name="distance", datatype="FP64")])
 FAILED = Gate(checks=[Check(name="objective", passed=False, value=0.6)], passed=False)

@@ -32,9 +32,9 @@ def estimate(
     `low` is below the truth with this confidence and so is `high` above it: the error rate
     of a decision that needs one of them is 1 − `confidence`; both at once hold with
     2 × `confidence` − 1. Shares (AUC, accuracy, …) are bounded on the logit scale, losses
-    on the log scale, which keeps the bounds in range and their coverage near the nominal one
-    from about 20 rows of the rarer class on; at exactly 0 or 1 the bound is Clopper and
-    Pearson's.
+    on the log scale, which keeps the bounds in range and their coverage near the nominal
+    one from about 20 rows of the rarer class on; at exactly 0 or 1 the bound is Clopper
+    and Pearson's.
 
     Args:
         metric: One of `metrics.METRICS`.

@@ -47,8 +47,7 @@ def _refused(numbers: Floats, signature: Signature) -> NDArray[np.bool_]:
         bad |= np.isnan(numbers)
     if not signature.infinite:
         bad |= np.isinf(numbers)
-    rows: NDArray[np.bool_] = bad.any(axis=1)
-    return rows
+    return np.asarray(bad.any(axis=1))
 
 
 def load(store: ObjectStore, version: ModelVersion | Stored) -> Predictor:
