@@ -31,7 +31,9 @@ from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.errors import Conflict, SetpointError, Unavailable
 from setpoint.events import chain
+from setpoint.events import store as events
 from setpoint.events.store import record
+from setpoint.models import store as models
 from setpoint.monitor.drift import aligned
 from setpoint.monitor.quality import QualityPolicy
 from setpoint.monitor.service import close_alarms
@@ -80,6 +82,9 @@ class Controller:
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self._generations: dict[str, int] = {}
         self._judged: dict[str, tuple[datetime, datetime]] = {}
+        self._seen: dict[str, tuple[int, Observed]] = {}
+        self._in_force: tuple[int, list[Applied]] = (-1, [])
+        self._sealed = -1
 
     def tick(self) -> Tick:
         """Bring in the log, judge the windows that are over, and do what is to be done.
@@ -94,6 +99,11 @@ class Controller:
             actions += [(applied.model, action) for action in self._reconcile(applied)]
         self._seal()
         return Tick(followed=followed, actions=actions)
+
+    def _head(self) -> int:
+        """Return the number of the newest event: what changed since is behind it."""
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            return events.head(conn)
 
     @contextmanager
     def leased(self, stopping: threading.Event) -> Iterator[None]:
@@ -119,8 +129,7 @@ class Controller:
     def _reconcile(self, applied: Applied) -> list[Action]:
         done: list[Action] = []
         for _ in range(_MOST_ACTIONS):
-            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-                seen = observe(self._home.context(conn), applied)
+            seen = self._observe(applied)
             action = decide(seen, self._home.clock.now())
             if action is None:
                 return done
@@ -133,6 +142,17 @@ class Controller:
             f"{applied.model}: {_MOST_ACTIONS} actions in one tick and still no rest",
             hint="this is a defect of Setpoint: report it with the last events",
         )
+
+    def _observe(self, applied: Applied) -> Observed:
+        """Observe, or remember: every change but a release's evidence records an event."""
+        head = self._head()
+        known = self._seen.get(applied.model)
+        if known is not None and known[0] == head and not _running(known[1]):
+            return known[1]
+        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            seen = observe(self._home.context(conn), applied)
+        self._seen[applied.model] = (head, seen)
+        return seen
 
     def _act(self, seen: Observed, action: Action) -> None:
         if isinstance(action, Run):
@@ -174,15 +194,19 @@ class Controller:
             watching.judge(self._home.context(conn), applied, due, self._follower.reference)
 
     def _seal(self) -> None:
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            if not chain.pending(conn):
-                return
+        head = self._head()
+        if head == self._sealed:
+            return
         with self._home.engine.begin() as conn:
             chain.seal(conn)
+        self._sealed = head
 
     def _applied(self) -> list[Applied]:
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            return store.all_applied(conn)
+        head = self._head()
+        if self._in_force[0] != head:
+            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+                self._in_force = (head, store.all_applied(conn))
+        return self._in_force[1]
 
     def _acquire(self) -> bool:
         now = datetime.now(UTC)  # a lease is about this process's life, not the store's time
@@ -222,10 +246,11 @@ def request_training(
 
 def _release(ctx: Context, seen: Observed, action: GoLive | StartRelease) -> None:
     why = action.why if isinstance(action, StartRelease) else "first version"
+    live = models.get(ctx.conn, seen.spec.model, seen.live) if seen.live else None
     command = releases.Start(
         model=seen.spec.model,
         version=action.version,
-        policy=release_policy(seen.spec),
+        policy=release_policy(seen.spec, live),
         reason=why,
     )
     releases.start(ctx, command)
@@ -240,6 +265,10 @@ def _step(ctx: Context, action: StepRelease) -> None:
 
 def _window(applied: Applied) -> int:
     return int(parse_duration(applied.content["watch"]["window"]).total_seconds())
+
+
+def _running(seen: Observed) -> bool:
+    return seen.release is not None and seen.release.state is State.RUNNING
 
 
 def _is_dead(holder: str) -> bool:

@@ -8,12 +8,13 @@ none, so reading a piece of the log again counts nothing twice.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
@@ -65,6 +66,7 @@ class Follower:
 
     def __init__(self, home: LocalBackend) -> None:
         self._home = home
+        self._after: Position | None = None
         self._references: dict[tuple[str, int], Reference | None] = {}
 
     def follow(self) -> Followed:
@@ -90,9 +92,7 @@ class Follower:
         return self._references[key]
 
     def _batch(self) -> Followed:
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            position = store.cursor(conn, CURSOR)
-        after = msgspec.convert(position, Position) if position else Position()
+        after = self._position()
         read = list(islice(log.read(self._home.settings.log, after), _BATCH))
         if not read:
             return Followed(records=0, predictions=0, labels=0)
@@ -103,7 +103,16 @@ class Follower:
                 seen = self._model(ctx, model, records)
                 predictions, labels = predictions + seen.rows, labels + len(seen.labelled)
             store.move_cursor(conn, CURSOR, read[-1][0])
+        self._after = read[-1][0]
         return Followed(records=len(read), predictions=predictions, labels=labels)
+
+    def _position(self) -> Position:
+        """Return up to where the log was read; asked for once, as only we move it."""
+        if self._after is None:
+            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+                found = store.cursor(conn, CURSOR)
+            self._after = msgspec.convert(found, Position) if found else Position()
+        return self._after
 
     def _model(self, ctx: Context, model: str, records: Sequence[Record]) -> Seen:
         conn = ctx.conn
@@ -145,19 +154,19 @@ class Follower:
         seconds = int(spec.watch.window.total_seconds())
         profiles: list[tuple[WindowKey, Profile]] = []
         joints: list[tuple[WindowKey, Joint]] = []
+        groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
         for record in seen.predictions:
-            if not record.scores:
-                continue
-            version = record.versions[0]
-            reference = self.reference(conn, model, version)
-            if reference is None:
-                continue
-            columns, scores = _only(record, new)
-            start = aligned(from_micros(record.at_us), seconds)
-            key = WindowKey(model, version, _ROLES[record.roles[0]], start, seconds)
-            profiles.append((key, profile(columns, reference, scores=scores)))
-            if reference.score_cuts is not None:
-                joints.append((key, joint.predicted(scores, reference)))
+            if record.scores:
+                start = aligned(from_micros(record.at_us), seconds)
+                role = _ROLES[record.roles[0]]
+                groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
+        for key, records in groups.items():
+            reference = self.reference(conn, model, key.version)
+            if reference is not None:
+                columns, scores = _together(records, new)
+                profiles.append((key, profile(columns, reference, scores=scores)))
+                if reference.score_cuts is not None:
+                    joints.append((key, joint.predicted(scores, reference)))
         joints += self._labelled(conn, model, seen.labelled, seconds)
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
@@ -217,8 +226,24 @@ def _rows(record: PredictionRecord) -> list[PredictionRow]:
     ]
 
 
-def _only(record: PredictionRecord, new: set[str]) -> tuple[dict[str, Any], Any]:
+def _together(
+    records: Sequence[PredictionRecord], new: set[str]
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Return the inputs and scores of the rows that were not counted before."""
+    parts = [_only(record, new) for record in records]
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Any] = {}
+    for name in parts[0][0]:
+        values = [part[name] for part, _ in parts]
+        one = isinstance(values[0], list)
+        columns[name] = list(chain.from_iterable(values)) if one else np.concatenate(values)
+    return columns, np.concatenate([scores for _, scores in parts])
+
+
+def _only(
+    record: PredictionRecord, new: set[str]
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
     scores = np.frombuffer(record.scores)
     matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
     columns: dict[str, Any] = {name: matrix[:, i] for i, name in enumerate(record.columns)}

@@ -24,7 +24,7 @@ from setpoint.control.spec.parse import plain
 from setpoint.data import tables_delta
 from setpoint.errors import Invalid
 from setpoint.models import build, rowset
-from setpoint.models.entities import Stored
+from setpoint.models.entities import ModelVersion, Stored
 from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
 from setpoint.profiles.reference import DAY, WEEK, build_reference
@@ -122,7 +122,7 @@ class Making:
         """Return the rows that the gate judges on."""
         return table.filter(self._is_test(table))
 
-    def score(self, stored: Stored, rows: pl.DataFrame) -> NDArray[np.float64]:
+    def score(self, stored: Stored | ModelVersion, rows: pl.DataFrame) -> NDArray[np.float64]:
         """Return what a stored model answers on rows of the table."""
         with active(self._project):
             predictor = load(self._store, stored)

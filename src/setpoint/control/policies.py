@@ -1,8 +1,11 @@
 """From the words of a spec to the numbers of release and monitor policies."""
 
+from math import isfinite
+
 from msgspec import Struct
 
 from setpoint.control.spec.entities import Spec
+from setpoint.models.entities import ModelVersion
 from setpoint.monitor import rules
 from setpoint.monitor.data_quality import DataQualityPolicy
 from setpoint.monitor.drift import DriftPolicy
@@ -12,14 +15,21 @@ from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
 from setpoint.profiles.reference import SCORE, Reference
 from setpoint.releases.entities import Inconclusive, OnBreach, Policy
 
+_HALF_A_NAT = 0.5
 _AS_ROWS = 500  #: a shadow declared by time asks for this many rows at least
 
 # Parts of the alarm budget: what labels say matters most, what is only estimated least.
 _PARTS = {rules.DRIFT: 3, rules.QUALITY: 4, rules.QUALITY_ESTIMATE: 1, rules.DATA_QUALITY: 2}
 
 
-def release_policy(spec: Spec) -> Policy:
-    """Return how a version of this spec is released."""
+def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
+    """Return how a version of this spec is released beside the live one.
+
+    The margin of the loss is declared as a share of the live version's loss, as measured
+    on its held-out rows; a version without that number is taken to lose half a nat.
+    """
+    loss = "log_loss" if spec.task == "classification" else "mse"
+    usual = _usual_loss(live, loss)
     release, canary = spec.release, spec.release.canary
     guards = ("errors", "slow requests") if spec.guardrails.latency_p99 else ("errors",)
     rows = release.shadow.for_.requests
@@ -31,11 +41,17 @@ def release_policy(spec: Spec) -> Policy:
         at_most=canary.at_most,
         guards=guards,
         tolerated_ratio=1 + canary.margin,
-        loss_margin=canary.loss_margin,
+        loss_margin=canary.loss_margin * usual,
         loss="log loss" if spec.task == "classification" else "squared error",
         on_breach=OnBreach(release.on_breach),
         inconclusive=Inconclusive(canary.inconclusive),
     )
+
+
+def _usual_loss(live: ModelVersion | None, loss: str) -> float:
+    metrics = live.metrics if live is not None else {}
+    found = metrics.get(loss) if loss != "mse" else metrics.get("rmse", 1.0) ** 2
+    return found if found is not None and isfinite(found) and found > 0 else _HALF_A_NAT
 
 
 class Watching(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.parse import SpecFile, read
 from setpoint.control.spec.suggest import did_you_mean
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, UserCodeFailed
+from setpoint.models.flavors.openmp import provide_openmp
 
 SUFFIXES = (".setpoint.yaml", ".setpoint.yml")
 
@@ -132,6 +133,7 @@ def function(project: Project, code: str, *, where: str = "") -> Any:
             hint="rename the file, and its mentions in the spec",
         )
     _must_exist(project, space, module_name, where)
+    provide_openmp()  # their code may import LightGBM
     found: Any = _run(code, lambda: space.load(module_name), project.folder)
     for part in attribute.split("."):
         if not hasattr(found, part):

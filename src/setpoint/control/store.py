@@ -63,6 +63,12 @@ def job_of_version(conn: Connection, model: str, version: int) -> Job | None:
     return None if row is None else _job(row)
 
 
+def jobs_caused(conn: Connection, alarm: str, limit: int = 20) -> list[Job]:
+    """Return the trainings that an alarm caused, oldest first."""
+    query = select(jobs).where(jobs.c.cause == alarm).order_by(jobs.c.requested_at, jobs.c.id)
+    return [_job(row) for row in conn.execute(query.limit(limit))]
+
+
 def began(conn: Connection, job: Job) -> None:
     conn.execute(update(jobs).where(jobs.c.id == job.id).values(attempts=jobs.c.attempts + 1))
 

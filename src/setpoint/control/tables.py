@@ -31,6 +31,7 @@ jobs = Table(
     Column("version", Integer),
     Column("outcome", Text),
     Index("ix_jobs_model_requested_at", "model", "requested_at"),
+    Index("ix_jobs_cause", "cause"),
     # one training of a model at a time, whoever asks
     Index(
         "uq_jobs_one_open",

@@ -8,14 +8,16 @@ transaction: the run, the version, its alias and the job's outcome exist togethe
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct
+import numpy as np
+import polars as pl
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from setpoint import __version__
 from setpoint.artifacts.store import open_store
 from setpoint.control import sources, store
 from setpoint.control.entities import Applied, Job, JobState
-from setpoint.control.gating import gate
+from setpoint.control.gating import Candidate, Judged, judge
 from setpoint.control.making import Made, Making, datasets_of
 from setpoint.control.project import Project, code_hash, code_of, load
 from setpoint.control.spec.entities import Spec
@@ -28,7 +30,7 @@ from setpoint.data.ingest import ingest
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.events.store import record
 from setpoint.models import service as models
-from setpoint.models.entities import Gate, ModelVersion
+from setpoint.models.entities import ModelVersion, Stored
 from setpoint.pipelines.graph import step
 from setpoint.pipelines.local import StepRun, Workshop, run
 from setpoint.runs import code, environment
@@ -37,13 +39,6 @@ from setpoint.runs.handle import Handle
 from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
-
-
-class Judged(Struct, frozen=True, kw_only=True):
-    """What the gate says, and the numbers a run shows."""
-
-    gate: Gate
-    metrics: dict[str, float]
 
 
 def train(
@@ -119,9 +114,14 @@ def _train(
         version = _live(home, job.model)
         identity = f"{__version__} {code_hash(project, code_of(spec))} {job.spec}"
 
-        def judged(table, fitted, baseline, scores) -> Judged:  # type: ignore[no-untyped-def]  # noqa: ANN001
-            checked, metrics = gate(making, spec, project, objects, table, fitted, baseline, scores, version)
-            return Judged(gate=checked, metrics=metrics)
+        def judged(
+            table: pl.DataFrame,
+            fitted: Stored,
+            baseline: Stored | None,
+            scores: NDArray[np.float64],
+        ) -> Judged:
+            new = Candidate(fitted=fitted, scores=scores, baseline=baseline, live=version)
+            return judge(making, project, spec, objects, table, new)
 
         steps = [
             step(making.table, code=identity),

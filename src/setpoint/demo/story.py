@@ -8,10 +8,11 @@ Where it stands is in the store; one that was killed goes on there.
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 import setpoint.demo
@@ -24,10 +25,10 @@ from setpoint.control.observe import observe
 from setpoint.control.project import Project, function, load
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.parse import canonical
-from setpoint.core.clock import FileClock
+from setpoint.core.clock import FileClock, to_micros
 from setpoint.core.ids import new_id
 from setpoint.data import store as datasets
-from setpoint.demo.flights_data import END, HOUR, Replay
+from setpoint.demo.flights_data import END, HOUR, Hour, Replay
 from setpoint.errors import SetpointError
 from setpoint.events.store import record
 from setpoint.models import service as models
@@ -39,6 +40,7 @@ from setpoint.serve.client import Inference
 MODEL = "flights-late"
 START = datetime(2013, 3, 1, 5, tzinfo=UTC)  #: midnight in New York
 UNTIL = datetime(2014, 1, 1, 5, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
 _PROGRESS = "replay"
 _REASON = "demo: a version trained on shuffled labels, to see it rolled back"
 
@@ -130,7 +132,8 @@ class Story:
         if self.stream is None or self._controller is None or self._inference is None:
             raise SetpointError("the replay has not begun")
         for hour in self.stream.hours(self.mark.done):
-            self._hour(self.stream, hour.at, hour.ids, hour.features)
+            self._ask(hour)
+            self._deliver(self.stream, hour.at + HOUR)
             if sabotage_at is not None and hour.at >= sabotage_at:
                 self._sabotage()
             tick = self._controller.tick()
@@ -150,11 +153,15 @@ class Story:
         """Let go of the store."""
         self.home.engine.dispose()
 
-    def _hour(self, stream: Replay, at: datetime, ids: list[str], features: Any) -> None:
+    def _ask(self, hour: Hour) -> None:
+        """Ask about an hour's flights, in one request for each quarter that has any."""
         assert self._inference is not None  # noqa: S101 - `play` has checked
-        self.clock.set(at)
-        self._inference.predict_matrix(MODEL, features, ids=ids)
-        self._deliver(stream, at + HOUR)
+        starts = np.searchsorted(hour.times, [to_micros(hour.at + q * QUARTER) for q in range(5)])
+        for quarter, (low, high) in enumerate(pairwise(starts.tolist())):
+            if low < high:
+                self.clock.set(hour.at + quarter * QUARTER)
+                rows, ids = hour.features[low:high], hour.ids[low:high]
+                self._inference.predict_matrix(MODEL, rows, ids=ids)
 
     def _deliver(self, stream: Replay, to: datetime) -> None:
         """Deliver the labels that became known, and wait until all of it is in the log."""

@@ -43,6 +43,12 @@ def since(
     return [_entity(row) for row in conn.execute(query.order_by(events.c.seq).limit(limit))]
 
 
+def newest(conn: Connection, subject: str, kind: str, *, limit: int = 1) -> list[Event]:
+    """Return the newest events of exactly this subject and kind, newest first."""
+    query = select(events).where(events.c.subject == subject, events.c.kind == kind)
+    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+
+
 def latest(conn: Connection, *, subject: str | None = None, kind: str | None = None, limit: int = 100) -> list[Event]:
     """Return the newest events, newest first; `subject` and `kind` match by prefix."""
     query = select(events)
