@@ -238,6 +238,13 @@ def test_a_state_of_another_reference_is_refused() -> None:
         drift.update(state, REFERENCE, part, POLICY, end=START + timedelta(hours=1))
 
 
+def test_the_first_window_judged_is_a_whole_one() -> None:
+    daily = DriftPolicy()
+    for since, first in ((0, 0), (1, 1), (23, 1), (24, 1)):
+        state = drift.begin(REFERENCE, since=START + timedelta(hours=since), policy=daily)
+        assert state.since == START + timedelta(days=first)
+
+
 def test_windows_end_on_the_grid_and_only_when_over() -> None:
     now = START + timedelta(hours=3, minutes=59)
     found = list(drift.ends(START + timedelta(minutes=5), now, HOUR))

@@ -142,7 +142,7 @@ def allowed(reference: Reference, policy: DataQualityPolicy) -> Floats:
         raise Invalid("the reference has no rows")
     k, n = _events(reference, reference.profile)
     limit = betaincinv(k + 1, np.maximum(n - k, 1e-9), 0.99)
-    known = reference.variations.get(policy.seconds)
+    known = reference.variation(policy.seconds)
     if known is not None:
         limit = limit.reshape(-1, len(EVENTS))
         limit[:, 0] = np.maximum(limit[:, 0], known.missing)

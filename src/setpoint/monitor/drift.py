@@ -78,14 +78,16 @@ class DriftVerdict(Struct, frozen=True, kw_only=True):
 
 
 def begin(reference: Reference, *, since: datetime, policy: DriftPolicy) -> DriftState:
-    """Return the state of a monitor that has seen nothing; windows start on the grid.
+    """Return the state of a monitor that has seen nothing.
 
-    The window in which `since` lies is judged too, with the rows that came after it.
+    The first window judged is the first whole one from `since`: half a day has other hours
+    than days of the reference, and would look like drift.
     """
+    start = aligned(since, policy.seconds)
     return DriftState(
         edges=reference.id,
         log_r=[None] * len(reference.columns),
-        since=aligned(since, policy.seconds),
+        since=start if start == since else start + timedelta(seconds=policy.seconds),
     )
 
 
@@ -175,7 +177,7 @@ def p_values(
     """
     p = floor_p(found, policy.floor)
     damping = np.ones(len(p))
-    known = reference.variations.get(policy.seconds)
+    known = reference.variation(policy.seconds)
     if known is None:
         return p, damping
     windows = np.array(known.windows, dtype=np.float64)
@@ -220,7 +222,7 @@ def _columns(
 ) -> list[ColumnDrift]:
     found, p, log_r, weights = parts
     sizes, share = effect(found), shares(log_r, weights)
-    known = reference.variations.get(policy.seconds)
+    known = reference.variation(policy.seconds)
     columns = [
         ColumnDrift(
             column=column.name,

@@ -28,7 +28,7 @@ from setpoint.profiles.values import (
     is_numeric,
     numbers,
 )
-from setpoint.profiles.variation import Variation, joined, variation
+from setpoint.profiles.variation import Variation, joined, nearest, variation
 
 SCORE = "@score"  #: the column that holds the model's answers
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
@@ -102,6 +102,7 @@ class Reference:
         self.profile = profile
         self.joint = joint
         self.variations = variations or {}
+        self._nearest: dict[int, Variation | None] = {}
         self.by_name = {column.name: at for at, column in enumerate(columns)}
 
     @property
@@ -127,6 +128,12 @@ class Reference:
         at = self.by_name[name]
         offset = self.layout.offsets[at]
         return profile.counts[offset : offset + self.columns[at].size]
+
+    def variation(self, seconds: int) -> Variation | None:
+        """Return how much windows of `seconds` vary; None if the rows had no times."""
+        if seconds not in self._nearest:
+            self._nearest[seconds] = nearest(self.variations, seconds)
+        return self._nearest[seconds]
 
     @property
     def score_cuts(self) -> Floats | None:
@@ -194,7 +201,7 @@ def build_reference(
             it, windows may vary as windows of the reference did (the weather is never the
             same two days in a row); without it, only by the policy's floor.
         score_times: Likewise for the rows of `scores`.
-        windows: Lengths in seconds to learn that variation for, multiples of the least.
+        windows: Lengths in seconds to learn that variation for.
 
     Raises:
         Invalid: If lengths differ or the frame has no column.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FEWEST = 5  #: windows of the reference below which nothing is learnt
 LEAST = 0.02  #: effect size below which two windows are alike
+MOST = 2_000  #: windows learnt from: the newest
 _ROWS = 30
 
 
@@ -47,21 +48,43 @@ def variation(
     """Learn the variation of windows of each length from the reference's own rows.
 
     Raises:
-        Invalid: If times and rows differ in number, or a length is no multiple of the
-            least.
+        Invalid: If times and rows differ in number.
     """
     seconds = _seconds(times)
     if len(seconds) != whole.rows:
         raise Invalid(f"{len(seconds)} times for {whole.rows} rows of the reference")
-    least = min(lengths)
-    if any(length % least for length in lengths):
-        raise Invalid(f"windows of {lengths} seconds are no multiples of {least}")
-    starts, counts = _blocks(columns, layout, seconds, least)
+    order = np.argsort(seconds, kind="stable")
+    seconds = seconds[order]
+    ordered = {name: _take(values, order) for name, values in columns.items()}
     total = layout.grouped(whole.counts)
     return {
-        length: _learn(layout, total, *_coarser(starts, counts, length), length)
+        length: _learn(layout, total, _blocks(ordered, layout, seconds // length), length)
         for length in sorted(set(lengths))
     }
+
+
+def nearest(known: dict[int, Variation], seconds: int) -> Variation | None:
+    """Return the variation of windows of a length, column by column from what is known.
+
+    A column with too few windows of that length takes those of the next shorter one, which
+    vary more, or else of the next longer one. None if nothing is known at all.
+    """
+    lengths = sorted(known, key=lambda n: (n > seconds, -n if n <= seconds else n))
+    if not lengths:
+        return None
+    width = len(known[lengths[0]].windows)
+    chosen = [
+        next((known[n] for n in lengths if known[n].windows[k]), known[lengths[0]])
+        for k in range(width)
+    ]
+    return Variation(
+        seconds=seconds,
+        windows=[v.windows[k] for k, v in enumerate(chosen)],
+        mean=[v.mean[k] for k, v in enumerate(chosen)],
+        sd=[v.sd[k] for k, v in enumerate(chosen)],
+        echo=[v.echo[k] for k, v in enumerate(chosen)],
+        missing=[v.missing[k] for k, v in enumerate(chosen)],
+    )
 
 
 def joined(
@@ -110,22 +133,17 @@ def _seconds(times: Any) -> NDArray[np.int64]:
     return values.astype(np.float64).astype(np.int64)
 
 
-def _blocks(
-    columns: dict[str, Any], layout: "Layout", seconds: NDArray[np.int64], length: int
-) -> tuple[NDArray[np.int64], Ints]:
-    """Return the windows' starts, and their grouped counts: windows × K × G."""
+def _blocks(columns: dict[str, Any], layout: "Layout", blocks: NDArray[np.int64]) -> Ints:
+    """Return grouped counts, windows × K × G, of rows that lie in ascending `blocks`."""
     from setpoint.profiles.profile import summarise  # noqa: PLC0415  it needs our types
 
-    order = np.argsort(seconds, kind="stable")
-    blocks = seconds[order] // length
-    starts, firsts = np.unique(blocks, return_index=True)
-    ends = np.append(firsts[1:], len(blocks))
-    ordered = {name: _take(values, order) for name, values in columns.items()}
-    counts = np.zeros((len(starts), len(layout.columns), layout.groups), dtype=np.int64)
-    for at, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
-        part = summarise({k: v[first:end] for k, v in ordered.items()}, layout)
+    firsts = np.flatnonzero(np.diff(blocks, prepend=-1))[-MOST:].tolist()
+    ends = [*firsts[1:], len(blocks)]
+    counts = np.zeros((len(firsts), len(layout.columns), layout.groups), dtype=np.int64)
+    for at, (first, end) in enumerate(zip(firsts, ends, strict=True)):
+        part = summarise({k: v[first:end] for k, v in columns.items()}, layout)
         counts[at] = layout.grouped(part.counts)
-    return starts * length, counts
+    return counts
 
 
 def _take(values: Any, order: NDArray[np.intp]) -> Any:
@@ -136,21 +154,10 @@ def _take(values: Any, order: NDArray[np.intp]) -> Any:
     return [values[at] for at in order.tolist()]
 
 
-def _coarser(
-    starts: NDArray[np.int64], counts: Ints, length: int
-) -> tuple[NDArray[np.int64], Ints]:
-    blocks, where = np.unique(starts // length, return_inverse=True)
-    merged = np.zeros((len(blocks), *counts.shape[1:]), dtype=np.int64)
-    np.add.at(merged, where, counts)
-    return blocks, merged
-
-
-def _learn(
-    layout: "Layout", total: Ints, blocks: NDArray[np.int64], counts: Ints, seconds: int
-) -> Variation:
+def _learn(layout: "Layout", total: Ints, counts: Ints, seconds: int) -> Variation:
     width = len(layout.columns)
     rows = counts.sum(axis=2)  # windows × K
-    logs = np.zeros((len(blocks), width))
+    logs = np.zeros((len(counts), width))
     for at, window in enumerate(counts):
         rest = total - window  # a window is compared with the others, not with itself
         found = homogeneity(window, rest)
