@@ -62,16 +62,16 @@ def _find(see: Reader, cmd: Why) -> tuple[str, list[Link]]:
         return _prediction(see, name, cmd.model)
     try:
         return f"{kind}:{name}", _SUBJECTS[kind](see, name)
-    except NotFound as error:
-        found = serving.named(see.conn, cmd.id, cmd.model)
-        if not found and kind == "row" and error.hint:
-            raise
-        if not found:
+    except NotFound:
+        if not serving.named(see.conn, cmd.id, cmd.model):
             raise
         return _prediction(see, cmd.id, cmd.model)
 
 
-_HINT = "give the id of a prediction, alm_…, rel_…, run_…, MODEL/NUMBER, dataset:NAME/NUMBER or row:ID"
+_HINT = (
+    "give the id of a prediction, alm_…, rel_…, run_…, MODEL/NUMBER, "
+    "dataset:NAME/NUMBER or row:ID"
+)
 _PREFIXES = {"alm_": "alarm", "rel_": "release", "run_": "run"}
 
 
@@ -150,7 +150,9 @@ def _release(see: Reader, name: str) -> list[Link]:
         version = lineage.find_version(see, found.model, number)
         if version is None:
             ref = f"{found.model}/{number}"
-            links += under([lineage.missing("version", ref, "this version is not on record")])
+            links += under(
+                [lineage.missing("version", ref, "this version is not on record")]
+            )
         elif number == found.version:
             chain = lineage.version(see, version)
             links += under(one for one in chain if not _told(one, found.id, chain))
@@ -182,14 +184,18 @@ def _alarm(see: Reader, name: str) -> list[Link]:
 
 
 def _grounds(found: Alarm) -> list[Link]:
-    facts = ", ".join(f"{key} {_short(value)}" for key, value in found.evidence.items() if _plain(value))
+    facts = ", ".join(
+        f"{key} {_short(value)}" for key, value in found.evidence.items() if _plain(value)
+    )
     links = [
         Link(kind="evidence", id=found.monitor, says=facts, at=found.seen_at)
         if found.evidence
         else lineage.missing("evidence", found.monitor, "no evidence was recorded")
     ]
     if found.attribution:
-        shares = ", ".join(f"{column} {share:.0%}" for column, share in found.attribution[:5])
+        shares = ", ".join(
+            f"{column} {share:.0%}" for column, share in found.attribution[:5]
+        )
         links.append(Link(kind="attribution", id=found.monitor, says=shares))
     elif found.monitor == DRIFT:
         says = "no shares of the columns were recorded"
@@ -232,7 +238,9 @@ def _dataset(see: Reader, name: str) -> list[Link]:
     trained, links = _origins(see)
     found = [one for one in trained if one.datasets.get(dataset) == number]
     if not link.complete and link.at is None and not found:
-        raise NotFound(f"no dataset version {name}", hint="list them with: setpoint data ls")
+        raise NotFound(
+            f"no dataset version {name}", hint="list them with: setpoint data ls"
+        )
     links = [link, *under([lineage.validation(see, dataset, number), *links])]
     return links + under(_trained(see, found))
 
@@ -255,8 +263,12 @@ def _row(see: Reader, name: str) -> list[Link]:
         if known[one.rows]:
             found.append(one)
     if not found and serving.named(see.conn, f"row:{name}"):
-        raise NotFound(f"no version was trained on row {name!r}", hint="")
-    says = f"in the training rows of {len(found):,} versions" if found else "trained on by none"
+        raise NotFound(f"no version was trained on row {name!r}")
+    says = (
+        f"in the training rows of {len(found):,} versions"
+        if found
+        else "trained on by none"
+    )
     return [Link(kind="row", id=name, says=says), *under([*_trained(see, found), *links])]
 
 

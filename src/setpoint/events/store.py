@@ -46,17 +46,29 @@ def since(
 def newest(conn: Connection, subject: str, kind: str, *, limit: int = 1) -> list[Event]:
     """Return the newest events of exactly this subject and kind, newest first."""
     query = select(events).where(events.c.subject == subject, events.c.kind == kind)
-    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+    return [
+        _entity(row)
+        for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    ]
 
 
-def latest(conn: Connection, *, subject: str | None = None, kind: str | None = None, limit: int = 100) -> list[Event]:
+def latest(
+    conn: Connection,
+    *,
+    subject: str | None = None,
+    kind: str | None = None,
+    limit: int = 100,
+) -> list[Event]:
     """Return the newest events, newest first; `subject` and `kind` match by prefix."""
     query = select(events)
     if subject:
         query = query.where(events.c.subject.startswith(subject, autoescape=True))
     if kind:
         query = query.where(events.c.kind.startswith(kind, autoescape=True))
-    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+    return [
+        _entity(row)
+        for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    ]
 
 
 def head(conn: Connection) -> int:
@@ -66,5 +78,10 @@ def head(conn: Connection) -> int:
 
 def _entity(row: Any) -> Event:
     return Event(
-        seq=row.seq, at=row.at, actor=row.actor, kind=row.kind, subject=row.subject, detail=row.detail
+        seq=row.seq,
+        at=row.at,
+        actor=row.actor,
+        kind=row.kind,
+        subject=row.subject,
+        detail=row.detail,
     )

@@ -1,7 +1,7 @@
 """The only SQL about models. Each function takes a connection; none opens or commits."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
@@ -12,6 +12,16 @@ from setpoint.models.entities import Alias, ModelSummary, ModelVersion, Override
 from setpoint.models.tables import model_aliases, model_versions, models
 
 t = model_versions
+
+
+class Origin(NamedTuple):
+    """What one version was trained on."""
+
+    model: str
+    number: int
+    created_at: datetime
+    rows: str | None  #: address of the ids of its training rows
+    datasets: dict[str, int]
 
 
 def lock(conn: Connection, model: str, now: datetime) -> int:
@@ -74,6 +84,13 @@ def versions(conn: Connection, model: str) -> list[ModelVersion]:
     """Return all versions of a model, newest first; empty if there is no such model."""
     query = select(t).where(t.c.model == model).order_by(t.c.number.desc())
     return [_entity(row) for row in conn.execute(query)]
+
+
+def origins(conn: Connection, *, limit: int) -> list[Origin]:
+    """Return what the newest versions of all models were trained on, newest first."""
+    query = select(t.c.model, t.c.number, t.c.created_at, t.c.rows, t.c.datasets)
+    ordered = query.order_by(t.c.created_at.desc(), t.c.model, t.c.number.desc())
+    return [Origin(*row) for row in conn.execute(ordered.limit(limit))]
 
 
 def ls(conn: Connection) -> list[ModelSummary]:

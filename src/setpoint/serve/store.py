@@ -1,6 +1,7 @@
 """The only SQL about deployments, predictions and labels. Callers own the transaction."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -88,6 +89,7 @@ def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[
         conn.exec_driver_sql(_INSERT_SQLITE, new)
     else:
         columns = [list(column) for column in zip(*new, strict=True)]
+        columns[-1] = [None if score != score else score for score in columns[-1]]  # noqa: PLR0124: NaN, as SQLite stores it
         conn.exec_driver_sql(_INSERT_POSTGRESQL, tuple(columns))
     return [row.id for row in new]
 
@@ -236,7 +238,7 @@ def _labelled(row: Any, label: float) -> Labelled:
         version=row[1],
         role=Role(row[2]),
         at_us=row[3],
-        score=row[4],
+        score=math.nan if row[4] is None else row[4],
         other_version=row[5],
         other_score=row[6],
         label=label,

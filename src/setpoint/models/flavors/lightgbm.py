@@ -7,6 +7,7 @@ import numpy as np
 from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import Signature
 from setpoint.models.flavors import lightgbm_onnx
+from setpoint.models.flavors.openmp import provide_openmp
 from setpoint.models.protocols import Floats, Rows, Score
 from setpoint.models.rows import matrix
 
@@ -30,6 +31,7 @@ class LightGBM:
         return text.encode()
 
     def load(self, data: bytes, signature: Signature) -> Score:
+        provide_openmp()
         try:
             from lightgbm import Booster  # noqa: PLC0415 - seconds, and only if it serves
         except ImportError:
