@@ -115,8 +115,9 @@ class App:
             parts = await loop.run_in_executor(self._pool, scoring.score, endpoint, rows, keys)
         else:
             parts = scoring.score(endpoint, rows, keys)
-        micros = (perf_counter_ns() - started) // 1000
+        total = perf_counter_ns() - started - sum(part.nanos for part in parts)
         for part in parts:
+            micros = (total + part.nanos) // 1000  # an arm does not answer for the other's time
             self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
             self.metrics.answered(
                 endpoint.model, part.failed or part.version, ROLES[part.role],
@@ -155,15 +156,12 @@ class App:
                 self._shadowing = loop.create_task(self._shadow())
             await self._shadowing
         served = {name: found.generation for name, found in self.endpoints.all().items()}
-        behind = [
-            name
-            for name, reached in served.items()
-            if asked.model in {None, name} and reached < asked.generation
-        ]
-        if asked.model is not None and behind:
+        if asked.model is not None and served.get(asked.model, 0) < asked.generation:
             raise Conflict(
-                f"{behind[0]!r} serves generation {served[behind[0]]}, not {asked.generation}",
-                hint="its live version does not load; the server's log says why",
+                f"{asked.model!r} serves generation {served.get(asked.model, 0)}, "
+                f"not {asked.generation}",
+                hint="its live version does not load, as the server's log says; "
+                "or that generation does not exist yet",
             )
         position = self.log.position
         return v2.encode({"generations": served, "position": position})

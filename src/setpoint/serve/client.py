@@ -1,6 +1,7 @@
 """A client of the inference server, on the standard library alone."""
 
 import http.client
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,20 +12,27 @@ from msgspec import Struct
 
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, Unavailable
 
-_KINDS: dict[int, type[SetpointError]] = {400: Invalid, 404: NotFound, 409: Conflict, 413: Invalid}
+_KINDS: dict[int, type[SetpointError]] = {
+    400: Invalid,
+    404: NotFound,
+    409: Conflict,
+    413: Invalid,
+}
 
 
 class Answer(Struct, frozen=True, kw_only=True):
     """The predictions of one request, row by row."""
 
     ids: list[str]
-    scores: list[float]  #: probability of the positive class, or the value
+    #: Probability of the positive class, or the value; NaN where the model could not
+    #: answer a row, because an input it needs is missing.
+    scores: list[float]
     versions: list[int]  #: the version that answered each row
 
 
 class _Output(Struct):
     name: str
-    data: list[float]
+    data: list[float | None]
 
 
 class _Parameters(Struct, frozen=True):
@@ -57,8 +65,13 @@ class Inference:
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
-            raise Invalid(f"{url!r} is no address of an inference server", hint="http://127.0.0.1:8766")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+            raise Invalid(
+                f"{url!r} is no address of an inference server",
+                hint="http://127.0.0.1:8766",
+            )
+        self._connection = http.client.HTTPConnection(
+            parts.hostname, parts.port, timeout=timeout
+        )
         self._url = url
 
     def predict(
@@ -93,7 +106,12 @@ class Inference:
         The columns are the model's inputs in the order of its signature.
         """
         data = matrix.ravel().tolist()
-        tensor = {"name": "rows", "shape": list(matrix.shape), "datatype": "FP64", "data": data}
+        tensor = {
+            "name": "rows",
+            "shape": list(matrix.shape),
+            "datatype": "FP64",
+            "data": data,
+        }
         return self._infer(model, [tensor], ids=ids, keys=None)
 
     def _infer(
@@ -112,7 +130,8 @@ class Inference:
         body = _ENCODE({"inputs": inputs, "parameters": parameters})
         reply = _REPLY.decode(self._post(f"/v2/models/{quote(model)}/infer", body))
         said = reply.parameters
-        return Answer(ids=said.ids, scores=reply.outputs[0].data, versions=said.versions)
+        scores = [math.nan if score is None else score for score in reply.outputs[0].data]
+        return Answer(ids=said.ids, scores=scores, versions=said.versions)
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
         """Tell the truth about earlier predictions; acknowledged means kept."""
@@ -148,27 +167,33 @@ class Inference:
         return self._send("POST", path, body)
 
     def _send(self, method: str, path: str, body: bytes) -> bytes:
-        for attempt in (1, 2):
+        try:
+            reply, data = self._exchange(method, path, body)
+        except (OSError, http.client.HTTPException):
+            self._connection.close()  # the server may have closed a kept connection: once more
             try:
-                self._connection.request(method, path, body)
-                reply = self._connection.getresponse()
-                data = reply.read()
-                break
+                reply, data = self._exchange(method, path, body)
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
-                # a kept connection may have been closed by the server meanwhile: once more
-                if attempt == 2 or isinstance(error, ConnectionRefusedError):
-                    raise Unavailable(
-                        "the inference server does not answer",
-                        where=f"{self._url}: {error}",
-                        hint="start it with: setpoint up",
-                    ) from None
+                raise Unavailable(
+                    "the inference server does not answer",
+                    where=f"{self._url}: {error}",
+                    hint="start it with: setpoint up",
+                ) from None
         if reply.status == 200:
             return data
         said = msgspec.json.decode(data, type=_Failure) if data[:1] == b"{" else _Failure()
         raise _KINDS.get(reply.status, Unavailable)(
-            said.error or f"the inference server answered {reply.status}", where=self._url + path
+            said.error or f"the inference server answered {reply.status}",
+            where=self._url + path,
         )
+
+    def _exchange(
+        self, method: str, path: str, body: bytes
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, path, body)
+        reply = self._connection.getresponse()
+        return reply, reply.read()
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class Endpoints:
     def __init__(self, engine: Engine, load: Load, metrics: Metrics) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
-        self._metrics = metrics
+        self.metrics = metrics
         self._now: dict[str, Endpoint] = {}
         self._tried: dict[str, int] = {}  # the generation last loaded, or attempted
         self._lock = threading.Lock()
@@ -205,7 +205,7 @@ class Endpoints:
                     swapped.pop(model, None)
                 elif new.broken is None or model not in swapped:
                     swapped[model] = new
-                    self._metrics.swapped(model)
+                    self.metrics.swapped(model)
                     _log.info("swapped", extra={"model": model, "generation": wanted[model]})
                 self._tried[model] = wanted[model]
             for gone in swapped.keys() - wanted.keys():
@@ -257,7 +257,7 @@ class Endpoints:
                 arms[version] = Arm(version, self._load(model, version))
                 arms[version].warm()
             except Exception as error:  # whatever a model does on loading is its failure
-                self._metrics.failed_to_load(model)
+                self.metrics.failed_to_load(model)
                 _log.exception("version does not load", extra={"model": model, "version": version})
                 failed.append((version, f"version {version} does not load: {error}"))
         for version, why in failed:

@@ -107,7 +107,7 @@ class Labelled(Struct, frozen=True, kw_only=True):
     version: int
     role: Role
     at_us: int  #: when the prediction was made
-    score: float | None
+    score: float  #: NaN where the model could not answer the row
     other_version: int | None
     other_score: float | None
     label: float

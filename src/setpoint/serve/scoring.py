@@ -22,6 +22,7 @@ class Part(Struct, frozen=True):
     index: Sequence[int] | None  #: which rows of the request; None means all
     scores: Floats | None  #: None where nobody could answer
     version: int  #: who answered, or should have
+    nanos: int  #: how long scoring took
     failed: int = 0  #: the version that failed, 0 where none did
     why: str = ""
 
@@ -29,11 +30,9 @@ class Part(Struct, frozen=True):
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     """Route every row to its arm and score it; the live version stands in for a canary
     that fails."""
-    began = perf_counter_ns()
-    try:
-        return _score(endpoint, rows, keys)
-    finally:
-        endpoint.took(perf_counter_ns() - began)
+    parts = _score(endpoint, rows, keys)
+    endpoint.took(sum(part.nanos for part in parts))
+    return parts
 
 
 def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
@@ -128,10 +127,13 @@ def take(rows: Rows, index: Sequence[int]) -> Rows:
 
 
 def _part(role: int, arm: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
+    began = perf_counter_ns()
     try:
-        return Part(role, rows, index, arm.score(rows), arm.version)
+        scores = arm.score(rows)
     except ModelFailed as error:
-        return Part(role, rows, index, None, arm.version, arm.version, str(error))
+        nanos = perf_counter_ns() - began
+        return Part(role, rows, index, None, arm.version, nanos, arm.version, str(error))
+    return Part(role, rows, index, scores, arm.version, perf_counter_ns() - began)
 
 
 def _canary_part(
@@ -140,7 +142,10 @@ def _canary_part(
     part = _part(_CANARY, canary, rows, index)
     if part.scores is not None:
         return part
-    stand_in = _part(_CANARY, endpoint.live, rows, index)
-    if stand_in.scores is None:
+    other = _part(_CANARY, endpoint.live, rows, index)
+    if other.scores is None:
         return part
-    return Part(_CANARY, rows, index, stand_in.scores, stand_in.version, canary.version, part.why)
+    nanos = part.nanos + other.nanos
+    return Part(
+        _CANARY, rows, index, other.scores, other.version, nanos, canary.version, part.why
+    )

@@ -1,0 +1,101 @@
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from setpoint.core.clock import ManualClock
+from setpoint.sdk.backends import LocalBackend
+from setpoint.serve import store
+from setpoint.serve.app import App
+from setpoint.serve.endpoints import Endpoints
+from setpoint.serve.entities import Deployment, Record
+from setpoint.serve.log import LogWriter, read
+from setpoint.serve.metrics import Metrics
+from setpoint.serve.protocols import Predictor
+
+from .made import Sum
+
+
+class Served:
+    """An inference server without its sockets: the application, asked directly."""
+
+    def __init__(self, backend: LocalBackend, folder: Path, clock: ManualClock) -> None:
+        self.predictors: dict[int, Predictor | Exception] = {1: Sum(), 2: Sum(10.0)}
+        self.backend = backend
+        self.folder = folder
+        self.writer = LogWriter(folder, segment_bytes=100_000)
+        self.endpoints = Endpoints(backend.engine, self._load, Metrics())
+        self.app = App(self.endpoints, self.writer, self.endpoints.metrics, clock)
+        self._runner = asyncio.Runner()
+
+    def _load(self, model: str, version: int) -> Predictor:
+        assert model == "m"
+        found = self.predictors[version]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def deploy(self, *wanted: Deployment) -> int:
+        with self.backend.engine.begin() as conn:
+            generation = store.deploy(conn, "m", wanted)
+        self.endpoints.refresh()
+        return generation
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Sequence[Any] = ()
+    ) -> tuple[int, Any]:
+        status, raw = self._runner.run(self._ask(method, path, body, headers))
+        return status, json.loads(raw) if raw[:1] == b"{" else raw.decode()
+
+    def get(self, path: str) -> tuple[int, Any]:
+        return self.ask("GET", path)
+
+    def post(self, path: str, value: Any) -> tuple[int, Any]:
+        return self.ask("POST", path, json.dumps(value).encode())
+
+    def infer(self, matrix: Sequence[Sequence[float | None]], **parameters: Any) -> tuple[int, Any]:
+        shape = [len(matrix), len(matrix[0])]
+        tensor = {"name": "x", "datatype": "FP64", "shape": shape, "data": matrix}
+        return self.post("/v2/models/m/infer", {"inputs": [tensor], "parameters": parameters})
+
+    def sync(self) -> None:
+        assert self.post("/-/sync", {})[0] == 200
+
+    def logged(self) -> list[Record]:
+        return [record for _, record in read(self.folder)]
+
+    def close(self) -> None:
+        self._runner.run(self.app.close())
+        self._runner.close()
+
+    async def _ask(
+        self, method: str, path: str, body: bytes, headers: Sequence[Any]
+    ) -> tuple[int, bytes]:
+        chunks = [body[i : i + 60_000] for i in range(0, len(body), 60_000)] or [b""]
+        messages = [
+            {"type": "http.request", "body": chunk, "more_body": i + 1 < len(chunks)}
+            for i, chunk in enumerate(chunks)
+        ]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+        await self.app(scope, receive, send)
+        return sent[0]["status"], sent[1]["body"]
+
+
+@pytest.fixture
+def served(backend: LocalBackend, tmp_path: Path, clock: ManualClock) -> Iterator[Served]:
+    one = Served(backend, tmp_path / "log", clock)
+    yield one
+    one.close()
+
+
