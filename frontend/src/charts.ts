@@ -78,6 +78,7 @@ function snap(lines: Line[], x: number): number {
 
 function clear(figure: HTMLElement): void {
   for (const each of figure.querySelectorAll(".readout, .hair-line")) each.remove();
+  delete figure.dataset["at"];
 }
 
 function show(svg: SVGSVGElement, figure: HTMLElement, x: number): void {
@@ -144,10 +145,12 @@ document.addEventListener("keydown", (event) => {
   if (figure === null || (event.key !== "ArrowLeft" && event.key !== "ArrowRight")) return;
   const svg = [...figure.querySelectorAll<SVGSVGElement>("svg[data-low]")].find((each) => each.clientWidth > 0);
   if (svg === undefined) return;
-  const xs = linesOf(figure)[0]?.xs ?? [];
-  const now = nearest(xs, Number(figure.dataset["at"] ?? xs[xs.length - 1] ?? 0));
-  const next = xs[Math.min(Math.max(now + (event.key === "ArrowLeft" ? -1 : 1), 0), xs.length - 1)];
-  if (next !== undefined) show(svg, figure, next);
+  const xs = [...new Set(linesOf(figure).flatMap((line) => line.xs))].sort((a, b) => a - b);
+  const at = figure.dataset["at"];
+  const step = event.key === "ArrowLeft" ? -1 : 1;
+  const next = at === undefined ? xs.length - 1 : nearest(xs, Number(at)) + step;
+  const place = xs[Math.min(Math.max(next, 0), xs.length - 1)];
+  if (place !== undefined) show(svg, figure, place);
   event.preventDefault();
 });
 

@@ -12,6 +12,6 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-theme-t
     if (next === "auto") delete document.documentElement.dataset["theme"];
     else document.documentElement.dataset["theme"] = next;
     document.cookie = `theme=${next}; path=/; max-age=31536000; samesite=strict`;
-    button.querySelector("span")?.replaceChildren(next);
+    button.querySelector("[data-word]")?.replaceChildren(next);
   });
 }

@@ -22,6 +22,7 @@ from setpoint.core.operations import Context
 from setpoint.data import store as data
 from setpoint.data.entities import CheckResult, Column, DatasetVersion, Validation
 from setpoint.data.tables_delta import append
+from setpoint.db.local import LocalBackend
 from setpoint.events import chain
 from setpoint.events.store import record
 from setpoint.models.entities import Check, Gate, Input, Parity, Signature
@@ -38,7 +39,6 @@ from setpoint.releases.rules import Advance, Promote, RollBack
 from setpoint.runs import environment
 from setpoint.runs import service as runs
 from setpoint.runs.entities import Code, Point
-from setpoint.sdk.backends import LocalBackend
 
 MODEL = "flights-late"
 BIRTH = datetime(2013, 3, 1, tzinfo=UTC)

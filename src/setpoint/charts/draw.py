@@ -165,9 +165,7 @@ def _y_axis(panel: Panel, plot: Plot) -> list[str]:
         y = plot.y(tick.at)
         if y < plot.bottom - 1:
             parts.append(el("line", x1=plot.left, x2=plot.right, y1=y, y2=y, class_="grid"))
-        parts.append(
-            svg.label(tick.text, x=plot.left - 8, y=y + 4, class_="tick", anchor="end")
-        )
+        parts.append(svg.label(tick.text, x=plot.left - 8, y=y + 4, class_="tick", anchor="end"))
     return parts
 
 
@@ -225,12 +223,8 @@ def _line(line: Line, panel: Panel, plot: Plot) -> str:
             runs.append([])
         else:
             runs[-1].append((plot.x(at), plot.y(spot)))
-    style = (
-        f"{line.color}{' dashed' if line.dashed else ''}{' faint' if line.faint else ''}"
-    )
-    parts = [
-        el("path", d=svg.path(run), class_=f"line {style}") for run in runs if len(run) > 1
-    ]
+    style = f"{line.color}{' dashed' if line.dashed else ''}{' faint' if line.faint else ''}"
+    parts = [el("path", d=svg.path(run), class_=f"line {style}") for run in runs if len(run) > 1]
     alone = [run[0] for run in runs if len(run) == 1]
     if line.dots:
         alone = [spot for run in runs for spot in run]
@@ -243,9 +237,7 @@ def _rule(rule: Rule, panel: Panel, plot: Plot) -> str:
     if value is None:
         return ""
     y = plot.y(value)
-    return el(
-        "line", x1=plot.left, x2=plot.right, y1=y, y2=y, class_=f"line-rule {rule.kind}"
-    )
+    return el("line", x1=plot.left, x2=plot.right, y1=y, y2=y, class_=f"line-rule {rule.kind}")
 
 
 def _names(panel: Panel, plot: Plot) -> list[str]:
@@ -262,9 +254,7 @@ def _names(panel: Panel, plot: Plot) -> list[str]:
     below = 0.0
     for area, edge in zip(panel.areas, stack(panel), strict=True):
         if edge:
-            wanted.append(
-                (plot.y((below + edge[-1]) / 2), area.label, f"name {area.color}")
-            )
+            wanted.append((plot.y((below + edge[-1]) / 2), area.label, f"name {area.color}"))
             below = edge[-1]
     wanted.sort()
     places = spread([y for y, _, _ in wanted], plot.top + 4, plot.bottom)
@@ -327,16 +317,12 @@ def _x_axis(figure: Figure, x: Linear, bottom: float) -> str:
             continue
         parts.append(el("line", x1=at, x2=at, y1=bottom, y2=bottom + 4, class_="axis"))
         if at - half > free:
-            parts.append(
-                svg.label(tick.text, x=at, y=bottom + 17, class_="tick", anchor="middle")
-            )
+            parts.append(svg.label(tick.text, x=at, y=bottom + 17, class_="tick", anchor="middle"))
             free = at + half + 6
     if figure.x_title:
         middle = (x.start + x.end) / 2
         parts.append(
-            svg.label(
-                figure.x_title, x=middle, y=bottom + 33, class_="tick", anchor="middle"
-            )
+            svg.label(figure.x_title, x=middle, y=bottom + 33, class_="tick", anchor="middle")
         )
     return el("g", *parts, class_="x-axis")
 
@@ -347,9 +333,7 @@ def _lane_title(title: str, top: float) -> str:
 
 def _lane(spans: Sequence[Span], x: Linear, top: float) -> str:
     ends = [*(span.start for span in spans[1:]), math.inf]
-    return "".join(
-        _span(span, x, top, free) for span, free in zip(spans, ends, strict=True)
-    )
+    return "".join(_span(span, x, top, free) for span, free in zip(spans, ends, strict=True))
 
 
 def _span(span: Span, x: Linear, top: float, free: float) -> str:
@@ -361,9 +345,7 @@ def _span(span: Span, x: Linear, top: float, free: float) -> str:
     if span.shape == "flag":
         shape = _flag(span, start, max(end, start + 3), top)
     else:
-        shape = _rect(
-            start, top + 4, max(end, start + 3), top + 16, f"fill {span.color}", 2
-        )
+        shape = _rect(start, top + 4, max(end, start + 3), top + 16, f"fill {span.color}", 2)
     parts = [el("title", svg.text(span.title)), shape]
     parts.append(_span_text(span, start, max(end, start + 3), top, _limit(x, free)))
     group = el("g", *parts, class_=f"span {span.mark}".strip())
@@ -392,9 +374,7 @@ def _flag(span: Span, start: float, end: float, top: float) -> str:
     """A triangle where it began, a thin line as long as it lasts."""
     y = top + 10
     line = el("line", x1=start, x2=end, y1=y, y2=y, class_=f"lasting {span.color}")
-    points = (
-        f"{start - 5:.1f},{y + 5:.1f} {start + 5:.1f},{y + 5:.1f} {start:.1f},{y - 5:.1f}"
-    )
+    points = f"{start - 5:.1f},{y + 5:.1f} {start + 5:.1f},{y + 5:.1f} {start:.1f},{y - 5:.1f}"
     return line + el("polygon", points=points, class_=f"fill {span.color}")
 
 

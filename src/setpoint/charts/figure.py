@@ -12,7 +12,8 @@ Kind = Literal["time", "number"]
 class Line(Struct, frozen=True, kw_only=True):
     """Values over x; a None or a non-finite value is a gap, never a zero."""
 
-    label: str
+    label: str  #: written beside it; empty where the lanes above say it
+    name: str = ""  #: what it is called when values are read off; the label if empty
     xs: Sequence[float]  #: seconds since 1970 on a time axis
     ys: Sequence[float | None]
     color: str = "accent"  #: a class of `palette`
@@ -27,6 +28,7 @@ class Area(Struct, frozen=True, kw_only=True):
     """One layer of a stack; layers of a panel share the same xs."""
 
     label: str
+    name: str = ""
     xs: Sequence[float]
     ys: Sequence[float | None]
     color: str

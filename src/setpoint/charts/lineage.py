@@ -48,9 +48,7 @@ def lineage(
         left = index * (width - box) / max(len(columns) - 1, 1)
         for row, node in enumerate(inside):
             places[node.key] = (left, offset + row * _ROW + (_ROW - _BOX) / 2)
-    parts = [
-        _edge(places[a], places[b], box) for a, b in edges if a in places and b in places
-    ]
+    parts = [_edge(places[a], places[b], box) for a, b in edges if a in places and b in places]
     parts += [_node(node, *places[node.key], box) for node in nodes]
     said = "; ".join(f"{a} to {b}" for a, b in edges)
     return svg.document(

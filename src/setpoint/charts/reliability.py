@@ -33,9 +33,7 @@ def reliability(
                 height=220,
                 lines=[
                     Line(label="", xs=_DIAGONAL, ys=_DIAGONAL, color="muted", dashed=True),
-                    Line(
-                        label="observed", xs=predicted, ys=observed, color=color, dots=True
-                    ),
+                    Line(label="observed", xs=predicted, ys=observed, color=color, dots=True),
                 ],
             )
         ],

@@ -35,9 +35,7 @@ def placed(value: float | None, panel: Panel) -> float | None:
     if value is None or math.isnan(value):
         return None
     if panel.scale == "log":
-        return (
-            min(max(math.log10(value), LOG_FLOOR), LOG_CEILING) if value > 0 else LOG_FLOOR
-        )
+        return min(max(math.log10(value), LOG_FLOOR), LOG_CEILING) if value > 0 else LOG_FLOOR
     return value if math.isfinite(value) and abs(value) < 1e200 else None
 
 
@@ -50,10 +48,7 @@ def x_domain(figure: Figure) -> tuple[float, float]:
         for area in panel.areas:
             xs += finite(area.xs)
     xs += [
-        x
-        for lane in figure.lanes
-        for span in lane.spans
-        for x in finite((span.start, span.end))
+        x for lane in figure.lanes for span in lane.spans for x in finite((span.start, span.end))
     ]
     low = figure.start if figure.start is not None else min(xs, default=0.0)
     high = figure.end if figure.end is not None else max(xs, default=1.0)

@@ -35,6 +35,7 @@ def sparkline(
             summary="no data yet",
             class_="spark",
         )
+    low, high = next(finite([low]), None), next(finite([high]), None)
     bounds = [b for b in (low, high) if b is not None]
     bottom, top = min([*seen, *bounds]), max([*seen, *bounds])
     room = (top - bottom) * 0.1 or max(abs(top) * 0.1, 0.05)
@@ -43,9 +44,7 @@ def sparkline(
     parts = _zone(low, high, y, width)
     parts += _runs(values, x, y, color)
     last = max(i for i, v in enumerate(values) if next(finite([v]), None) is not None)
-    parts.append(
-        el("circle", cx=x(last), cy=y(seen[-1]), r=2.75, class_=f"dot {color} last")
-    )
+    parts.append(el("circle", cx=x(last), cy=y(seen[-1]), r=2.75, class_=f"dot {color} last"))
     said = f"from {ticks.number(seen[0])} to {ticks.number(seen[-1])}"
     return svg.document(
         *parts, width=width, height=height, title=title, summary=said, class_="spark"
@@ -69,9 +68,7 @@ def histogram_pair(
     count = max(len(before), len(after))
     top = max([*before, *after], default=0.0)
     if not count or top <= 0:
-        words = svg.label(
-            "no values", x=width / 2, y=height / 2, class_="empty", anchor="middle"
-        )
+        words = svg.label("no values", x=width / 2, y=height / 2, class_="empty", anchor="middle")
         return svg.document(
             words, width=width, height=height, title=title, summary="", class_="hist"
         )
@@ -82,9 +79,7 @@ def histogram_pair(
     for index, share in enumerate(before):
         name = names[index] if index < len(names) else ""
         said = el("title", svg.text(f"{name}: {ticks.percent(share)}"))
-        parts.append(
-            _bar(index * step, y(share), step - gap, height - 2, "bar muted", said)
-        )
+        parts.append(_bar(index * step, y(share), step - gap, height - 2, "bar muted", said))
     if after:
         outline = [(0.0, height - 2)]
         for index, share in enumerate(after):
@@ -119,6 +114,7 @@ def intervals(
 ) -> str:
     """Return one row per arm: a dot, its interval, its value in words at the right."""
     say = ticks.percent if write == "percent" else ticks.number
+    rule = next(finite([rule]), None)
     ends = [v for a in arms for v in finite((a.value, a.low, a.high, rule))]
     height = 26.0 * len(arms) + 24
     if not ends:
@@ -130,7 +126,7 @@ def intervals(
     right = width - max(svg.width_of(_said(a, say)) for a in arms) - 24
     x = Linear(low - room, high + room, left, max(right, left + 60))
     parts = []
-    for tick in ticks.numbers(x.low, x.high, 4):
+    for tick in ticks.numbers(x.low, x.high, max(1, min(4, int((x.end - x.start) // 64)))):
         at = x(tick.at)
         parts.append(el("line", x1=at, x2=at, y1=2, y2=height - 20, class_="grid"))
         text = say(tick.at) if write == "percent" else tick.text
@@ -189,9 +185,7 @@ def track(stages: Sequence[Stage], *, title: str, width: float = 720) -> str:
         note = svg.fit(stage.note, step - 4)
         parts.append(svg.label(note, x=at, y=y + 44, class_="tick", anchor="middle"))
     said = "; ".join(f"{s.name}: {s.state}" for s in stages)
-    return svg.document(
-        *parts, width=width, height=70.0, title=title, summary=said, class_="track"
-    )
+    return svg.document(*parts, width=width, height=70.0, title=title, summary=said, class_="track")
 
 
 def _station(stage: Stage, x: float, y: float) -> str:
@@ -244,9 +238,7 @@ def _shares(counts: Sequence[float]) -> list[float]:
     return [c / total for c in known] if total > 0 else []
 
 
-def _bar(
-    left: float, top: float, width: float, bottom: float, class_: str, *children: str
-) -> str:
+def _bar(left: float, top: float, width: float, bottom: float, class_: str, *children: str) -> str:
     return el(
         "rect",
         *children,
@@ -258,15 +250,11 @@ def _bar(
     )
 
 
-def _arm(
-    arm: Arm, x: Linear, y: float, width: float, say: Callable[[float], str]
-) -> list[str]:
+def _arm(arm: Arm, x: Linear, y: float, width: float, say: Callable[[float], str]) -> list[str]:
     parts = [svg.label(svg.fit(arm.name, x.start - 10), x=0.0, y=y + 4, class_="ink")]
     low, high = next(finite([arm.low]), None), next(finite([arm.high]), None)
     if low is not None and high is not None:
-        parts.append(
-            el("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"whisker {arm.color}")
-        )
+        parts.append(el("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"whisker {arm.color}"))
     parts += [
         el("circle", cx=x(value), cy=y, r=5, class_=f"dot {arm.color}")
         for value in finite([arm.value])

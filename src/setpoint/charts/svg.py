@@ -73,7 +73,8 @@ def document(
         *children,
         xmlns="http://www.w3.org/2000/svg",
         class_=f"sp-chart {class_}".strip(),
-        role="img",
+        # A picture that can be entered is no image: what is in it must stay reachable.
+        role="group" if any("<a " in child for child in children) else "img",
         aria_label=f"{title}. {summary}" if summary else title,
         viewBox=f"0 0 {_number(width)} {_number(height)}",
         width=width,

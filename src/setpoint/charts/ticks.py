@@ -59,9 +59,7 @@ def decades(low: float, high: float, count: int) -> list[Tick]:
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     stride = max(1, math.ceil((last - first + 1) / max(count, 1)))
     return [
-        Tick(float(power), _power(power))
-        for power in range(first, last + 1)
-        if power % stride == 0
+        Tick(float(power), _power(power)) for power in range(first, last + 1) if power % stride == 0
     ]
 
 
@@ -184,9 +182,7 @@ def _coarse(low: float, high: float, months: int) -> list[Tick]:
             break
         if seconds(at) >= low:
             year = months >= 12 or at.month == 1 or not ticks
-            bare = (
-                f"{at:%Y}" if months >= 12 else f"{at:%b} {at:%Y}" if year else f"{at:%b}"
-            )
+            bare = f"{at:%Y}" if months >= 12 else f"{at:%b} {at:%Y}" if year else f"{at:%b}"
             ticks.append(Tick(seconds(at), bare))
         index += months
     return ticks

@@ -16,9 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m setpoint.server")
     parser.add_argument("--home", help="the store's folder")
     parser.add_argument("--port", type=int, default=8765)
-    parser.add_argument(
-        "--with-parent", action="store_true", help="end when the parent does"
-    )
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent does")
     options = parser.parse_args()
     if options.with_parent:
         end_with_parent()

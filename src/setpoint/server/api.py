@@ -72,9 +72,7 @@ def _find(operations: Operations, name: str, method: str) -> Operation[Any, Any]
 def _decode(op: Operation[Any, Any], content: bytes, media: str) -> Any:
     # A page of another site can post text without asking, but not JSON.
     if media.partition(";")[0].strip() != "application/json":
-        raise Denied(
-            f"{op.name} takes application/json only", hint="set the header content-type"
-        )
+        raise Denied(f"{op.name} takes application/json only", hint="set the header content-type")
     try:
         return msgspec.json.decode(content or b"{}", type=op.command)
     except msgspec.DecodeError as error:

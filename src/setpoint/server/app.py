@@ -25,7 +25,7 @@ from setpoint.server.live import live
 from setpoint.server.security import Guard
 from setpoint.server.ui import queries
 from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
-from setpoint.server.ui.pages import alarms, data, find, models, releases, runs
+from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, why
 from setpoint.server.ui.pages import events as record
 
 STATIC = Path(__file__).parent / "static"
@@ -59,6 +59,7 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/alarms/{alarm}", alarms.alarm),
     ("/events", record.stream),
     ("/search", find.search),
+    ("/why", why.why),
 )
 _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/releases/{release}/{decision}", releases.decide),
@@ -66,31 +67,20 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
 )
 
 
-def create_app(
-    backend: LocalBackend, operations: api.Operations | None = None
-) -> Starlette:
+def create_app(backend: LocalBackend) -> Starlette:
     """Return the application that serves the store behind `backend`.
 
-    Args:
-        backend: The store. Pages and the API run its operations in a thread pool.
-        operations: What the API offers; all there are (`setpoint.operations`) if None.
+    Pages and the API run its operations in a thread pool.
     """
-    if operations is None:
-        from setpoint.operations import OPERATIONS  # noqa: PLC0415 - tests offer fewer
-
-        operations = OPERATIONS
     app = Starlette(
         routes=[
             Route("/healthz", _healthy),
             Route("/live", live),
             Route("/icon.svg", _icon),
             Route("/objects/{address}", _artifact),
-            *api.routes(operations),
+            *api.routes(OPERATIONS),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
-            *(
-                Route(path, _posting(handler), methods=["POST"])
-                for path, handler in _ACTIONS
-            ),
+            *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
             *(Route(path, _showing(handler)) for path, handler in _PAGES),
             Route("/{rest:path}", _showing(find.missing)),
         ],
@@ -136,13 +126,9 @@ def _ask(request: Request, form: dict[str, str]) -> Ask:
 async def _form(request: Request) -> dict[str, str]:
     content = await api.body(request, _FORM_LIMIT)
     try:
-        return dict(
-            parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False)
-        )
+        return dict(parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False))
     except (UnicodeDecodeError, ValueError):
-        raise Invalid(
-            "the form cannot be read", hint="send it url-encoded, in UTF-8"
-        ) from None
+        raise Invalid("the form cannot be read", hint="send it url-encoded, in UTF-8") from None
 
 
 def _respond(request: Request, handler: Handler, ask: Ask) -> Response:

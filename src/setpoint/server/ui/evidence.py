@@ -170,6 +170,4 @@ def _thinned(looks: Sequence[Look]) -> list[Look]:
 
 def _steps(looks: Sequence[Look]) -> list[float]:
     """Return when the candidate's share changed."""
-    return [
-        seconds(after.at) for before, after in pairwise(looks) if after.step != before.step
-    ]
+    return [seconds(after.at) for before, after in pairwise(looks) if after.step != before.step]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from setpoint.charts.figure import Area, Figure, Lane, Line, Panel, Rule, Span, Zone
 from setpoint.charts.palette import of_version
 from setpoint.charts.ticks import number, percent, seconds
@@ -107,6 +109,7 @@ def traffic_panel(traffic: Sequence[Traffic]) -> Panel:
         areas=[
             Area(
                 label="",
+                name=f"predictions, v{version}",
                 xs=xs,
                 ys=[float(counts.get((version, each), 0)) for each in days],
                 color=of_version(version),
@@ -148,6 +151,7 @@ def drift_panel(drift: Sequence[Judged]) -> Panel:
     lines = [
         Line(
             label="",
+            name=f"drift, v{version}",
             xs=[_middle(each) for each in members],
             ys=[each.value for each in members],
             color=of_version(version),
@@ -182,17 +186,7 @@ def _without_crowd(lines: list[Line]) -> list[Line]:
     """Name only the newest line: the lanes above name the others."""
     last = len(lines) - 1
     return [
-        line
-        if index == last
-        else Line(
-            label="",
-            xs=line.xs,
-            ys=line.ys,
-            low=line.low,
-            high=line.high,
-            color=line.color,
-            dashed=line.dashed,
-        )
+        line if index == last else structs.replace(line, label="", name=line.label)
         for index, line in enumerate(lines)
     ]
 
@@ -237,9 +231,7 @@ def _release(release: Release) -> Span:
 
 
 def _alarm(alarm: Alarm) -> Span:
-    end = alarm.closed_at or (
-        None if alarm.state is not AlarmState.CLOSED else alarm.seen_at
-    )
+    end = alarm.closed_at or (None if alarm.state is not AlarmState.CLOSED else alarm.seen_at)
     return Span(
         start=seconds(alarm.opened_at),
         end=None if end is None else seconds(end),
@@ -260,7 +252,5 @@ def _summary(quality: Sequence[Judged], promise: Promise | None) -> str:
     bound = promise.at_least if promise else None
     if bound is not None:
         below = sum((each.value or 0.0) < bound for each in known)
-        words += (
-            f"; below {bound:g} in {percent(below / len(known))} of {len(known)} windows"
-        )
+        words += f"; below {bound:g} in {percent(below / len(known))} of {len(known)} windows"
     return words

@@ -85,9 +85,7 @@ def judged(
     query = query.where(v.c.model == model, v.c.monitor == monitor)
     if since is not None:
         query = query.where(v.c.end > since)
-    rows = conn.execute(
-        query.order_by(v.c.end.desc(), v.c.version.desc()).limit(_MOST)
-    ).all()
+    rows = conn.execute(query.order_by(v.c.end.desc(), v.c.version.desc()).limit(_MOST)).all()
     return [_judged(row) for row in reversed(rows) if row.verdict.get("judged", True)]
 
 
@@ -159,9 +157,7 @@ def lives(conn: Connection, model: str) -> list[Live]:
 
 def alarms(conn: Connection, model: str | None = None, *, limit: int = 200) -> list[Alarm]:
     """Return alarms, those that ask for a person first, then newest first."""
-    query = (
-        select(a).order_by(a.c.closed_at.is_not(None), a.c.opened_at.desc()).limit(limit)
-    )
+    query = select(a).order_by(a.c.closed_at.is_not(None), a.c.opened_at.desc()).limit(limit)
     if model is not None:
         query = query.where(a.c.model == model)
     return [msgspec.convert(row._mapping, Alarm) for row in conn.execute(query)]  # noqa: SLF001
@@ -170,9 +166,7 @@ def alarms(conn: Connection, model: str | None = None, *, limit: int = 200) -> l
 def releases(conn: Connection, model: str) -> list[Release]:
     """Return a model's releases, newest first."""
     query = select(r).where(r.c.model == model).order_by(r.c.started_at.desc()).limit(200)
-    return [
-        msgspec.convert(row, Release, from_attributes=True) for row in conn.execute(query)
-    ]
+    return [msgspec.convert(row, Release, from_attributes=True) for row in conn.execute(query)]
 
 
 def promise(conn: Connection, model: str) -> Promise | None:
@@ -196,9 +190,7 @@ def metrics(conn: Connection) -> set[str]:
     return {each["metric"] for each in objectives if each and "metric" in each}
 
 
-def window(
-    lives_: list[Live], seen: list[Traffic], now: datetime
-) -> tuple[datetime, datetime]:
+def window(lives_: list[Live], seen: list[Traffic], now: datetime) -> tuple[datetime, datetime]:
     """Return the time a page about a model spans: from its first sign of life to now."""
     starts = [each.at for each in lives_[:1]] + [each.day for each in seen[:1]]
     return min(starts, default=now - timedelta(days=1)), now

@@ -191,7 +191,7 @@ def figure(page: Page, name: str, ask: Ask) -> Markup:
 def _readable(drawn: Figure) -> str:
     lines = [
         {
-            "label": layer.label or panel.title,
+            "label": layer.name or layer.label or panel.title,
             "color": layer.color,
             "xs": list(layer.xs),
             "ys": list(layer.ys),
@@ -231,9 +231,7 @@ def _table(page: Page, name: str, wanted: str) -> Response:
         raise NotFound(f"this page has no table {name!r}", hint=hint)
     if wanted == "json":
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        return Response(
-            msgspec.json.encode(rows, enc_hook=str), media_type="application/json"
-        )
+        return Response(msgspec.json.encode(rows, enc_hook=str), media_type="application/json")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table.columns)

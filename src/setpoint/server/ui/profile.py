@@ -59,9 +59,7 @@ def _make(settings: Settings, version: DatasetVersion) -> Profiled:
     table = read(settings, version.dataset, version.delta_version)
     step = max(1, version.rows // _SAMPLE)
     frame = table.gather_every(step).collect() if step > 1 else table.collect()
-    columns = [
-        profile_column(frame[each.name]) for each in version.columns if each.name in frame
-    ]
+    columns = [profile_column(frame[each.name]) for each in version.columns if each.name in frame]
     return Profiled(columns=columns, sampled=frame.height if step > 1 else 0)
 
 

@@ -40,18 +40,11 @@ def events_before(
 
 def validations(conn: Connection, dataset: str, first: int) -> list[Validation]:
     """Return the reports of a dataset's versions from number `first` on, in order."""
-    query = (
-        select(v).where(v.c.dataset == dataset, v.c.number >= first).order_by(v.c.number)
-    )
-    return [
-        msgspec.convert(row, Validation, from_attributes=True)
-        for row in conn.execute(query)
-    ]
+    query = select(v).where(v.c.dataset == dataset, v.c.number >= first).order_by(v.c.number)
+    return [msgspec.convert(row, Validation, from_attributes=True) for row in conn.execute(query)]
 
 
-def trained_on_dataset(
-    conn: Connection, dataset: str, limit: int = 20
-) -> list[ModelVersion]:
+def trained_on_dataset(conn: Connection, dataset: str, limit: int = 20) -> list[ModelVersion]:
     """Return the newest model versions that were trained on a dataset."""
     query = select(m).order_by(m.c.created_at.desc()).limit(500)
     found = [_version(row) for row in conn.execute(query)]
@@ -117,9 +110,7 @@ def totals(conn: Connection) -> Totals:
         query = select(func.count()).select_from(table).where(*where)
         return int(conn.execute(query).scalar_one())
 
-    rows = conn.execute(
-        select(func.coalesce(func.sum(q.c.rows), 0)).where(q.c.role != "shadow")
-    )
+    rows = conn.execute(select(func.coalesce(func.sum(q.c.rows), 0)).where(q.c.role != "shadow"))
     return Totals(
         predictions=int(rows.scalar_one()),
         labels=_labels(conn),

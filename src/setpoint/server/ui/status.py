@@ -26,9 +26,7 @@ def all_models(ask: Ask) -> list[Status]:
     ]
     known = {each.model for each in found}
     found += [
-        Status(
-            model=each.model, state="unmanaged", why="registered by hand: no spec says more"
-        )
+        Status(model=each.model, state="unmanaged", why="registered by hand: no spec says more")
         for each in ask.call(list_models, ListModels()).models
         if each.model not in known
     ]

@@ -19,11 +19,9 @@ from setpoint.server.ui.page import Ask, Drawn, Page, Redirect, Table
 _SUGGESTED = {
     "drift": "Look at the columns with the largest share. "
     "Retraining follows where the spec reacts to drift.",
-    "quality": "Labels show it. "
-    "A retrained version is released where the spec reacts to quality.",
+    "quality": "Labels show it. A retrained version is released where the spec reacts to quality.",
     "quality_estimate": "An estimate from scores alone; the labels decide when they come.",
-    "data_quality": "Values are missing, new or impossible: "
-    "look at where the column comes from.",
+    "data_quality": "Values are missing, new or impossible: look at where the column comes from.",
 }
 _SERIES = {"quality": "quality", "quality_estimate": "quality_estimate", "drift": "drift"}
 
@@ -36,9 +34,7 @@ def alarms(ask: Ask) -> Page:
     heading = "Nothing needs a person"
     if opened:
         many = len(opened) > 1
-        heading = (
-            f"{len(opened)} alarm{'s' if many else ''} need{'' if many else 's'} a person"
-        )
+        heading = f"{len(opened)} alarm{'s' if many else ''} need{'' if many else 's'} a person"
     elif standing:
         heading = f"{len(standing)} alarm{'s' if len(standing) > 1 else ''} being looked at"
     return Page(
@@ -66,9 +62,7 @@ def alarm(ask: Ask) -> Page:
             "alarm": found,
             "suggested": _SUGGESTED.get(found.monitor, ""),
             "largest": max((share for _, share in found.attribution), default=1.0) or 1.0,
-            "facts": {
-                k: v for k, v in found.evidence.items() if isinstance(v, int | float | str)
-            },
+            "facts": {k: v for k, v in found.evidence.items() if isinstance(v, int | float | str)},
         },
         figures=_figure(ask, found),
         tables={
@@ -92,11 +86,7 @@ def _figure(ask: Ask, found: Alarm) -> dict[str, Drawn]:
     monitor = _SERIES.get(found.monitor)
     if monitor is None:
         return {}
-    seen = [
-        j
-        for j in ask.read(history.judged, found.model, monitor)
-        if j.version == found.version
-    ]
+    seen = [j for j in ask.read(history.judged, found.model, monitor) if j.version == found.version]
     if not seen:
         return {}
     if monitor == "drift":

@@ -88,9 +88,7 @@ def dataset(ask: Ask) -> Page:
     """Answer "can I rely on it?" of one dataset version."""
     name, number = ask.params["dataset"], ask.params.get("number")
     shown: Dataset = ask.call(show, ShowDataset(dataset=name, number=number))
-    versions: list[DatasetVersion] = ask.call(
-        ls, ListDatasets(dataset=name, limit=500)
-    ).datasets
+    versions: list[DatasetVersion] = ask.call(ls, ListDatasets(dataset=name, limit=500)).datasets
     versions = sorted(versions, key=lambda each: each.number)
     recent = versions[-_WIDE:]
     reports = ask.read(queries.validations, name, recent[0].number)
@@ -187,9 +185,7 @@ def heat(reports: list[Validation]) -> list[Row]:
 
 def _cell(number: int, name: str, check: CheckResult | None) -> Cell:
     if check is None:
-        return Cell(
-            number=number, tone="hx", text="", title=f"version {number}: not checked"
-        )
+        return Cell(number=number, tone="hx", text="", title=f"version {number}: not checked")
     said = f"version {number}: {check.failing:,} of {check.total:,} rows fail {name}"
     if check.passed and not check.failing:
         return Cell(number=number, tone="h0", text="", title=f"version {number}: holds")
@@ -219,8 +215,6 @@ def _growth(name: str, versions: list[DatasetVersion]) -> dict[str, Any]:
         "growth": Figure(
             title=f"Rows of {name}",
             summary=f"{newest.rows:,} rows in version {newest.number}",
-            panels=[
-                Panel(title="Rows, by what was known", lines=[rows], low=0.0, height=96)
-            ],
+            panels=[Panel(title="Rows, by what was known", lines=[rows], low=0.0, height=96)],
         )
     }

@@ -63,11 +63,7 @@ def stream(ask: Ask) -> Page:
 
 def summary(event: Event) -> str:
     """Return the telling facts of an event in one line."""
-    facts = [
-        (n, event.detail[n])
-        for n in _FIRST
-        if event.detail.get(n) not in (None, "", [], {})
-    ]
+    facts = [(n, event.detail[n]) for n in _FIRST if event.detail.get(n) not in (None, "", [], {})]
     told = {"why", "reason", "text"}
     lead = [str(value) for name, value in facts if name in told]
     rest = [f"{name} {_plain(value)}" for name, value in facts if name not in told]

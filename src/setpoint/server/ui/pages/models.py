@@ -54,9 +54,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     @property
     def newest(self) -> Judged | None:
         """The newest judged window with a value."""
-        return next(
-            (each for each in reversed(self.quality) if each.value is not None), None
-        )
+        return next((each for each in reversed(self.quality) if each.value is not None), None)
 
 
 def look(ask: Ask, model: str) -> Seen:
@@ -119,12 +117,7 @@ def overview(ask: Ask) -> Page:
 
 
 def _change(event: Event) -> dict[str, Any]:
-    why = (
-        event.detail.get("text")
-        or event.detail.get("why")
-        or event.detail.get("reason")
-        or ""
-    )
+    why = event.detail.get("text") or event.detail.get("why") or event.detail.get("reason") or ""
     return {"at": event.at, "told": told(event), "why": why}
 
 
@@ -289,8 +282,7 @@ def version(ask: Ask) -> Page:
             "gate": Table(
                 columns=["check", "passed", "value", "low", "high", "bound", "detail"],
                 rows=[
-                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail]
-                    for c in checks
+                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail] for c in checks
                 ],
             ),
             "signature": Table(

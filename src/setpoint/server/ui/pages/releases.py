@@ -38,9 +38,7 @@ def releases(ask: Ask) -> Page:
     heading = "Releases"
     if held:
         heading = (
-            f"{held} releases wait for a person"
-            if held > 1
-            else "A release waits for a person"
+            f"{held} releases wait for a person" if held > 1 else "A release waits for a person"
         )
     elif running:
         heading = f"{running} release{'s' if running > 1 else ''} in progress"
@@ -136,9 +134,7 @@ def decide(ask: Ask) -> Redirect:
     """Carry out a person's decision; its reason is on record."""
     op = _DECISIONS.get(ask.params["decision"])
     if op is None:
-        raise NotFound(
-            f"no decision {ask.params['decision']!r}", hint=", ".join(_DECISIONS)
-        )
+        raise NotFound(f"no decision {ask.params['decision']!r}", hint=", ".join(_DECISIONS))
     name = ask.params["release"]
     ask.call(op, Decide(release=name, reason=ask.form.get("reason", "")))
     return Redirect(to=f"/releases/{name}")
@@ -153,11 +149,7 @@ def _heading(found: Release) -> str:
             return f"{version} was rolled back"
         case State.HELD:
             return f"{version} is held"
-    where = (
-        "in the shadow"
-        if not found.weight
-        else f"on {words.percent(found.weight)} of traffic"
-    )
+    where = "in the shadow" if not found.weight else f"on {words.percent(found.weight)} of traffic"
     return f"{version} is {where}"
 
 

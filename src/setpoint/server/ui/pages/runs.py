@@ -118,9 +118,7 @@ def _best(found: list[Run], metrics: list[str]) -> dict[str, Drawn]:
         for index, (group, members) in enumerate(sorted(groups.items())[:6])
     ]
     panel = Panel(title=f"{name}, by run", lines=lines, height=132)
-    return {
-        "best": Figure(title=f"{name} by run", summary=f"{len(known)} runs", panels=[panel])
-    }
+    return {"best": Figure(title=f"{name} by run", summary=f"{len(known)} runs", panels=[panel])}
 
 
 def _curves(ask: Ask, run: Run) -> dict[str, Figure]:
@@ -129,9 +127,7 @@ def _curves(ask: Ask, run: Run) -> dict[str, Figure]:
         found = ask.call(points, Curve(run=run.id, metric=name, at_most=400)).points
         if len(found) < _LEAST:
             continue
-        line = Line(
-            label="", xs=[float(p.step) for p in found], ys=[p.value for p in found]
-        )
+        line = Line(label="", xs=[float(p.step) for p in found], ys=[p.value for p in found])
         figures[f"curve-{name}"] = Figure(
             title=name,
             summary=f"{len(found)} steps, last {words.number(found[-1].value)}",

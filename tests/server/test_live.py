@@ -1,0 +1,60 @@
+import asyncio
+import contextlib
+import http.client
+import json
+from urllib.parse import urlsplit
+
+from setpoint.events.store import head, record
+from setpoint.sdk.backends import LocalBackend
+from setpoint.server.live import stream
+
+
+def _add(backend: LocalBackend, kind: str) -> None:
+    with backend.engine.begin() as conn:
+        record(backend.context(conn), kind, "model:churn", note="x")
+
+
+async def _take(backend: LocalBackend, after: int | None, count: int) -> list[bytes]:
+    found = []
+    async with contextlib.aclosing(
+        stream(backend, after, look=0.01, heartbeat=0.03)
+    ) as frames:
+        async for frame in frames:
+            found.append(frame)
+            if len(found) == count:
+                break
+    return found
+
+
+def test_events_after_the_last_seen_are_sent_once_and_in_order(
+    backend: LocalBackend,
+) -> None:
+    for kind in ("a.b", "c.d", "e.f"):
+        _add(backend, kind)
+    with backend.engine.begin() as conn:
+        newest = head(conn)
+    _, frames = asyncio.run(_take(backend, newest - 2, 2))
+    events = [
+        json.loads(line[6:]) for line in frames.splitlines() if line.startswith(b"data")
+    ]
+    assert [event["kind"] for event in events] == ["c.d", "e.f"]
+    assert frames.count(b"id: ") == 2
+
+
+def test_silence_is_broken_by_a_heartbeat(backend: LocalBackend) -> None:
+    frames = asyncio.run(_take(backend, None, 2))
+    assert frames[1].startswith(b"event: beat")
+
+
+def test_a_browser_goes_on_after_the_last_event_it_saw(
+    empty: str, backend: LocalBackend
+) -> None:
+    _add(backend, "a.b")
+    connection = http.client.HTTPConnection(urlsplit(empty).netloc, timeout=10)
+    connection.request("GET", "/live", headers={"last-event-id": "0"})
+    reply = connection.getresponse()
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    lines = [reply.readline() for _ in range(5)]
+    reply.close()
+    connection.close()
+    assert b"event: change\n" in lines

@@ -1,0 +1,125 @@
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from setpoint.core.operations import Operation
+from setpoint.core.problems import BY_CODE, to_error, to_problem
+from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.models.service import OverrideGate, ShowModel, override, show
+from setpoint.operations import OPERATIONS
+from setpoint.releases.service import ListReleases
+from setpoint.releases.service import ls as list_releases
+from setpoint.runs.service import Finish, ListRuns, Log, Start, finish, log, start
+from setpoint.runs.service import ls as list_runs
+from setpoint.sdk.backends import LocalBackend
+from setpoint.sdk.remote import HttpBackend
+
+
+def _commands(backend: LocalBackend) -> dict[str, dict[str, Any]]:
+    """Return arguments for the fields that have no default."""
+    run = backend.call(list_runs, ListRuns(limit=1)).runs[0].id
+    release = backend.call(list_releases, ListReleases(limit=1)).releases[0].id
+    alarm = backend.call(
+        OPERATIONS["alarms.ls"], msgspec.convert({}, OPERATIONS["alarms.ls"].command)
+    )
+    known = {
+        "model": "flights-late",
+        "number": 1,
+        "run": run,
+        "runs": [run, run],
+        "metric": "roc_auc",
+        "release": release,
+        "id": alarm.alarms[0].id,
+        "dataset": "flights",
+        "row": "f1",
+        "name": release,
+        "subject": "version:flights-late/1",
+    }
+    return dict.fromkeys(OPERATIONS, known)
+
+
+def _command(op: Operation[Any, Any], known: dict[str, Any]) -> Any:
+    needed = {
+        field.name: known[field.name]
+        for field in msgspec.structs.fields(op.command)
+        if field.required
+    }
+    return op.command(**needed)
+
+
+@pytest.fixture
+def far(site: str) -> Iterator[HttpBackend]:
+    backend = HttpBackend(site)
+    yield backend
+    backend.close()
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPERATIONS.items() if op.reads])
+def test_reading_gives_the_same_near_and_far(
+    name: str, far: HttpBackend, lived: LocalBackend
+) -> None:
+    op = OPERATIONS[name]
+    command = _command(op, _commands(lived)[name])
+    assert _outcome(far, op, command) == _outcome(lived, op, command)
+
+
+def _outcome(backend: Any, op: Operation[Any, Any], command: Any) -> Any:
+    try:
+        return backend.call(op, command)
+    except SetpointError as error:
+        return type(error), error.message, error.where, error.hint
+
+
+def test_changing_works_from_afar(empty: str, backend: LocalBackend) -> None:
+    far = HttpBackend(empty)
+    run = far.call(start, Start(experiment="churn", params={"depth": 3}))
+    far.call(log, Log(run=run.id, tags={"who": "Zoë"}))
+    done = far.call(finish, Finish(run=run.id))
+    far.close()
+    assert done == backend.call(
+        OPERATIONS["runs.show"], OPERATIONS["runs.show"].command(run=run.id)
+    )
+
+
+def test_errors_are_of_the_same_class_on_both_ends(far: HttpBackend) -> None:
+    with pytest.raises(NotFound) as caught:
+        far.call(show, ShowModel(model="churn"))
+    assert "churn" in caught.value.message
+    assert caught.value.hint
+    cmd = OverrideGate(model="flights-late", number=1, reason="x")
+    with pytest.raises(Conflict):
+        far.call(override, cmd)
+
+
+@pytest.mark.parametrize("cls", list(BY_CODE.values()))
+def test_errors_survive_the_wire(cls: type[SetpointError]) -> None:
+    error = to_error(to_problem(cls("what", where="here", hint="do"), 400))
+    assert type(error) is cls
+    assert (error.message, error.where, error.hint) == ("what", "here", "do")
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_says_what_to_do() -> None:
+    with pytest.raises(Unavailable) as caught:
+        HttpBackend("http://127.0.0.1:9").call(show, ShowModel(model="x"))
+    assert "setpoint up" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8765", "ftp://x", "http://", ""])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(Invalid):
+        HttpBackend(url)
+
+
+def test_a_connection_is_kept_and_replaced_when_it_broke(far: HttpBackend) -> None:
+    far.call(list_runs, ListRuns(limit=1))
+    far._local.connection.sock.close()
+    assert far.call(list_runs, ListRuns(limit=1)).runs
+
+
+def test_every_operation_says_what_it_does() -> None:
+    for name, op in OPERATIONS.items():
+        assert inspect.getdoc(op.run), name
+        assert op.summary.endswith((".", ":")), name
