@@ -1,0 +1,143 @@
+"""The inference server as a process: started, asked over HTTP, killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from setpoint.config import Settings
+from setpoint.errors import Conflict, Denied, Invalid
+from setpoint.sdk.backends import LocalBackend
+from setpoint.serve import store
+from setpoint.serve.client import Inference
+from setpoint.serve.log import read
+from setpoint.serve.main import run
+
+from .made import live
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+_SERVES = """
+import sys
+from setpoint.config import settings
+from setpoint.serve.main import run
+from tests.serve.made import Sum
+run(settings(sys.argv[1]), port=0, load=lambda model, version: Sum(version))
+"""
+
+
+@contextmanager
+def process(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Start a server of `Sum` models on a free port, and wait until it says it is ready."""
+    ready = settings.home / "run" / "inference.json"
+    ready.unlink(missing_ok=True)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVES, str(settings.home)],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            until = time.monotonic() + 20
+            while not ready.exists() and server.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
+            assert ready.exists(), server.stderr
+            said = json.loads(ready.read_text())
+            assert said["pid"] == server.pid
+            yield server, said["port"]
+        finally:
+            server.kill()
+
+
+def test_a_server_answers_until_it_is_told_to_stop(
+    settings: Settings, backend: LocalBackend
+) -> None:
+    with backend.engine.begin() as conn:
+        store.deploy(conn, "m", [live()])
+    with process(settings) as (server, port):
+        client = Inference(f"http://127.0.0.1:{port}")
+        answer = client.predict("m", {"a": [1.0, None], "b": [2.0, 2.0]}, ids=["x", "y"])
+        assert answer.scores[0] == 3.0
+        assert answer.scores[1] != answer.scores[1]  # NaN: the row lacks an input
+        client.label("m", ["x"], [1.0])
+        with backend.engine.begin() as conn:
+            generation = store.deploy(conn, "m", [live(2)])
+        client.sync("m", generation)
+        assert client.predict("m", {"a": [1.0], "b": [2.0]}).versions == [2]
+        client.close()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0
+        assert not (settings.home / "run" / "inference.json").exists()
+    assert len(list(read(settings.log))) == 3
+
+
+def test_deployments_are_followed_without_being_told(
+    settings: Settings, backend: LocalBackend
+) -> None:
+    with process(settings) as (_, port):
+        client = Inference(f"http://127.0.0.1:{port}")
+        with backend.engine.begin() as conn:
+            store.deploy(conn, "m", [live(3)])
+        until = time.monotonic() + 10
+        while True:
+            try:
+                assert client.predict("m", {"a": [1.0], "b": [2.0]}).versions == [3]
+                break
+            except Exception:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        client.close()
+
+
+def test_no_acknowledged_answer_is_lost_by_kill_nine(
+    settings: Settings, backend: LocalBackend
+) -> None:
+    with backend.engine.begin() as conn:
+        store.deploy(conn, "m", [live()])
+    acknowledged: list[str] = []
+    for round_ in range(3):
+        with process(settings) as (server, port):
+            client = Inference(f"http://127.0.0.1:{port}")
+            for i in range(20 + 30 * round_):
+                answer = client.predict("m", {"a": [1.0], "b": [float(i)]})
+                acknowledged += answer.ids
+            server.kill()
+            client.close()
+    assert [record.ids[0] for _, record in read(settings.log)] == acknowledged
+
+
+def test_a_second_server_of_a_folder_is_refused(settings: Settings, backend: LocalBackend) -> None:
+    del backend
+    with process(settings), pytest.raises(Conflict, match="another inference server"):
+        run(settings, port=0)
+
+
+def test_a_port_in_use_is_one_clear_error(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(Conflict, match="is in use"):
+            run(settings, port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
+def test_only_this_machine_may_be_listened_to(settings: Settings, host: str) -> None:
+    with pytest.raises(Denied, match="refusing to listen"):
+        run(settings, host)
+
+
+def test_a_host_that_is_no_address_is_refused(settings: Settings) -> None:
+    with pytest.raises(Invalid, match="no address"):
+        run(settings, "example.invalid")
