@@ -20,6 +20,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, SetpointError
 from setpoint.events import store as events
+from setpoint.operations import OPERATIONS
 from setpoint.server import api, problems
 from setpoint.server.live import live
 from setpoint.server.security import Guard
