@@ -39,9 +39,7 @@ def show_(home: str | None, as_json: bool, alarm: str) -> None:
     say(_detail(found), found, as_json=as_json)
 
 
-@alarms.command(
-    "ack", epilog='Example: setpoint alarms ack alm_01K… --reason "new airport"'
-)
+@alarms.command("ack", epilog='Example: setpoint alarms ack alm_01K… --reason "new airport"')
 @home_option
 @json_option
 @click.argument("alarm", metavar="ID")
@@ -59,7 +57,8 @@ def ack_(home: str | None, as_json: bool, alarm: str, reason: str) -> None:
 def _detail(found: Alarm) -> str:
     lines = [
         f"{found.id}: {found.monitor} of {found.model}/{found.version}, {found.state}",
-        f"opened       {when(found.opened_at)} UTC, last seen {when(found.seen_at)}, {found.times} times",
+        f"opened       {when(found.opened_at)} UTC",
+        f"seen         {found.times} times, last {when(found.seen_at)} UTC",
         f"what         {found.text}",
     ]
     if found.by:

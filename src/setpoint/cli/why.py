@@ -46,14 +46,11 @@ def tree(found: Trace) -> str:
         lines.append(f"{name:<{width}}  {at:<16}  {mark}{_shown(link.says)}".rstrip())
     count = len(found.incomplete)
     lines.append("")
-    lines.append(
-        f"{count} links are incomplete" if count else "complete: every link is on record"
-    )
+    said = f"{count} {'link is' if count == 1 else 'links are'} incomplete"
+    lines.append(said if count else "complete: every link is on record")
     return "\n".join(lines)
 
 
 def _shown(text: str) -> str:
     """Return text on one line, in which nothing can control the terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

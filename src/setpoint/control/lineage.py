@@ -41,9 +41,7 @@ class Link(Struct, frozen=True, kw_only=True):
     id: str
     says: str  #: one line for people; of an incomplete link also what is missing
     at: datetime | None = None  #: when it came to be
-    complete: bool = (
-        True  #: False: something it leads to is not there any more, or never was
-    )
+    complete: bool = True  #: False: something it leads to is not there any more, or never was
     depth: int = 0  #: how far below the subject, for drawing
 
 
@@ -65,9 +63,7 @@ def under(links: Iterable[Link]) -> list[Link]:
     return [replace(link, depth=link.depth + 1) for link in links]
 
 
-def version(
-    see: Reader, found: ModelVersion, *, before: datetime | None = None
-) -> list[Link]:
+def version(see: Reader, found: ModelVersion, *, before: datetime | None = None) -> list[Link]:
     """Return a version and everything it came from, then how it was judged and released.
 
     Args:
@@ -89,9 +85,7 @@ def version(
 
 def version_link(found: ModelVersion) -> Link:
     says = f"{found.flavor}, trained because: {found.why}"
-    return Link(
-        kind="version", id=f"{found.model}/{found.number}", says=says, at=found.created_at
-    )
+    return Link(kind="version", id=f"{found.model}/{found.number}", says=says, at=found.created_at)
 
 
 def find_version(see: Reader, model: str, number: int) -> ModelVersion | None:
@@ -135,9 +129,7 @@ def dataset(see: Reader, name: str, number: int) -> Link:
         return missing("dataset", ref, "this dataset version is not on record")
     log = see.tables / name / "_delta_log" / f"{found.delta_version:020d}"
     kept = any(Path(f"{log}{end}").exists() for end in (".json", ".checkpoint.parquet"))
-    says = (
-        f"{found.rows:,} rows, {found.added:,} new, known by {found.until:%Y-%m-%d %H:%M}"
-    )
+    says = f"{found.rows:,} rows, {found.added:,} new, known by {found.until:%Y-%m-%d %H:%M}"
     return _link("dataset", ref, says, [] if kept else ["its table"], found.created_at)
 
 
@@ -149,16 +141,13 @@ def validation(see: Reader, name: str, number: int) -> Link:
     try:
         found = data.validation(see.conn, name, number)
     except NotFound:
-        return missing(
-            "validation", f"{name}/{number}", "no report on its rows is on record"
-        )
+        return missing("validation", f"{name}/{number}", "no report on its rows is on record")
     failing = [check.name for check in found.checks if not check.passed]
     verdict = f"failing: {', '.join(failing[:3])}" if failing else "all passed"
-    says = f"{name}/{number}: {len(found.checks)} checks, {verdict}; {found.set_aside:,} set aside"
+    says = f"{name}/{number}: {len(found.checks)} checks, {verdict}"
+    says += f"; {found.set_aside:,} set aside"
     kept = found.failing_rows is None or has(see, found.failing_rows)
-    return _link(
-        "validation", found.id, says, [] if kept else ["the rows set aside"], found.at
-    )
+    return _link("validation", found.id, says, [] if kept else ["the rows set aside"], found.at)
 
 
 def judged(found: ModelVersion) -> list[Link]:
@@ -169,18 +158,14 @@ def judged(found: ModelVersion) -> list[Link]:
     else:
         failing = ", ".join(check.name for check in found.gate.failing)
         says = f"refused: {failing}" if not found.gate.passed else "passed"
-        links = [
-            Link(kind="gate", id=ref, says=f"{says} ({len(found.gate.checks)} checks)")
-        ]
+        links = [Link(kind="gate", id=ref, says=f"{says} ({len(found.gate.checks)} checks)")]
     if (over := found.override) is not None:
         says = f"overrode the gate: {over.reason}"
         links.append(Link(kind="decision", id=over.actor, says=says, at=over.at, depth=1))
     return links
 
 
-def released(
-    see: Reader, found: ModelVersion, before: datetime | None = None
-) -> list[Link]:
+def released(see: Reader, found: ModelVersion, before: datetime | None = None) -> list[Link]:
     """Return the releases of a version with who decided, newest first.
 
     Of a version that answered `before` a time only the release that let it.
@@ -201,7 +186,8 @@ def released(
 def release(see: Reader, found: Release) -> list[Link]:
     """Return a release and who decided it."""
     said = found.state.replace("_", " ")
-    says = f"{found.model} {found.from_version or '-'} → {found.version}, {said}: {found.verdict_why}"
+    moved = f"{found.model} {found.from_version or '-'} → {found.version}"
+    says = f"{moved}, {said}: {found.verdict_why}"
     link = Link(kind="release", id=found.id, says=says.rstrip(": "), at=found.started_at)
     return [link, *under([_decision(see, found)])]
 
@@ -232,14 +218,12 @@ def alarm(see: Reader, alarm_id: str) -> Link:
 
 def job(found: Job) -> Link:
     ended = f"{found.state}: {found.outcome}" if found.outcome else found.state
-    return Link(
-        kind="training", id=found.id, says=f"{found.why}; {ended}", at=found.requested_at
-    )
+    return Link(kind="training", id=found.id, says=f"{found.why}; {ended}", at=found.requested_at)
 
 
 def predictions(see: Reader, model: str, number: int, *, at_most: int) -> Link:
-    """Return how many predictions a version answered, counted up to a limit, and some ids."""
-    count, some = serving.tally(see.conn, model, number, at_most=at_most, sample=3)
+    """Return how many predictions a version answered (up to a limit), and some ids."""
+    count, some = serving.tally(see.conn, model, number, at_most=at_most)
     many = f"{count:,}{' or more' if count == at_most else ''} answered"
     says = f"{many}, e.g. {', '.join(some)}" if some else "none answered"
     return Link(kind="predictions", id=f"{model}/{number}", says=says)
@@ -335,9 +319,7 @@ def _was_deployed(see: Reader, found: ModelVersion) -> bool:
     return any(move.detail.get("alias") == "live" for move in moves)
 
 
-def _link(
-    kind: str, name: str, says: str, gone: list[str], at: datetime | None = None
-) -> Link:
+def _link(kind: str, name: str, says: str, gone: list[str], at: datetime | None = None) -> Link:
     if gone:
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
         says = f"{says}; missing: {', '.join(gone[:3])}{more}"

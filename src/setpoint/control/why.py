@@ -69,8 +69,7 @@ def _find(see: Reader, cmd: Why) -> tuple[str, list[Link]]:
 
 
 _HINT = (
-    "give the id of a prediction, alm_…, rel_…, run_…, MODEL/NUMBER, "
-    "dataset:NAME/NUMBER or row:ID"
+    "give the id of a prediction, alm_…, rel_…, run_…, MODEL/NUMBER, dataset:NAME/NUMBER or row:ID"
 )
 _PREFIXES = {"alm_": "alarm", "rel_": "release", "run_": "run"}
 
@@ -150,9 +149,7 @@ def _release(see: Reader, name: str) -> list[Link]:
         version = lineage.find_version(see, found.model, number)
         if version is None:
             ref = f"{found.model}/{number}"
-            links += under(
-                [lineage.missing("version", ref, "this version is not on record")]
-            )
+            links += under([lineage.missing("version", ref, "this version is not on record")])
         elif number == found.version:
             chain = lineage.version(see, version)
             links += under(one for one in chain if not _told(one, found.id, chain))
@@ -193,9 +190,7 @@ def _grounds(found: Alarm) -> list[Link]:
         else lineage.missing("evidence", found.monitor, "no evidence was recorded")
     ]
     if found.attribution:
-        shares = ", ".join(
-            f"{column} {share:.0%}" for column, share in found.attribution[:5]
-        )
+        shares = ", ".join(f"{column} {share:.0%}" for column, share in found.attribution[:5])
         links.append(Link(kind="attribution", id=found.monitor, says=shares))
     elif found.monitor == DRIFT:
         says = "no shares of the columns were recorded"
@@ -238,9 +233,7 @@ def _dataset(see: Reader, name: str) -> list[Link]:
     trained, links = _origins(see)
     found = [one for one in trained if one.datasets.get(dataset) == number]
     if not link.complete and link.at is None and not found:
-        raise NotFound(
-            f"no dataset version {name}", hint="list them with: setpoint data ls"
-        )
+        raise NotFound(f"no dataset version {name}", hint="list them with: setpoint data ls")
     links = [link, *under([lineage.validation(see, dataset, number), *links])]
     return links + under(_trained(see, found))
 
@@ -264,16 +257,12 @@ def _row(see: Reader, name: str) -> list[Link]:
             found.append(one)
     if not found and serving.named(see.conn, f"row:{name}"):
         raise NotFound(f"no version was trained on row {name!r}")
-    says = (
-        f"in the training rows of {len(found):,} versions"
-        if found
-        else "trained on by none"
-    )
+    says = f"in the training rows of {len(found):,} versions" if found else "trained on by none"
     return [Link(kind="row", id=name, says=says), *under([*_trained(see, found), *links])]
 
 
 def _origins(see: Reader) -> tuple[list[Origin], list[Link]]:
-    """Return what the newest versions were trained on, and whether that is all there are."""
+    """Return what the newest versions were trained on, and whether there are more."""
     found = models.origins(see.conn, limit=_VERSIONS + 1)
     if len(found) <= _VERSIONS:
         return found, []

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.core.clock import to_micros
@@ -95,11 +95,11 @@ def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[
 
 
 _COLUMNS = "(model, id, version, role, at, score)"
-_INSERT_SQLITE = f"INSERT INTO predictions {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT_SQLITE = f"INSERT INTO predictions {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_POSTGRESQL = f"""
     INSERT INTO predictions {_COLUMNS} SELECT * FROM unnest(
         %s::text[], %s::text[], %s::integer[], %s::text[], %s::bigint[], %s::float8[])
-"""  # noqa: S608
+"""
 
 
 def known_ids(conn: Connection, model: str, ids: Sequence[str]) -> list[str]:
@@ -194,17 +194,24 @@ def named(
 
 
 def tally(
-    conn: Connection, model: str, version: int, *, at_most: int, sample: int
+    conn: Connection, model: str, version: int, *, at_most: int
 ) -> tuple[int, list[str]]:
-    """Count predictions of a version, no further than `at_most`; also return some ids.
+    """Count predictions of a version, no further than `at_most`; also return two of the ids.
 
     The cost grows with `at_most`, not with the number of predictions.
     """
-    mine = (p.c.model == model, p.c.version == version)
-    some = select(p.c.id).where(*mine).limit(at_most).subquery()
-    count = conn.execute(select(func.count()).select_from(some)).scalar_one()
-    ids = conn.execute(select(p.c.id).where(*mine).limit(sample)).scalars()
-    return int(count), list(ids)
+    given = {"of_model": model, "of_version": version, "at_most": at_most}
+    count, first, last = conn.execute(_TALLY, given).one()
+    return int(count), [] if first is None else list(dict.fromkeys((first, last)))
+
+
+_counted = (
+    select(p.c.id)
+    .where(p.c.model == bindparam("of_model"), p.c.version == bindparam("of_version"))
+    .limit(bindparam("at_most", type_=Integer))
+    .subquery()
+)
+_TALLY = select(func.count(), func.min(_counted.c.id), func.max(_counted.c.id))
 
 
 def predictions(
@@ -252,12 +259,12 @@ def _by_id(conn: Connection, table: str, columns: str, model: str, ids: Sequence
         return []
     if conn.dialect.name == "sqlite":
         query = (
-            f"SELECT {columns} FROM json_each(?) AS asked "  # noqa: S608
+            f"SELECT {columns} FROM json_each(?) AS asked "
             f"CROSS JOIN {table} AS p ON p.model = ? AND p.id = asked.value ORDER BY asked.key"
         )
         return list(conn.exec_driver_sql(query, (json.dumps(list(ids)), model)))
     query = (
-        f"SELECT {columns} FROM unnest(%s::text[]) WITH ORDINALITY AS asked(id, key) "  # noqa: S608
+        f"SELECT {columns} FROM unnest(%s::text[]) WITH ORDINALITY AS asked(id, key) "
         f"JOIN {table} AS p ON p.model = %s AND p.id = asked.id ORDER BY asked.key"
     )
     return list(conn.exec_driver_sql(query, (list(ids), model)))
@@ -270,12 +277,12 @@ def _update(
     if not rows:
         return
     if conn.dialect.name == "sqlite":
-        query = f"UPDATE predictions SET {assign.format('?', '?')} WHERE id = ? AND model = ?"  # noqa: S608
+        query = f"UPDATE predictions SET {assign.format('?', '?')} WHERE id = ? AND model = ?"
         conn.exec_driver_sql(query, [(*row, model) for row in rows])
         return
     first, second, ids = (list(column) for column in zip(*rows, strict=True))
     query = (
-        f"UPDATE predictions AS p SET {assign.format('given.a', 'given.b')} FROM "  # noqa: S608
+        f"UPDATE predictions AS p SET {assign.format('given.a', 'given.b')} FROM "
         f"unnest(%s::{types[0]}[], %s::{types[1]}[], %s::text[]) AS given(a, b, id) "
         "WHERE p.model = %s AND p.id = given.id"
     )
