@@ -21,26 +21,31 @@ def scorer(data: bytes, signature: Signature) -> Score:
     runtime = _onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it refuses is raised, not printed too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = runtime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"]
-        )
+        session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its exceptions share no public base
-        raise Invalid(
-            "the compiled model cannot be loaded", where=str(error)[:300]
-        ) from None
-    wanted = session.get_inputs()
+        raise Invalid("the compiled model cannot be loaded", where=str(error)[:300]) from None
+    run, wanted = session.run, session.get_inputs()
+
+    def ask(outputs: list[str], feed: dict[str, Any]) -> Any:
+        try:
+            return run(outputs, feed)
+        except Exception as error:  # its exceptions share no public base
+            raise Invalid(
+                "the model refuses these rows", where=str(error).partition("Message: ")[2][:200]
+            ) from None
+
     if signature.numeric and len(wanted) == 1:
-        return _whole(session.run, wanted[0], signature)
-    return _apart(session.run, wanted, signature)
+        return _whole(ask, wanted[0], signature)
+    return _apart(ask, wanted, signature)
 
 
 _OUTPUTS = ["score"]
 
 
-def _whole(run: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
+def _whole(ask: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
     name, width = wanted.name, len(signature.inputs)
     kind = np.dtype(np.float64 if wanted.type == "tensor(double)" else np.float32)
 
@@ -53,13 +58,13 @@ def _whole(run: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
             or not rows.flags.c_contiguous
         ):
             rows = np.ascontiguousarray(matrix(rows, signature), dtype=kind)
-        found: Floats = run(_OUTPUTS, {name: rows})[0].reshape(-1)
+        found: Floats = ask(_OUTPUTS, {name: rows})[0].reshape(-1)
         return found
 
     return score
 
 
-def _apart(run: Callable[..., Any], wanted: list[Any], signature: Signature) -> Score:
+def _apart(ask: Callable[..., Any], wanted: list[Any], signature: Signature) -> Score:
     kinds = {each.name: each.type for each in wanted}
     inputs = [each for each in signature.inputs if each.name in kinds]
 
@@ -73,7 +78,7 @@ def _apart(run: Callable[..., Any], wanted: list[Any], signature: Signature) -> 
         held = by_name(rows, signature)
         columns = {each.name: column(each, held[each.name]) for each in inputs}
         feed = {name: columns[name].reshape(-1, 1) for name in columns}
-        found: Floats = run(_OUTPUTS, feed)[0].reshape(-1)
+        found: Floats = ask(_OUTPUTS, feed)[0].reshape(-1)
         return found
 
     return score

@@ -30,9 +30,7 @@ def signature_of(features: pl.DataFrame, kind: str) -> Signature:
         Invalid: If there are no columns, or one is neither number, boolean nor text.
     """
     if not features.width:
-        raise Invalid(
-            "the model has no features", hint="name some under features: in the spec"
-        )
+        raise Invalid("the model has no features", hint="name some under features: in the spec")
     inputs = [Input(name=each.name, datatype=_datatype(each)) for each in features]
     return Signature(inputs=inputs, kind=kind)
 
@@ -109,9 +107,7 @@ def numeric(rows: Rows, signature: Signature) -> Floats:
     """Return the numeric inputs of rows as float64 [n, numeric inputs]."""
     if not isinstance(rows, Mapping):
         return matrix(rows, signature)
-    columns = [
-        number(rows[i.name], i) for i in signature.inputs if i.numeric and i.name in rows
-    ]
+    columns = [number(rows[i.name], i) for i in signature.inputs if i.numeric and i.name in rows]
     return np.column_stack(columns) if columns else np.empty((0, 0))
 
 
@@ -149,9 +145,9 @@ def _series(values: Any, of: Input) -> pl.Series:
     if not of.numeric:
         return pl.Series(of.name, text(values).tolist(), dtype=pl.String, strict=False)
     column = pl.Series(of.name, number(values, of))
-    if of.datatype == "INT64" and not column.is_finite().all():
-        return column
-    return column.cast(_POLARS[of.datatype])
+    exact = column.cast(_POLARS[of.datatype], strict=False)
+    # A half or a NaN in a column of whole numbers stays what it is.
+    return exact if exact.cast(pl.Float64).eq_missing(column).all() else column
 
 
 def _column(rows: Mapping[str, Any], of: Input) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from setpoint.models import compiled
 from setpoint.models.entities import Signature
-from setpoint.models.flavors import pickles
+from setpoint.models.flavors import pickles, sklearn_trees
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.scores import scorer
 from setpoint.models.protocols import Score
@@ -31,15 +31,20 @@ class Sklearn:
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         """See `Flavor.to_onnx`.
 
-        In doubles where ONNX Runtime has all its operators for them (linear models, trees),
-        else in floats (imputers, scalers); parity then tells whether that is good enough.
+        Trees and forests are converted here; everything else by skl2onnx, in doubles where
+        ONNX Runtime has all its operators for them (linear models), else in floats (with
+        imputers, scalers); parity then tells whether that is good enough.
         """
+        model = pickles.load(data)
+        if sklearn_trees.holds_trees(model):
+            if not signature.numeric:
+                raise Uncompilable("trees over text are not compiled")
+            return sklearn_trees.convert(model, len(signature.inputs))
         try:
             from skl2onnx import convert_sklearn  # noqa: PLC0415 - optional and slow
             from skl2onnx.common import data_types  # noqa: PLC0415
         except ImportError:
             raise Uncompilable("skl2onnx is not installed") from None
-        model = pickles.load(data)
         classifies = signature.kind == "classification"
         options = {id(model): {"zipmap": False}} if classifies else None
         why = ""
@@ -61,10 +66,7 @@ class Sklearn:
 def _inputs(model: Any, signature: Signature, number: Any, text: Any) -> list[Any]:
     if signature.numeric and not _by_name(model):
         return [("rows", number([None, len(signature.inputs)]))]
-    return [
-        (each.name, (number if each.numeric else text)([None, 1]))
-        for each in signature.inputs
-    ]
+    return [(each.name, (number if each.numeric else text)([None, 1])) for each in signature.inputs]
 
 
 def _by_name(model: Any) -> bool:
@@ -88,9 +90,7 @@ def _scored(model: Any, *, classifies: bool) -> bytes:
         source = "setpoint_p"
     graph.node.append(helper.make_node("Cast", [source], ["score"], to=TensorProto.DOUBLE))
     del graph.output[:]
-    graph.output.append(
-        helper.make_tensor_value_info("score", TensorProto.DOUBLE, [None, 1])
-    )
+    graph.output.append(helper.make_tensor_value_info("score", TensorProto.DOUBLE, [None, 1]))
     return bytes(model.SerializeToString())
 
 
