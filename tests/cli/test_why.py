@@ -8,7 +8,8 @@ import pytest
 from setpoint.cli.main import run
 from setpoint.cli.why import tree
 from setpoint.config import settings
-from setpoint.control.why import Link, Trace
+from setpoint.control.lineage import Link
+from setpoint.control.why import Trace
 from setpoint.db.local import open_local
 from setpoint.monitor.service import open_alarm
 

@@ -1,9 +1,7 @@
 """From a prediction to its causes and from a row to its effects, and every broken edge."""
 
-import tempfile
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -34,7 +32,7 @@ from setpoint.runs import service as runs
 from setpoint.runs.tables import run_values
 from setpoint.runs.tables import runs as run_table
 from setpoint.serve import store as serving
-from setpoint.serve.entities import PredictionRow
+from setpoint.serve.entities import Deployment, PredictionRow, Role
 from setpoint.serve.tables import predictions
 
 PASSED = Gate(checks=[Check(name="objective", passed=True)], passed=True)
@@ -46,7 +44,8 @@ class Chain:
 
     def __init__(self, backend: LocalBackend) -> None:
         self.backend, self.objects = backend, open_store(backend.settings)
-        self.project = Path(tempfile.mkdtemp(dir=backend.settings.home))
+        self.project = backend.settings.home / "project"
+        self.project.mkdir(parents=True)
         (self.project / "train.py").write_text("def train(): ...\n")
         rows = pl.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0]})
         ingest.ingest(backend, "flights", rows, backend.clock.now())
@@ -205,7 +204,7 @@ def test_runs_releases_and_datasets_lead_on_too(chain: Chain) -> None:
 def one_row(chain: Chain, what: str) -> list[object]:
     """Return the statements that break one edge of the chain of ``p1``."""
     run, first = chain.first.run_id, (model_versions.c.model == "late")
-    return {
+    statements: dict[str, list[object]] = {
         "run": [
             delete(run_values).where(run_values.c.run_id == run),
             delete(run_table).where(run_table.c.id == run),
@@ -219,7 +218,8 @@ def one_row(chain: Chain, what: str) -> list[object]:
         "release": [delete(release_looks), delete(release_table)],
         "decision": [delete(event_table).where(event_table.c.subject == chain.release.ref)],
         "version": [delete(model_aliases), delete(model_versions)],
-    }[what]
+    }
+    return statements[what]
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_an_id_of_two_models_asks_which(chain: Chain) -> None:
         serving.deploy(
             conn,
             "early",
-            [serving.Deployment(model="early", version=1, role=serving.Role.LIVE, weight=1)],
+            [Deployment(model="early", version=1, role=Role.LIVE, weight=1)],
         )
     with pytest.raises(Invalid, match="2 models have a prediction"):
         chain.why("p1")
