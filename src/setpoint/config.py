@@ -49,6 +49,12 @@ def settings(
     )
 
 
+def environment(found: Settings) -> dict[str, str]:
+    """Return the environment in which a process of ours has the same settings."""
+    said = {"SETPOINT_HOME": str(found.home), "SETPOINT_DATABASE_URL": found.database_url}
+    return {**os.environ, **said, "SETPOINT_ACTOR": found.actor}
+
+
 def _login() -> str:
     try:
         return getpass.getuser()

@@ -70,7 +70,9 @@ class FileStore:
             data = self.path(address).read_bytes()
         except FileNotFoundError:
             raise NotFound(
-                f"artifact {address} is missing", where=str(self._root), hint="restore it from a backup"
+                f"artifact {address} is missing",
+                where=str(self._root),
+                hint="restore it from a backup",
             ) from None
         if address_of(data) != address:
             raise Invalid(
@@ -95,7 +97,9 @@ class FileStore:
         """Return where the object lies, for readers that map files into memory."""
         digest = address.removeprefix(PREFIX)
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise Invalid(f"{address!r} is no artifact address", hint="b3: and 64 hex digits")
+            raise Invalid(
+                f"{address!r} is no artifact address", hint="b3: and 64 hex digits"
+            )
         return self._root / digest[:2] / digest[2:]
 
 

@@ -20,10 +20,15 @@ def ls_(home: str | None, as_json: bool, dataset: str | None) -> None:
     """List the newest version of every dataset, or all versions of DATASET."""
     found = backend(home).call(ls, ListDatasets(dataset=dataset))
     rows = [
-        [v.dataset, v.number, v.rows, v.added, v.set_aside, when(v.until)] for v in found.datasets
+        [v.dataset, v.number, v.rows, v.added, v.set_aside, when(v.until)]
+        for v in found.datasets
     ]
     headers = ["dataset", "version", "rows", "added", "set aside", "known until"]
-    say(table(headers, rows, empty="no datasets yet: setpoint apply"), found, as_json=as_json)
+    say(
+        table(headers, rows, empty="no datasets yet: setpoint apply"),
+        found,
+        as_json=as_json,
+    )
 
 
 @data.command("show", epilog="Example: setpoint data show flights --number 3")
@@ -60,7 +65,13 @@ def _report(report: Validation) -> str:
     if not report.checks:
         return "no contract"
     rows = [
-        ["pass" if c.passed else ("FAIL" if c.severity == "error" else "warn"), c.name, c.failing, c.total, c.detail]
+        [
+            "pass" if c.passed else ("FAIL" if c.severity == "error" else "warn"),
+            c.name,
+            c.failing,
+            c.total,
+            c.detail,
+        ]
         for c in sorted(report.checks, key=lambda c: (c.passed, c.name))
     ]
     head = f"contract {report.contract}: {report.set_aside:,} of {report.rows:,} rows set aside"

@@ -17,15 +17,30 @@ from setpoint.errors import Invalid
 """
 )
 @json_option
-@click.option("--home", default=".setpoint-demo", show_default=True, metavar="DIR",
-              help="Folder of the store. A replay that was stopped goes on there.")
+@click.option(
+    "--home",
+    default=".setpoint-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the store. A replay that was stopped goes on there.",
+)
 @click.option("--until", metavar="DATE", help="Stop before this day, such as 2013-05-01.")
-@click.option("--seed", default=7, show_default=True, help="The same seed makes the same decisions.")
-@click.option("--no-ui", is_flag=True, help="Exit at the end instead of keeping the pages up.")
+@click.option(
+    "--seed", default=7, show_default=True, help="The same seed makes the same decisions."
+)
+@click.option(
+    "--no-ui", is_flag=True, help="Exit at the end instead of keeping the pages up."
+)
 @click.option("--port", default=8765, show_default=True, help="Pages and API.")
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
 def demo(
-    as_json: bool, home: str, until: str | None, seed: int, no_ui: bool, port: int, inference_port: int
+    as_json: bool,
+    home: str,
+    until: str | None,
+    seed: int,
+    no_ui: bool,
+    port: int,
+    inference_port: int,
 ) -> None:
     """Replay a real year of flights through the whole loop.
 
@@ -54,4 +69,6 @@ def _date(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(hour=5, tzinfo=UTC)
     except ValueError:
-        raise Invalid(f"{text!r} is not a date", hint="such as --until 2013-05-01") from None
+        raise Invalid(
+            f"{text!r} is not a date", hint="such as --until 2013-05-01"
+        ) from None

@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("plan", "Put the specs of a project in force."),
     "up": ("up", "Run pages, API, inference and controller on this machine."),
     "status": ("status", "Say of each model: on target, settling, off target or held."),
-    "explain": ("explain", "Show every setting of a spec, its default and its consequence."),
+    "explain": (
+        "explain",
+        "Show every setting of a spec, its default and its consequence.",
+    ),
     "why": ("why", "Trace a prediction, version, release or alarm to its causes."),
     "predict": ("predict", "Send rows to the inference server."),
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),

@@ -18,8 +18,13 @@ def models() -> None:
 def ls_(home: str | None, as_json: bool) -> None:
     """List all models."""
     found = backend(home).call(ls, ListModels())
-    rows = [[m.model, m.versions, m.aliases.get("live"), when(m.created_at)] for m in found.models]
-    text = table(["model", "versions", "live", "since"], rows, empty="no models yet: setpoint apply")
+    rows = [
+        [m.model, m.versions, m.aliases.get("live"), when(m.created_at)]
+        for m in found.models
+    ]
+    text = table(
+        ["model", "versions", "live", "since"], rows, empty="no models yet: setpoint apply"
+    )
     say(text, found, as_json=as_json)
 
 
@@ -38,7 +43,14 @@ def show_(home: str | None, as_json: bool, model: str, number: int | None) -> No
     found = store.call(show, ShowModel(model=model))
     named = {n: alias for alias, n in found.aliases.items()}
     rows = [
-        [v.number, named.get(v.number, ""), when(v.created_at), _passed(v), "onnx" if v.onnx else v.flavor, v.why]
+        [
+            v.number,
+            named.get(v.number, ""),
+            when(v.created_at),
+            _passed(v),
+            "onnx" if v.onnx else v.flavor,
+            v.why,
+        ]
         for v in found.versions
     ]
     text = table(["version", "alias", "born (UTC)", "gate", "serves as", "why"], rows)
@@ -57,13 +69,20 @@ def _version(version: ModelVersion) -> str:
     if version.override:
         lines.append(f"override  {version.override.actor}: {version.override.reason}")
     checks = version.gate.checks if version.gate else []
-    rows = [["pass" if c.passed else "FAIL", c.name, c.value, _interval(c), c.bound, c.detail] for c in checks]
+    rows = [
+        ["pass" if c.passed else "FAIL", c.name, c.value, _interval(c), c.bound, c.detail]
+        for c in checks
+    ]
     headers = ["", "check", "value", "interval", "bound", ""]
     return "\n".join([*lines, "", table(headers, rows, empty="no gate was run")])
 
 
 def _interval(check: Check) -> str:
-    return "" if check.low is None or check.high is None else f"{check.low:.4g} .. {check.high:.4g}"
+    return (
+        ""
+        if check.low is None or check.high is None
+        else f"{check.low:.4g} .. {check.high:.4g}"
+    )
 
 
 def _passed(version: ModelVersion) -> str:

@@ -13,8 +13,8 @@ from setpoint.control.project import load
 from setpoint.control.service import ListStatus, Status, Statuses, ls
 from setpoint.control.spec.explain import UNSET, Change
 from setpoint.control.store import holder
-from setpoint.pipelines.local import StepRun
 from setpoint.db.local import LocalBackend
+from setpoint.pipelines.local import StepRun
 
 _WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
 _SHOWN = 60  #: changed keys in the terminal; --json has all
@@ -36,7 +36,9 @@ def plan(home: str | None, as_json: bool, project: str) -> None:
 @home_option
 @json_option
 @click.argument("project", default=".", metavar="[FOLDER|FILE]")
-@click.option("--no-wait", is_flag=True, help="Record the spec and leave the rest to setpoint up.")
+@click.option(
+    "--no-wait", is_flag=True, help="Record the spec and leave the rest to setpoint up."
+)
 def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
     """Put the specs of a project in force, and do what follows from them.
 
@@ -87,7 +89,10 @@ def _settle(store: LocalBackend, *, quiet: bool) -> None:
 
 
 def _went_wrong(status: Status) -> bool:
-    return status.job is not None and status.job.state in (JobState.FAILED, JobState.REFUSED)
+    return status.job is not None and status.job.state in (
+        JobState.FAILED,
+        JobState.REFUSED,
+    )
 
 
 def _plan(planned: Plan, *, done: bool = False) -> str:
@@ -139,7 +144,11 @@ def _status(status: Status) -> str:
     word = click.style(status.state.value, fg=_COLOURS[status.state], bold=True)
     live = f"version {status.live} live" if status.live else "nothing live"
     lines = [f"{status.model}: {word}, {live} ({status.objective})", f"  {status.why}"]
-    if _went_wrong(status) and status.job is not None and status.job.outcome not in status.why:
+    if (
+        _went_wrong(status)
+        and status.job is not None
+        and (status.job.outcome or "") not in status.why
+    ):
         lines.append(f"  last training: {status.job.outcome}")
     lines += [f"  alarm {alarm.id}: {alarm.text}" for alarm in status.alarms]
     return "\n".join(lines)

@@ -32,11 +32,22 @@ def ls_(home: str | None, as_json: bool, model: str | None) -> None:
     """List releases, newest first."""
     found = backend(home).call(ls, ListReleases(model=model))
     rows = [
-        [r.id, r.model, f"{r.from_version or '-'} → {r.version}", r.state, when(r.started_at), r.verdict_why]
+        [
+            r.id,
+            r.model,
+            f"{r.from_version or '-'} → {r.version}",
+            r.state,
+            when(r.started_at),
+            r.verdict_why,
+        ]
         for r in found.releases
     ]
     headers = ["release", "model", "versions", "state", "started (UTC)", "why"]
-    say(table(headers, rows, empty="no releases yet: setpoint apply"), found, as_json=as_json)
+    say(
+        table(headers, rows, empty="no releases yet: setpoint apply"),
+        found,
+        as_json=as_json,
+    )
 
 
 @releases.command("show", epilog="Example: setpoint releases show flights-late")
@@ -50,7 +61,9 @@ def show_(home: str | None, as_json: bool, release: str) -> None:
 
 
 def _decision(name: str, operation: Operation[Decide, Release], help_: str) -> None:
-    @releases.command(name, help=help_, epilog=f'Example: setpoint releases {name} churn --reason "…"')
+    @releases.command(
+        name, help=help_, epilog=f'Example: setpoint releases {name} churn --reason "…"'
+    )
     @home_option
     @json_option
     @click.argument("release")

@@ -22,7 +22,9 @@ def runs() -> None:
 def ls_(home: str | None, as_json: bool, experiment: str | None, limit: int) -> None:
     """List runs, newest first."""
     found = backend(home).call(ls, ListRuns(experiment=experiment, limit=limit))
-    rows = [[r.id, r.experiment, r.status, when(r.started_at), _metrics(r)] for r in found.runs]
+    rows = [
+        [r.id, r.experiment, r.status, when(r.started_at), _metrics(r)] for r in found.runs
+    ]
     headers = ["run", "experiment", "status", "started (UTC)", "metrics"]
     say(table(headers, rows, empty="no runs yet: setpoint apply"), found, as_json=as_json)
 
@@ -50,14 +52,20 @@ def compare_(home: str | None, as_json: bool, names: tuple[str, ...]) -> None:
 
 
 def _metrics(run: Run) -> str:
-    return "  ".join(f"{name}={value:.4g}" for name, value in sorted(run.metrics.items())[:_SHOWN])
+    return "  ".join(
+        f"{name}={value:.4g}" for name, value in sorted(run.metrics.items())[:_SHOWN]
+    )
 
 
 def _run(run: Run) -> str:
     code = run.code
     origin = "not recorded"
     if code is not None:
-        commit = f"commit {code.commit[:12]}{' with changes' if code.dirty else ''}, " if code.commit else ""
+        commit = (
+            f"commit {code.commit[:12]}{' with changes' if code.dirty else ''}, "
+            if code.commit
+            else ""
+        )
         origin = f"{commit}snapshot {code.snapshot} of {code.files} files"
     lines = [
         f"{run.id} of {run.experiment}: {run.status}",

@@ -1,7 +1,6 @@
 """Starts, watches and stops the parts of one machine's platform."""
 
 import ipaddress
-import os
 import signal
 import socket
 import subprocess
@@ -14,11 +13,11 @@ from types import FrameType
 import click
 import uvicorn
 
-from setpoint.config import Settings
+from setpoint.config import Settings, environment
 from setpoint.control.controller import Controller
 from setpoint.core.lifetime import sole_owner
-from setpoint.errors import Conflict, Denied, SetpointError
 from setpoint.db.local import LocalBackend, open_local
+from setpoint.errors import Conflict, Denied, SetpointError
 from setpoint.server.app import create_app
 
 _TICK_SECONDS = 1.0
@@ -29,7 +28,13 @@ class Supervisor:
     """Pages and API in this process, the controller in a thread, inference as a child."""
 
     def __init__(
-        self, settings: Settings, *, host: str, port: int, inference_port: int, control: bool = True
+        self,
+        settings: Settings,
+        *,
+        host: str,
+        port: int,
+        inference_port: int,
+        control: bool = True,
     ) -> None:
         self.settings = settings
         self._host = host
@@ -51,7 +56,10 @@ class Supervisor:
         """
         _only_loopback(self._host)
         with sole_owner(self.settings.home):
-            for port, option in ((self._port, "--port"), (self._inference_port, "--inference-port")):
+            for port, option in (
+                (self._port, "--port"),
+                (self._inference_port, "--inference-port"),
+            ):
                 _require_free(self._host, port, option)
             self._inference = self._start_inference()
             self._backend = open_local(self.settings)
@@ -80,10 +88,21 @@ class Supervisor:
         _Server(config).run()
 
     def _start_inference(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "setpoint.serve", "--home", str(self.settings.home)]
-        command += ["--host", self._host, "--port", str(self._inference_port), "--with-parent"]
-        environment = {**os.environ, "SETPOINT_DATABASE_URL": self.settings.database_url}
-        return subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+        command = [
+            sys.executable,
+            "-m",
+            "setpoint.serve",
+            "--home",
+            str(self.settings.home),
+        ]
+        command += [
+            "--host",
+            self._host,
+            "--port",
+            str(self._inference_port),
+            "--with-parent",
+        ]
+        return subprocess.Popen(command, env=environment(self.settings), start_new_session=True)  # noqa: S603
 
     def _keep_inference(self) -> None:
         """Start inference again whenever it ends, unless it ends at once again and again."""
@@ -96,14 +115,19 @@ class Supervisor:
                 continue
             if self._stopping.is_set() or quick >= 3:
                 return
-            click.echo(f"inference ended with {self._inference.returncode}; starting it again", err=True)
+            click.echo(
+                f"inference ended with {self._inference.returncode}; starting it again",
+                err=True,
+            )
             quick += 1
             self._inference = self._start_inference()
 
     def _reconcile(self) -> None:
         """Tick until told to stop; one model's trouble is told and tried again, never fatal."""
         assert self._backend is not None  # noqa: S101 - set before the thread starts
-        controller = Controller(self._backend, inference=f"http://{self._host}:{self._inference_port}")
+        controller = Controller(
+            self._backend, inference=f"http://{self._host}:{self._inference_port}"
+        )
         with controller.leased(self._stopping):
             while not self._stopping.wait(_TICK_SECONDS):
                 try:
@@ -138,7 +162,9 @@ def _require_free(host: str, port: int, option: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise Conflict(
-                f"port {port} on {host} is taken", where=error.strerror or "", hint=f"choose another {option}"
+                f"port {port} on {host} is taken",
+                where=error.strerror or "",
+                hint=f"choose another {option}",
             ) from None
 
 

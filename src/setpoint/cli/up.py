@@ -11,7 +11,9 @@ from setpoint.config import settings
     short_help="Run pages, API, inference and controller on this machine.",
 )
 @home_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; loopback only.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to bind; loopback only."
+)
 @click.option("--port", default=8765, show_default=True, help="Pages and API.")
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
 def up(home: str | None, host: str, port: int, inference_port: int) -> None:
@@ -22,7 +24,9 @@ def up(home: str | None, host: str, port: int, inference_port: int) -> None:
     """
     from setpoint.cli.supervisor import Supervisor  # noqa: PLC0415 - heavy
 
-    supervisor = Supervisor(settings(home), host=host, port=port, inference_port=inference_port)
+    supervisor = Supervisor(
+        settings(home), host=host, port=port, inference_port=inference_port
+    )
     with supervisor.running():
         click.echo(f"pages      http://{host}:{port}")
         click.echo(f"inference  http://{host}:{inference_port}")

@@ -1,7 +1,6 @@
 """Planning and applying the specs of a project."""
 
 import json
-from collections.abc import Callable
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import decide as deciding
@@ -16,10 +15,10 @@ from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.explain import Change, changes
 from setpoint.control.spec.parse import canonical, from_document, hash_of
 from setpoint.core.operations import Context
+from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
 from setpoint.releases import store as releases
 from setpoint.releases.entities import State
-from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 
@@ -53,7 +52,11 @@ def apply(home: LocalBackend, project: Project) -> Plan:
             store.apply(conn, _applied(ctx, project, spec, address))
             differ = {change.path: [change.before, change.after] for change in planned.changes}
             record(
-                ctx, "spec.applied", f"model:{spec.model}", hash=hash_of(spec), changes=differ
+                ctx,
+                "spec.applied",
+                f"model:{spec.model}",
+                hash=hash_of(spec),
+                changes=differ,
             )
     return found
 
@@ -102,20 +105,24 @@ def _applied(ctx: Context, project: Project, spec: Spec, address: str) -> Applie
     )
 
 
-_WORDS: dict[type[Action], Callable[[Action], str]] = {
-    deciding.Train: lambda a: f"train a version ({a.why}), check it at the gate",  # type: ignore[union-attr]
-    deciding.Run: lambda a: f"finish the training that was requested ({a.job.why})",  # type: ignore[union-attr]
-    deciding.GoLive: lambda a: f"bring version {a.version} live",  # type: ignore[union-attr]
-    deciding.StartRelease: lambda a: f"release version {a.version} in stages",  # type: ignore[union-attr]
-    deciding.StepRelease: lambda a: f"go on with the release of version {a.release.version}",  # type: ignore[union-attr]
-}
+def in_words(action: Action) -> str:
+    """Say what an action does."""
+    if isinstance(action, deciding.Train):
+        return f"train a version ({action.why}) and check it at the gate"
+    if isinstance(action, deciding.Run):
+        return f"finish the training that was requested ({action.job.why})"
+    if isinstance(action, deciding.GoLive):
+        return f"bring version {action.version} live"
+    if isinstance(action, deciding.StartRelease):
+        return f"release version {action.version} in stages"
+    return f"go on with the release of version {action.release.version}"
 
 
 def _actions(seen: Observed, ctx: Context) -> list[str]:
     action = deciding.decide(seen, ctx.now)
     if action is None:
         return []
-    words = [_WORDS[type(action)](action)]
+    words = [in_words(action)]
     if isinstance(action, deciding.Train | deciding.Run):
         first = seen.live is None
         words.append("bring it live" if first else "release it in stages beside the live version")
@@ -126,7 +133,9 @@ def by_hand(ctx: Context, applied: Applied) -> list[str]:
     """Return what people changed outside the spec since it was applied, in words."""
     found = []
     for release in releases.ls(ctx.conn, applied.model, limit=20):
-        decided = release.override_by and (release.ended_at or release.stage_since) >= applied.applied_at
+        decided = (
+            release.override_by and (release.ended_at or release.stage_since) >= applied.applied_at
+        )
         if decided:
             what = release.state.replace("_", " ")
             found.append(

@@ -29,6 +29,7 @@ from setpoint.control.spec.units import parse_duration
 from setpoint.control.training import train
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, SetpointError, Unavailable
 from setpoint.events import chain
 from setpoint.events import store as events
@@ -40,9 +41,8 @@ from setpoint.monitor.service import close_alarms
 from setpoint.pipelines.local import StepRun
 from setpoint.releases import service as releases
 from setpoint.releases.entities import State
-from setpoint.db.local import LocalBackend
-from setpoint.serve.client import Inference
 from setpoint.serve import store as serving
+from setpoint.serve.client import Inference
 
 _MOST_ACTIONS = 50  #: in one tick and model; more means that deciding goes in circles
 _LEASE = timedelta(seconds=15)

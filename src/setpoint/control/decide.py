@@ -99,9 +99,7 @@ def _training(seen: Observed, now: datetime) -> Train | None:
         return None if tried else Train(why="first version")
     if seen.job is not None and not _may_retrain(seen, seen.job, now):
         return None
-    if seen.live_training != seen.training and (
-        seen.job is None or _changed_since(seen, seen.job)
-    ):
+    if seen.live_training != seen.training and (seen.job is None or _changed_since(seen, seen.job)):
         return Train(why="the spec or its code changed")
     for alarm in seen.alarms:
         if _reacts(seen.spec, alarm.monitor):
@@ -134,7 +132,10 @@ def state(seen: Observed) -> tuple[State, str]:
     """Return what a person is told first, and the reason."""
     release = seen.release
     if release is not None and release.state is ReleaseState.HELD:
-        return State.HELD, f"release of version {release.version} is held: {release.verdict_why}"
+        return (
+            State.HELD,
+            f"release of version {release.version} is held: {release.verdict_why}",
+        )
     if seen.live is None:
         return _before_the_first(seen)
     if seen.alarms:

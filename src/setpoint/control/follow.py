@@ -24,6 +24,7 @@ from setpoint.control.inforce import spec_of
 from setpoint.control.spec.entities import Spec
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
+from setpoint.db.local import LocalBackend
 from setpoint.models import store as models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
@@ -35,7 +36,6 @@ from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import service as releases
 from setpoint.releases import store as release_store
 from setpoint.releases.entities import State
-from setpoint.db.local import LocalBackend
 from setpoint.serve import log
 from setpoint.serve import store as serving
 from setpoint.serve.entities import (
@@ -197,9 +197,9 @@ class Follower:
             seen,
             candidate=release.version,
             live=release.from_version or 0,
-            share=release.weight,
             slow_micros=int(bound.at_most.total_seconds() * 1e6) if bound else None,
             task=spec.task,
+            block=release.policy.block,
         )
         releases.absorb(ctx, release.id, more)
 
@@ -241,9 +241,7 @@ def _together(
     return columns, np.concatenate([scores for _, scores in parts])
 
 
-def _only(
-    record: PredictionRecord, new: set[str]
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
+def _only(record: PredictionRecord, new: set[str]) -> tuple[dict[str, Any], NDArray[np.float64]]:
     scores = np.frombuffer(record.scores)
     matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
     columns: dict[str, Any] = {name: matrix[:, i] for i, name in enumerate(record.columns)}
@@ -263,12 +261,19 @@ def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joi
     scores = np.array([row.score for row in rows])
     delays = [(now - from_micros(row.at_us)).total_seconds() for row in rows]
     total = joint.labelled(scores, [row.label for row in rows], reference, delays=delays)
-    was = [(row.score, row.was, delay) for row, delay in zip(rows, delays, strict=True) if row.was is not None]
+    was = [
+        (row.score, row.was, delay)
+        for row, delay in zip(rows, delays, strict=True)
+        if row.was is not None
+    ]
     if not was:
         return total
     scores = np.array([score for score, _, _ in was])
     back = joint.labelled(
-        scores, [label for _, label, _ in was], reference, delays=[delay for _, _, delay in was]
+        scores,
+        [label for _, label, _ in was],
+        reference,
+        delays=[delay for _, _, delay in was],
     )
     return _without(total, back)
 
@@ -276,5 +281,8 @@ def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joi
 def _without(total: Joint, back: Joint) -> Joint:
     """Subtract, although counts of this part alone may fall below zero: the window's won't."""
     return Joint(
-        total.edges, total.counts - back.counts, total.sums - back.sums, total.delays - back.delays
+        total.edges,
+        total.counts - back.counts,
+        total.sums - back.sums,
+        total.delays - back.delays,
     )

@@ -45,7 +45,12 @@ class Candidate:
 
 
 def judge(
-    making: Making, project: Project, spec: Spec, objects: ObjectStore, table: pl.DataFrame, new: Candidate
+    making: Making,
+    project: Project,
+    spec: Spec,
+    objects: ObjectStore,
+    table: pl.DataFrame,
+    new: Candidate,
 ) -> Judged:
     """Return the gate's answers about `new`, on the test rows of `table`."""
     test = making.test(table)

@@ -5,7 +5,7 @@ judged is what serves: the model is not fitted again on the rows that judged it.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ class Made(Struct, frozen=True, kw_only=True):
 class Making:
     """The steps for one model at one moment."""
 
-    def __init__(  # noqa: PLR0913 - each is another thing that a step may need
+    def __init__(
         self,
         settings: Settings,
         project: Project,
@@ -75,7 +75,9 @@ class Making:
         }
         rows = self._labelled(tables[spec.data.rows])
         found = _columns(rows, spec)
-        return pl.concat([found, sources.features(self._project, spec, rows, tables)], how="horizontal")
+        return pl.concat(
+            [found, sources.features(self._project, spec, rows, tables)], how="horizontal"
+        )
 
     def fitted(self, table: pl.DataFrame) -> Stored:
         """Return the model, trained on the rows before the test and stored."""
@@ -90,9 +92,7 @@ class Making:
         """Return the model's scores of the test rows."""
         return self.score(fitted, self.test(table))
 
-    def made(
-        self, table: pl.DataFrame, fitted: Stored, scores: NDArray[np.float64]
-    ) -> Made:
+    def made(self, table: pl.DataFrame, fitted: Stored, scores: NDArray[np.float64]) -> Made:
         """Return the version's artifacts: its training rows and its profile reference."""
         train, test = self.train(table), self.test(table)
         timed = self._spec.data.time is not None
@@ -153,9 +153,8 @@ class Making:
         split = self._spec.train.split
         count = table.height
         if split.by == "time" and not isinstance(split.test, float):
-            newest = table[TIME].max()
-            chosen = table[TIME] > newest - split.test
-        elif split.by == "time":
+            chosen = _since(table, split.test)
+        elif split.by == "time" and isinstance(split.test, float):
             chosen = pl.Series(np.arange(count) >= round(count * (1 - split.test)))
         else:
             share = split.test if isinstance(split.test, float) else 0.2
@@ -194,7 +193,7 @@ class Making:
         window = self._spec.train.window
         if window is None or self._spec.data.time is None:
             return train
-        return train.filter(pl.col(TIME) > train[TIME].max() - window)
+        return train.filter(_since(train, window))
 
     def _function(self, code: str, key: str) -> Any:
         return function(self._project, code, where=self._project.where(self._spec, key))
@@ -203,6 +202,11 @@ class Making:
 def features_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the feature columns of rows of the table."""
     return rows.select(name for name in rows.columns if not name.startswith("@"))
+
+
+def _since(rows: pl.DataFrame, last: timedelta) -> pl.Series:
+    """Return which rows are of the last so long, counted back from the newest."""
+    return rows.select(pl.col(TIME) > pl.col(TIME).max() - last).to_series()
 
 
 def _columns(rows: pl.DataFrame, spec: Spec) -> pl.DataFrame:
@@ -220,7 +224,10 @@ def _columns(rows: pl.DataFrame, spec: Spec) -> pl.DataFrame:
             pl.col(data.label.column).cast(pl.Float64).alias(LABEL),
             *(pl.col(name).cast(pl.String).alias(SLICE + name) for name in slices),
         )
-    except (pl.exceptions.ColumnNotFoundError, pl.exceptions.InvalidOperationError) as error:
+    except (
+        pl.exceptions.ColumnNotFoundError,
+        pl.exceptions.InvalidOperationError,
+    ) as error:
         raise Invalid(
             f"a column that the spec of {spec.model!r} names cannot be used",
             where=str(error).splitlines()[0],

@@ -1,14 +1,10 @@
 """Reads everything that decisions about one model depend on."""
 
-from pathlib import Path
-
-from setpoint.artifacts.store import address_of
 from setpoint.control import store
 from setpoint.control.decide import Observed
 from setpoint.control.entities import Applied
 from setpoint.control.inforce import spec_of
 from setpoint.core.operations import Context
-from setpoint.db.schema import encode
 from setpoint.models import store as models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.entities import AlarmState
@@ -20,9 +16,7 @@ from setpoint.serve.entities import Role
 def observe(ctx: Context, applied: Applied) -> Observed:
     """Return the state of one model, as it is in this transaction."""
     conn, model = ctx.conn, applied.model
-    live = next(
-        (d.version for d in serving.deployments(conn, model) if d.role is Role.LIVE), None
-    )
+    live = next((d.version for d in serving.deployments(conn, model) if d.role is Role.LIVE), None)
     candidate = models.alias(conn, model, "candidate")
     newest = releases.ls(conn, model, limit=1)
     release = newest[0] if newest else None
@@ -41,5 +35,7 @@ def observe(ctx: Context, applied: Applied) -> Observed:
         candidate_why=models.get(conn, model, candidate).why if candidate else "",
         release=release,
         job=store.last_job(conn, model),
-        alarms=[a for a in monitor.list_alarms(conn, model=model, states=standing) if a.version == live],
+        alarms=[
+            a for a in monitor.list_alarms(conn, model=model, states=standing) if a.version == live
+        ],
     )

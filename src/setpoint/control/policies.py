@@ -19,7 +19,12 @@ _HALF_A_NAT = 0.5
 _AS_ROWS = 500  #: a shadow declared by time asks for this many rows at least
 
 # Parts of the alarm budget: what labels say matters most, what is only estimated least.
-_PARTS = {rules.DRIFT: 3, rules.QUALITY: 4, rules.QUALITY_ESTIMATE: 1, rules.DATA_QUALITY: 2}
+_PARTS = {
+    rules.DRIFT: 3,
+    rules.QUALITY: 4,
+    rules.QUALITY_ESTIMATE: 1,
+    rules.DATA_QUALITY: 2,
+}
 
 
 def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
@@ -28,8 +33,7 @@ def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
     The margin of the loss is declared as a share of the live version's loss, as measured
     on its held-out rows; a version without that number is taken to lose half a nat.
     """
-    loss = "log_loss" if spec.task == "classification" else "mse"
-    usual = _usual_loss(live, loss)
+    usual = _usual_loss(spec, live)
     release, canary = spec.release, spec.release.canary
     guards = ("errors", "slow requests") if spec.guardrails.latency_p99 else ("errors",)
     rows = release.shadow.for_.requests
@@ -41,6 +45,7 @@ def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
         at_most=canary.at_most,
         guards=guards,
         tolerated_ratio=1 + canary.margin,
+        block=canary.block,
         loss_margin=canary.loss_margin * usual,
         loss="log loss" if spec.task == "classification" else "squared error",
         on_breach=OnBreach(release.on_breach),
@@ -48,10 +53,14 @@ def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
     )
 
 
-def _usual_loss(live: ModelVersion | None, loss: str) -> float:
+def _usual_loss(spec: Spec, live: ModelVersion | None) -> float:
+    """Return the live version's mean loss on its held-out rows."""
     metrics = live.metrics if live is not None else {}
-    found = metrics.get(loss) if loss != "mse" else metrics.get("rmse", 1.0) ** 2
-    return found if found is not None and isfinite(found) and found > 0 else _HALF_A_NAT
+    if spec.task == "classification":
+        found = metrics.get("log_loss", _HALF_A_NAT)
+        return found if isfinite(found) and found > 0 else _HALF_A_NAT
+    found = metrics.get("rmse", 1.0) ** 2
+    return found if isfinite(found) and found > 0 else 1.0
 
 
 class Watching(Struct, frozen=True, kw_only=True):

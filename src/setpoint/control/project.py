@@ -159,9 +159,7 @@ def active(project: Project) -> AbstractContextManager[None]:
     return modules.space(project.folder).active()
 
 
-def call_by_name(
-    func: Callable[..., Any], available: Mapping[str, Any], *, name: str = ""
-) -> Any:
+def call_by_name(func: Callable[..., Any], available: Mapping[str, Any], *, name: str = "") -> Any:
     """Call a function of the user with the values its parameters name.
 
     Args:
@@ -208,16 +206,12 @@ def code_hash(project: Project, codes: Iterable[str] | None = None) -> str:
     return modules.hash_files(project.folder, modules.reachable(project.folder, names))
 
 
-def _must_exist(
-    project: Project, space: modules.ModuleSpace, name: str, where: str
-) -> None:
+def _must_exist(project: Project, space: modules.ModuleSpace, name: str, where: str) -> None:
     if space.has(name):
         return
     top = name.partition(".")[0]
     if space.has(top) or not modules.is_installed(name):
-        files = [
-            path.relative_to(project.folder) for path in modules.sources(project.folder)
-        ]
+        files = [path.relative_to(project.folder) for path in modules.sources(project.folder)]
         names = [".".join(path.with_suffix("").parts) for path in files]
         raise NotFound(
             f"there is no module “{name}” in {project.folder}",
@@ -226,9 +220,7 @@ def _must_exist(
         )
 
 
-def _wired(
-    func: Callable[..., Any], available: Mapping[str, Any], name: str
-) -> dict[str, Any]:
+def _wired(func: Callable[..., Any], available: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the arguments a function asks for."""
     where = _location(func)
     if inspect.iscoroutinefunction(func):
@@ -240,9 +232,7 @@ def _wired(
     given: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise Invalid(
-                f"“{parameter.name}” of {name} has no name for callers", where=where
-            )
+            raise Invalid(f"“{parameter.name}” of {name} has no name for callers", where=where)
         if parameter.kind is parameter.VAR_KEYWORD:
             given = {**available, **given}
         elif parameter.name in available and parameter.kind is not parameter.VAR_POSITIONAL:

@@ -100,7 +100,7 @@ def _status(ctx: Context, applied: Applied) -> Status:
 def objective_of(seen: Observed) -> str:
     """Return the objective in words."""
     objective = seen.spec.objective
-    words = [objective.metric]
+    words: list[str] = [objective.metric]
     if objective.at_least is not None:
         words.append(f"≥ {objective.at_least:g}")
     if objective.at_most is not None:

@@ -33,14 +33,10 @@ def table(project: Project, spec: Spec, name: str, now: datetime) -> pl.LazyFram
     source = spec.data.source[name]
     where = project.where(spec, f"data.source.{name}")
     if is_code(source):
-        given = call_by_name(
-            function(project, source, where=where), {"now": now}, name=source
-        )
+        given = call_by_name(function(project, source, where=where), {"now": now}, name=source)
         if not isinstance(given, pl.LazyFrame | pl.DataFrame):
             hint = "return a Polars DataFrame or LazyFrame"
-            raise Invalid(
-                f"{source} returned {type(given).__name__}", where=where, hint=hint
-            )
+            raise Invalid(f"{source} returned {type(given).__name__}", where=where, hint=hint)
         frame = given.lazy()
     else:
         frame = _file(project.path(source), where)
@@ -79,8 +75,7 @@ def features(
     if not spec.features:
         return _plain(spec, rows)
     made = [
-        function(project, code, where=project.where(spec, "features"))
-        for code in spec.features
+        function(project, code, where=project.where(spec, "features")) for code in spec.features
     ]
     time = spec.data.time
     if time is None:

@@ -46,9 +46,7 @@ def open_job(conn: Connection, model: str) -> Job | None:
 def last_job(conn: Connection, model: str) -> Job | None:
     """Return the training of `model` that was requested last."""
     query = select(jobs).where(jobs.c.model == model)
-    row = conn.execute(
-        query.order_by(jobs.c.requested_at.desc(), jobs.c.id.desc()).limit(1)
-    )
+    row = conn.execute(query.order_by(jobs.c.requested_at.desc(), jobs.c.id.desc()).limit(1))
     found = row.one_or_none()
     return None if found is None else _job(found)
 
@@ -67,16 +65,12 @@ def job_of_version(conn: Connection, model: str, version: int) -> Job | None:
 
 def jobs_caused(conn: Connection, alarm: str, limit: int = 20) -> list[Job]:
     """Return the trainings that an alarm caused, oldest first."""
-    query = (
-        select(jobs).where(jobs.c.cause == alarm).order_by(jobs.c.requested_at, jobs.c.id)
-    )
+    query = select(jobs).where(jobs.c.cause == alarm).order_by(jobs.c.requested_at, jobs.c.id)
     return [_job(row) for row in conn.execute(query.limit(limit))]
 
 
 def began(conn: Connection, job: Job) -> None:
-    conn.execute(
-        update(jobs).where(jobs.c.id == job.id).values(attempts=jobs.c.attempts + 1)
-    )
+    conn.execute(update(jobs).where(jobs.c.id == job.id).values(attempts=jobs.c.attempts + 1))
 
 
 def finish(conn: Connection, job: Job) -> bool:
@@ -94,15 +88,11 @@ def finish(conn: Connection, job: Job) -> bool:
     return done.rowcount == 1
 
 
-def acquire(
-    conn: Connection, name: str, holder: str, *, now: datetime, lasts: timedelta
-) -> bool:
+def acquire(conn: Connection, name: str, holder: str, *, now: datetime, lasts: timedelta) -> bool:
     """Take or renew a lease; False while somebody else holds it."""
     free = or_(leases.c.holder == holder, leases.c.until <= now)
     taken = conn.execute(
-        update(leases)
-        .where(leases.c.name == name, free)
-        .values(holder=holder, until=now + lasts)
+        update(leases).where(leases.c.name == name, free).values(holder=holder, until=now + lasts)
     )
     if taken.rowcount == 1:
         return True
@@ -134,9 +124,7 @@ def cursor(conn: Connection, name: str) -> Any:
 
 
 def move_cursor(conn: Connection, name: str, position: Any) -> None:
-    moved = conn.execute(
-        update(cursors).where(cursors.c.name == name).values(position=position)
-    )
+    moved = conn.execute(update(cursors).where(cursors.c.name == name).values(position=position))
     if moved.rowcount == 0:
         conn.execute(insert(cursors).values(name=name, position=position))
 

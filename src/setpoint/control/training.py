@@ -27,23 +27,23 @@ from setpoint.data.contract import Contract
 from setpoint.data.contract import load_all as load_contracts
 from setpoint.data.entities import DatasetVersion
 from setpoint.data.ingest import ingest
+from setpoint.db.local import LocalBackend
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.events.store import record
 from setpoint.models import service as models
+from setpoint.models import store as registry
 from setpoint.models.entities import ModelVersion, Stored
 from setpoint.pipelines.graph import step
 from setpoint.pipelines.local import StepRun, Workshop, run
 from setpoint.runs import code, environment
 from setpoint.runs import service as runs
+from setpoint.runs import store as run_store
 from setpoint.runs.handle import Handle
-from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 
 
-def train(
-    home: LocalBackend, job: Job, told: Callable[[StepRun], None] = lambda _: None
-) -> Job:
+def train(home: LocalBackend, job: Job, told: Callable[[StepRun], None] = lambda _: None) -> Job:
     """Do what `job` asks for; return it with its outcome.
 
     A failure of the user's code or data ends the job as failed, with what to do. What may
@@ -90,9 +90,7 @@ def contracts_of(project: Project, spec: Spec) -> dict[str, Contract]:
     return found
 
 
-def _train(
-    home: LocalBackend, job: Job, applied: Applied, told: Callable[[StepRun], None]
-) -> Job:
+def _train(home: LocalBackend, job: Job, applied: Applied, told: Callable[[StepRun], None]) -> Job:
     objects = open_store(home.settings)
     spec = from_canonical(objects.get(job.spec))
     project = load(Path(applied.file))
@@ -108,9 +106,7 @@ def _train(
     )
     run_id = home.call(runs.start, started).id
     with Handle(home, objects, run_id) as handle:
-        making = Making(
-            home.settings, project, spec, known_by=job.requested_at, run=handle
-        )
+        making = Making(home.settings, project, spec, known_by=job.requested_at, run=handle)
         version = _live(home, job.model)
         identity = f"{__version__} {code_hash(project, code_of(spec))} {job.spec}"
 
@@ -135,12 +131,18 @@ def _train(
         deltas = {name: version.delta_version for name, version in versions.items()}
         results = run(steps, {"datasets": numbers, "deltas": deltas}, workshop, told=told)
         outcome: Judged = results["judged"]
-        handle.metrics(**outcome.metrics)
+        for name, value in outcome.metrics.items():
+            handle.metric(name, value)
     return _register(home, job, run_id, numbers, results["made"], outcome)
 
 
 def _register(
-    home: LocalBackend, job: Job, run_id: str, numbers: dict[str, int], made: Made, judged: Judged
+    home: LocalBackend,
+    job: Job,
+    run_id: str,
+    numbers: dict[str, int],
+    made: Made,
+    judged: Judged,
 ) -> Job:
     stored = made.stored
     command = models.Register(
@@ -167,9 +169,7 @@ def _register(
         state, said = _outcome(version)
         if state is JobState.REGISTERED:
             models.set_alias(ctx, job.model, "candidate", version.number, job.why)
-        done = replace(
-            job, state=state, finished_at=ctx.now, version=version.number, outcome=said
-        )
+        done = replace(job, state=state, finished_at=ctx.now, version=version.number, outcome=said)
         _finish(ctx, done)
     return done
 
@@ -187,7 +187,7 @@ def _failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
     with home.engine.begin() as conn:
         ctx = home.context(conn)
         run_id = job.id.replace("job_", "run_")
-        if runs.store.find(conn, run_id) is not None:
+        if run_store.find(conn, run_id) is not None:
             runs.finish(ctx, runs.Finish(run=run_id, error=str(error)))
         done = replace(job, state=JobState.FAILED, finished_at=ctx.now, outcome=said)
         _finish(ctx, done)
@@ -198,7 +198,12 @@ def _finish(ctx: Context, job: Job) -> None:
     if store.finish(ctx.conn, job):
         subject = f"model:{job.model}"
         record(
-            ctx, f"training.{job.state}", subject, job=job.id, version=job.version, outcome=job.outcome
+            ctx,
+            f"training.{job.state}",
+            subject,
+            job=job.id,
+            version=job.version,
+            outcome=job.outcome,
         )
 
 
@@ -207,5 +212,5 @@ def _live(home: LocalBackend, model: str) -> ModelVersion | None:
         deployed = serving.deployments(conn, model)
         for one in deployed:
             if one.role is Role.LIVE:
-                return models.store.get(conn, model, one.version)
+                return registry.get(conn, model, one.version)
     return None

@@ -56,9 +56,7 @@ def judge(
     model, version, since = applied.model, live.version, live.since
     if policies.drift is not None:
         monitor.watch_drift(ctx, model, version, reference, policies.drift, since=since)
-    monitor.watch_data_quality(
-        ctx, model, version, reference, policies.data_quality, since=since
-    )
+    monitor.watch_data_quality(ctx, model, version, reference, policies.data_quality, since=since)
     if policies.quality is not None:
         monitor.watch_quality(ctx, model, version, policies.quality, since=since)
     if policies.estimate is not None:

@@ -45,7 +45,9 @@ def sole_owner(home: Path) -> Iterator[None]:
         file: IO[str] = (folder / "up.lock").open("a+")
     except OSError as error:
         raise Unavailable(
-            f"cannot write to {home}", where=error.strerror or "", hint="choose another --home DIR"
+            f"cannot write to {home}",
+            where=error.strerror or "",
+            hint="choose another --home DIR",
         ) from None
     with file:
         try:

@@ -17,7 +17,9 @@ R = TypeVar("R")
 class LocalBackend:
     """Runs operations in this process, each in one transaction of its own."""
 
-    def __init__(self, engine: Engine, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, clock: Clock | None = None
+    ) -> None:
         self.engine = engine
         self.settings = settings
         self.clock = clock or clock_of(settings.home)
@@ -29,7 +31,12 @@ class LocalBackend:
 
     def context(self, conn: Connection) -> Context:
         """Return the context of a transaction that the caller opened."""
-        return Context(conn=conn, actor=self.settings.actor, now=self.clock.now(), settings=self.settings)
+        return Context(
+            conn=conn,
+            actor=self.settings.actor,
+            now=self.clock.now(),
+            settings=self.settings,
+        )
 
 
 def open_local(settings: Settings, clock: Clock | None = None) -> LocalBackend:

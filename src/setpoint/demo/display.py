@@ -3,11 +3,18 @@
 from collections import deque
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -44,7 +51,7 @@ class Display:
         self._shown = 0
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -139,14 +146,24 @@ def summary(found: Report) -> Group:
 
 
 def _versions(found: Report) -> Table:
-    table = Table(title="Versions", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        title="Versions",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     table.add_column("version", justify="right")
     for name in ("born", "why", "gate", "verdict", "evidence"):
         table.add_column(name, overflow="fold")
     verdicts = {release.version: release for release in found.releases}
     for version in found.versions:
         release = verdicts.get(version.number)
-        word = release.verdict if release else ("live first" if version.number == 1 else "not released")
+        word = (
+            release.verdict
+            if release
+            else ("live first" if version.number == 1 else "not released")
+        )
         table.add_row(
             str(version.number),
             f"{version.born_at.astimezone(UTC):%d %b}",
@@ -159,11 +176,19 @@ def _versions(found: Report) -> Table:
 
 
 def _alarms(found: Report) -> Table:
-    table = Table(title="\nAlarms", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        title="\nAlarms",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for name in ("opened", "monitor", "what"):
         table.add_column(name, overflow="fold")
     for alarm in found.alarms:
-        table.add_row(f"{alarm.opened_at:%d %b}", alarm.monitor.replace("_", " "), alarm.text)
+        table.add_row(
+            f"{alarm.opened_at:%d %b}", alarm.monitor.replace("_", " "), alarm.text
+        )
     if not found.alarms:
         table.add_row("-", "-", "none")
     return table
@@ -171,7 +196,11 @@ def _alarms(found: Report) -> Table:
 
 def _months(found: Report) -> Table:
     table = Table(
-        title="\nROC AUC by month, same flights", title_justify="left", box=None, header_style="bold", pad_edge=False
+        title="\nROC AUC by month, same flights",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
     )
     table.add_column("")
     for month in found.quality.by_month:
@@ -179,5 +208,7 @@ def _months(found: Report) -> Table:
     months = found.quality.by_month
     table.add_row("kept on target", *(f"{m.live:.3f}" for m in months), style="green")
     table.add_row("never retrained", *(f"{m.never_retrained:.3f}" for m in months))
-    table.add_row("versions promoted", *(str(m.retrained or "") for m in months), style="dim")
+    table.add_row(
+        "versions promoted", *(str(m.retrained or "") for m in months), style="dim"
+    )
     return table

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from setpoint.artifacts.store import open_store
+from setpoint.db.local import LocalBackend
 from setpoint.demo.flights_data import Replay
 from setpoint.events import chain
 from setpoint.models import store as models
@@ -18,7 +19,6 @@ from setpoint.models.runtime import load
 from setpoint.monitor import store as monitor
 from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
-from setpoint.db.local import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.tables import predictions
 
@@ -91,7 +91,9 @@ def report(
         released = sorted(releases.ls(conn, model, limit=1000), key=lambda r: r.started_at)
         alarms = monitor.list_alarms(conn, model=model, limit=1000)
         asked, labelled = serving.count_predictions(conn, model)
-        rows = {v.number: serving.count_predictions(conn, model, v.number)[0] for v in found}
+        rows = {
+            v.number: serving.count_predictions(conn, model, v.number)[0] for v in found
+        }
         table = _answered(home, model)
         verified = chain.verify(conn).intact
         never = load(open_store(home.settings), found[0])
@@ -103,17 +105,29 @@ def report(
                 number=v.number,
                 born_at=v.created_at,
                 why=v.why,
-                gate="passed" if v.gate and v.gate.passed else "overridden" if v.override else "failed",
+                gate="passed"
+                if v.gate and v.gate.passed
+                else "overridden"
+                if v.override
+                else "failed",
                 rows=rows[v.number],
             )
             for v in found
         ],
         releases=[_verdict(r) for r in released if r.from_version is not None],
         alarms=[
-            Said(opened_at=a.opened_at, monitor=a.monitor, version=a.version, text=a.text, state=a.state)
+            Said(
+                opened_at=a.opened_at,
+                monitor=a.monitor,
+                version=a.version,
+                text=a.text,
+                state=a.state,
+            )
             for a in sorted(alarms, key=lambda a: a.opened_at)
         ],
-        quality=_quality(table, stream, np.asarray(never.predict(stream.matrix())), released),
+        quality=_quality(
+            table, stream, np.asarray(never.predict(stream.matrix())), released
+        ),
         seconds=round(seconds, 1),
         peak_memory_mb=round(peak_memory_mb, 1),
         events_verified=verified,
@@ -126,7 +140,9 @@ def _answered(home: LocalBackend, model: str) -> pl.DataFrame:
     with home.engine.execution_options(setpoint_reads=True).begin() as conn:
         rows = conn.execute(select(c.id, c.score, c.label).where(c.model == model)).all()
     return pl.DataFrame(
-        rows, schema={"id": pl.String, "score": pl.Float64, "label": pl.Float64}, orient="row"
+        rows,
+        schema={"id": pl.String, "score": pl.Float64, "label": pl.Float64},
+        orient="row",
     )
 
 
@@ -135,8 +151,12 @@ def _quality(
 ) -> Quality:
     """Compare what was answered with what the first version would have, on the same rows."""
     asked = pl.DataFrame({"id": stream.ids(), "month": stream.months(), "never": never})
-    both = asked.join(table.drop_nulls("label"), on="id", how="inner", maintain_order="left")
-    promoted = [r.ended_at for r in released if r.state is State.PROMOTED and r.from_version]
+    both = asked.join(
+        table.drop_nulls("label"), on="id", how="inner", maintain_order="left"
+    )
+    promoted = [
+        r.ended_at for r in released if r.state is State.PROMOTED and r.from_version
+    ]
     months = []
     for (number,), part in both.group_by("month", maintain_order=True):
         born = sum(at is not None and at.month == number for at in promoted)
@@ -160,7 +180,9 @@ def _quality(
 def _auc(rows: pl.DataFrame, column: str) -> float:
     if rows.is_empty():
         return float("nan")
-    return round(measure("roc_auc", rows["label"].to_numpy(), rows[column].to_numpy()).value, 4)
+    return round(
+        measure("roc_auc", rows["label"].to_numpy(), rows[column].to_numpy()).value, 4
+    )
 
 
 def _verdict(release: Release) -> Verdict:

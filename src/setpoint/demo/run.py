@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from setpoint.config import Settings, settings
+from setpoint.config import Settings, environment, settings
 from setpoint.core.clock import FileClock
 from setpoint.core.lifetime import sole_owner
 from setpoint.demo.display import Display, summary
@@ -60,7 +60,7 @@ def run(options: Options) -> None:
             _wait()
 
 
-def _replay(  # noqa: PLR0913, PLR0917 - each is another thing that the outcome says
+def _replay(
     store: Settings,
     options: Options,
     until: datetime,
@@ -71,12 +71,16 @@ def _replay(  # noqa: PLR0913, PLR0917 - each is another thing that the outcome 
     with Display(console, start=START, until=until) as display:
         story = Story(store, seed=options.seed, until=until, told=display.step)
         try:
-            display.say("flights and weather of 2013: ingest, check, train on January and February")
+            display.say(
+                "flights and weather of 2013: ingest, check, train on January and February"
+            )
             story.begin(f"http://127.0.0.1:{options.inference_port}")
             for line in story.opening():
                 display.say(line)
             stream = story.load()
-            display.say(f"{len(stream):,} flights to come, {stream.labelled:,} will get a label")
+            display.say(
+                f"{len(stream):,} flights to come, {stream.labelled:,} will get a label"
+            )
             sabotage = START + min(timedelta(days=14), (until - START) / 3)
             story.play(display.progress, sabotage)
             return report(
@@ -116,9 +120,16 @@ def _processes(store: Settings, options: Options) -> Iterator[list[int]]:
 
 
 def _start(module: str, store: Settings, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", module, "--home", str(store.home), "--with-parent", *more]
-    environment = {**os.environ, "SETPOINT_DATABASE_URL": store.database_url}  # noqa: TID251
-    return subprocess.Popen(command, env=environment)  # noqa: S603
+    command = [
+        sys.executable,
+        "-m",
+        module,
+        "--home",
+        str(store.home),
+        "--with-parent",
+        *more,
+    ]
+    return subprocess.Popen(command, env=environment(store))  # noqa: S603
 
 
 def _ready(child: subprocess.Popen[bytes], url: str) -> None:
@@ -126,7 +137,9 @@ def _ready(child: subprocess.Popen[bytes], url: str) -> None:
     end = time.monotonic() + _READY_SECONDS
     while True:
         if child.poll() is not None:
-            raise Unavailable("the inference server did not start", hint="its error is above")
+            raise Unavailable(
+                "the inference server did not start", hint="its error is above"
+            )
         try:
             client.wait_until_live(0.1)
         except Unavailable:

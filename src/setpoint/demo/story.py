@@ -28,13 +28,15 @@ from setpoint.control.spec.parse import canonical
 from setpoint.core.clock import FileClock, to_micros
 from setpoint.core.ids import new_id
 from setpoint.data import store as datasets
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.demo.flights_data import END, HOUR, Hour, Replay
 from setpoint.errors import SetpointError
 from setpoint.events.store import record
 from setpoint.models import service as models
+from setpoint.models import store as registry
+from setpoint.models.entities import Check
 from setpoint.pipelines.local import StepRun
 from setpoint.releases import store as releases
-from setpoint.db.local import LocalBackend, open_local
 from setpoint.serve.client import Inference
 
 MODEL = "flights-late"
@@ -69,7 +71,12 @@ class Story:
     """One replay in one folder."""
 
     def __init__(
-        self, settings: Settings, *, seed: int, until: datetime, told: Callable[[str, StepRun], None]
+        self,
+        settings: Settings,
+        *,
+        seed: int,
+        until: datetime,
+        told: Callable[[str, StepRun], None],
     ) -> None:
         """Open or make the store, with its own clock and its copy of the flights project."""
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -109,11 +116,17 @@ class Story:
                 version = datasets.get(conn, name)
                 checked = datasets.validation(conn, name, version.number)
                 aside = f", {version.set_aside:,} set aside" if version.set_aside else ""
-                lines.append(f"{name} version {version.number}: {version.rows:,} rows{aside}")
-                lines += [f"  failed: {c.name}: {c.failing:,} rows" for c in checked.checks if not c.passed]
-            first = models.store.get(conn, MODEL, 1)
+                lines.append(
+                    f"{name} version {version.number}: {version.rows:,} rows{aside}"
+                )
+                lines += [
+                    f"  failed: {c.name}: {c.failing:,} rows"
+                    for c in checked.checks
+                    if not c.passed
+                ]
+            first = registry.get(conn, MODEL, 1)
         for check in first.gate.checks if first.gate else []:
-            lines.append(f"  gate: {check.name}: {check.detail}")
+            lines.append(f"  gate: {_in_words(check)}")
         lines.append("version 1 is live")
         return lines
 
@@ -156,7 +169,9 @@ class Story:
     def _ask(self, hour: Hour) -> None:
         """Ask about an hour's flights, in one request for each quarter that has any."""
         assert self._inference is not None  # noqa: S101 - `play` has checked
-        starts = np.searchsorted(hour.times, [to_micros(hour.at + q * QUARTER) for q in range(5)])
+        starts = np.searchsorted(
+            hour.times, [to_micros(hour.at + q * QUARTER) for q in range(5)]
+        )
         for quarter, (low, high) in enumerate(pairwise(starts.tolist())):
             if low < high:
                 self.clock.set(hour.at + quarter * QUARTER)
@@ -200,7 +215,9 @@ class Story:
                     return
                 job = _bad_job(self.home, self.spec, seen.training, ctx.now)
                 if store.request(conn, job):
-                    record(ctx, "demo.announced", f"model:{MODEL}", what=_REASON, job=job.id)
+                    record(
+                        ctx, "demo.announced", f"model:{MODEL}", what=_REASON, job=job.id
+                    )
                     self.mark.sabotage = job.id
                     store.move_cursor(conn, _PROGRESS, self.mark)
                 return
@@ -223,6 +240,13 @@ class Story:
         self.mark.asked += asked
         with self.home.engine.begin() as conn:
             store.move_cursor(conn, _PROGRESS, self.mark)
+
+
+def _in_words(check: Check) -> str:
+    value = "" if check.value is None else f" {check.value:.4g}"
+    interval = "" if check.low is None else f" ({check.low:.4g} to {check.high:.4g})"
+    detail = f", {check.detail}" if check.detail else ""
+    return f"{'pass' if check.passed else 'FAIL'} {check.name}{value}{interval}{detail}"
 
 
 def _bad_job(home: LocalBackend, spec: Spec, training: str, now: datetime) -> Job:

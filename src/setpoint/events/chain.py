@@ -66,7 +66,11 @@ def verify(conn: Connection) -> ChainReport:
     A line that fails does not hide the ones behind it: each link is computed from the
     *stored* hash before it.
     """
-    columns = (event_seals.c.position, event_seals.c.seq.label("sealed"), event_seals.c.hash)
+    columns = (
+        event_seals.c.position,
+        event_seals.c.seq.label("sealed"),
+        event_seals.c.hash,
+    )
     both = event_seals.join(events, event_seals.c.seq == events.c.seq, isouter=True)
     query = select(*columns, events).select_from(both).order_by(event_seals.c.position)
     removed, broken, previous, count, gaps = [], [], _GENESIS, 0, 0
@@ -80,7 +84,9 @@ def verify(conn: Connection) -> ChainReport:
         elif _link(previous, row, row.seq) != row.hash:
             broken.append((previous, row))
         previous = row.hash
-    faults = removed + [Fault(seq=row.sealed, what=_diagnose(p, row, broken)) for p, row in broken]
+    faults = removed + [
+        Fault(seq=row.sealed, what=_diagnose(p, row, broken)) for p, row in broken
+    ]
     return ChainReport(
         sealed=count,
         unsealed=len(conn.execute(_unsealed()).all()),

@@ -54,7 +54,11 @@ def run(
         Invalid: If the steps do not fit together, or a result cannot be stored.
     """
     plan = ordered(steps, given)
-    keys = {name: codec.fingerprint(value) for name, value in given.items() if _is_needed(name, plan)}
+    keys = {
+        name: codec.fingerprint(value)
+        for name, value in given.items()
+        if _is_needed(name, plan)
+    }
     results = dict(given)
     for item in plan:
         parts = [item.name, item.code, *(f"{need}={keys[need]}" for need in item.needs)]
@@ -64,7 +68,9 @@ def run(
     return results
 
 
-def _one(item: Step, key: str, results: Mapping[str, Any], at: Workshop) -> tuple[Any, StepRun]:
+def _one(
+    item: Step, key: str, results: Mapping[str, Any], at: Workshop
+) -> tuple[Any, StepRun]:
     started = time.perf_counter()
     if item.keep:
         try:
@@ -81,7 +87,12 @@ def _one(item: Step, key: str, results: Mapping[str, Any], at: Workshop) -> tupl
         address = at.objects.put(codec.dump(value))
         with at.engine.begin() as conn:
             store.remember(
-                conn, key, step=item.name, address=address, seconds=seconds, at=at.clock.now()
+                conn,
+                key,
+                step=item.name,
+                address=address,
+                seconds=seconds,
+                at=at.clock.now(),
             )
     return value, StepRun(step=item.name, key=key, cached=False, seconds=seconds)
 

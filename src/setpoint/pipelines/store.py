@@ -10,7 +10,9 @@ from setpoint.pipelines.tables import step_results as t
 
 def find(conn: Connection, key: str) -> str | None:
     """Return the address of the result stored under `key`, if there is one."""
-    found: str | None = conn.execute(select(t.c.address).where(t.c.key == key)).scalar_one_or_none()
+    found: str | None = conn.execute(
+        select(t.c.address).where(t.c.key == key)
+    ).scalar_one_or_none()
     return found
 
 
@@ -20,7 +22,13 @@ def remember(
     """Store where the result of `key` lies; whoever came first wins."""
     try:
         with conn.begin_nested():
-            values = {"key": key, "step": step, "address": address, "seconds": seconds, "at": at}
+            values = {
+                "key": key,
+                "step": step,
+                "address": address,
+                "seconds": seconds,
+                "at": at,
+            }
             conn.execute(insert(t).values(values))
     except IntegrityError:
         pass  # another worker finished the same step: same key, same content

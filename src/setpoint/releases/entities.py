@@ -59,6 +59,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     loss_margin: float | None = 0.01  #: tolerated rise of the mean loss; None: not judged
     loss: str = "log loss"  #: what the loss is called, for people
     minimum_labels: int = 100  #: paired labels before the loss is judged
+    block: timedelta = timedelta(0)  #: rows this close may go together; 0: independent
+    minimum_blocks: int = 8  #: blocks with labels before the loss is judged, if there are any
     labels_expected: int = 1000  #: paired labels at which its interval is tightest
     step_requests: int = 500  #: rows at one share before the next, unless clearly better
     breaker: int = 20  #: failures of the candidate in a row that end it at once

@@ -51,11 +51,27 @@ class PairedLoss(Struct, frozen=True, kw_only=True):
     n: int = 0
     mean: float = 0.0
     m2: float = 0.0  #: sum of squared deviations from `mean`
+    #: by the start of each block of time: its rows and the sum of their differences
+    blocks: dict[str, tuple[int, float]] = {}
 
     @property
     def sd(self) -> float:
-        """Sample standard deviation; 0 below two rows."""
+        """Sample standard deviation of the rows; 0 below two rows."""
         return math.sqrt(self.m2 / (self.n - 1)) if self.n > 1 else 0.0
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation that independent rows of a mean this uncertain would have.
+
+        Rows of one block of time go together: one storm makes many flights late. Where
+        blocks are known it is the cluster-robust one (Liang & Zeger 1986, Biometrika 73,
+        13-22, with the correction G/(G − 1) for G blocks), never less than `sd`.
+        """
+        count = len(self.blocks)
+        if count < 2:
+            return self.sd
+        square = math.fsum((total - n * self.mean) ** 2 for n, total in self.blocks.values())
+        return max(self.sd, math.sqrt(square / self.n * count / (count - 1)))
 
 
 class Streak(Struct, frozen=True, kw_only=True):
@@ -87,9 +103,7 @@ def merge(earlier: Evidence, later: Evidence) -> Evidence:
     names = sorted({*earlier.guards, *later.guards})
     return Evidence(
         guards={
-            name: merge_tallies(
-                (*earlier.guards.get(name, ()), *later.guards.get(name, ()))
-            )
+            name: merge_tallies((*earlier.guards.get(name, ()), *later.guards.get(name, ())))
             for name in names
         },
         loss=merge_losses(earlier.loss, later.loss),
@@ -137,7 +151,18 @@ def merge_losses(a: PairedLoss, b: PairedLoss) -> PairedLoss:
         n=n,
         mean=(a.n * a.mean + b.n * b.mean) / n,
         m2=a.m2 + b.m2 + apart**2 * a.n * b.n / n,
+        blocks=_merge_blocks(a.blocks, b.blocks),
     )
+
+
+def _merge_blocks(
+    a: dict[str, tuple[int, float]], b: dict[str, tuple[int, float]]
+) -> dict[str, tuple[int, float]]:
+    merged = dict(a)
+    for start, (n, total) in b.items():
+        before = merged.get(start, (0, 0.0))
+        merged[start] = (before[0] + n, before[1] + total)
+    return dict(sorted(merged.items()))
 
 
 def merge_streaks(earlier: Streak, later: Streak) -> Streak:
@@ -166,8 +191,12 @@ def streak(failures: Sequence[bool]) -> Streak:
     return Streak(length=len(failures), head=head, tail=run, longest=longest)
 
 
-def paired_loss(differences: Sequence[float]) -> PairedLoss:
+def paired_loss(differences: Sequence[float], blocks: Sequence[str] | None = None) -> PairedLoss:
     """Summarise differences of loss, canary minus live, one a labelled row.
+
+    Args:
+        differences: [n].
+        blocks: [n] the block of time each row lies in; None where rows are independent.
 
     Raises:
         Invalid: If one is not finite: such an output is an event of a guard, not a loss.
@@ -180,8 +209,15 @@ def paired_loss(differences: Sequence[float]) -> PairedLoss:
             hint="count rows without a finite score as an event of a guard",
         )
     mean = math.fsum(differences) / len(differences)
+    together: dict[str, tuple[int, float]] = {}
+    for block, difference in zip(blocks or (), differences, strict=blocks is not None):
+        n, total = together.get(block, (0, 0.0))
+        together[block] = (n + 1, total + difference)
     return PairedLoss(
-        n=len(differences), mean=mean, m2=math.fsum((d - mean) ** 2 for d in differences)
+        n=len(differences),
+        mean=mean,
+        m2=math.fsum((d - mean) ** 2 for d in differences),
+        blocks=dict(sorted(together.items())),
     )
 
 

@@ -77,9 +77,7 @@ def read(evidence: Evidence, policy: Policy) -> Readings:
         _guard(name, evidence.guards.get(name, ()), policy, alpha) for name in policy.guards
     )
     loss = None if policy.loss_margin is None else _loss(evidence.loss, policy, alpha)
-    parts: tuple[GuardReading | LossReading, ...] = (
-        guards if loss is None else (loss, *guards)
-    )
+    parts: tuple[GuardReading | LossReading, ...] = guards if loss is None else (loss, *guards)
     breaches = [part.text for part in parts if part.breached]
     run = evidence.canary_streak.longest
     if run >= policy.breaker:
@@ -90,8 +88,7 @@ def read(evidence: Evidence, policy: Policy) -> Readings:
         breaches=tuple(breaches),
         missing=tuple(_missing(part, policy) for part in parts if not part.proven),
         worries=tuple(_worries(guards, loss, policy)),
-        summary="; ".join(part.text for part in parts)
-        or "nothing is judged by this policy",
+        summary="; ".join(part.text for part in parts) or "nothing is judged by this policy",
     )
 
 
@@ -130,13 +127,13 @@ def _guard(
 
 def _loss(loss: PairedLoss, policy: Policy, alpha: float) -> LossReading:
     margin = policy.loss_margin or 0.0
-    enough = loss.n >= policy.minimum_labels
+    enough = loss.n >= policy.minimum_labels and (
+        not loss.blocks or len(loss.blocks) >= policy.minimum_blocks
+    )
     at = policy.labels_expected
     low, high = mean_sequence(loss, alpha, tightest_at=at) if enough else (None, None)
     proof_low, proof_high = (
-        mean_sequence(loss, policy.false_promote, tightest_at=at)
-        if enough
-        else (None, None)
+        mean_sequence(loss, policy.false_promote, tightest_at=at) if enough else (None, None)
     )
     breached = low is not None and low > margin
     if breached:
@@ -167,8 +164,16 @@ def _missing(part: GuardReading | LossReading, policy: Policy) -> str:
             f"or below {policy.harmless_rate:.2%} of requests"
         )
     if part.proof_high is None:
-        return f"{part.labels:,} of at least {policy.minimum_labels:,} paired labels"
+        return (
+            f"{part.labels:,} of at least {policy.minimum_labels:,} paired labels{_blocks(policy)}"
+        )
     return f"{part.text} must be shown below {part.margin:+g}"
+
+
+def _blocks(policy: Policy) -> str:
+    if not policy.block:
+        return ""
+    return f", in at least {policy.minimum_blocks} blocks of {in_words(policy.block)}"
 
 
 def _worries(

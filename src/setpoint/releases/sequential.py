@@ -176,7 +176,8 @@ def mean_sequence(
     """Return the asymptotic confidence sequence of a mean of differences.
 
     Args:
-        loss: Running count, mean and spread of the differences.
+        loss: Running count, mean and spread of the differences; where rows of one block
+            of time go together, the spread is the blocks'.
         alpha: Chance that the mean is ever outside, both sides together, for counts large
             enough for a normal limit (a hundred rows of log loss are).
         tightest_at: Rows at which the interval is narrowest for its level; an order of
@@ -191,7 +192,7 @@ def mean_sequence(
     """
     if loss.n < 2:
         return None, None
-    reach = loss.sd * float(half_width(loss.n, alpha, tightest_at=tightest_at))
+    reach = loss.spread * float(half_width(loss.n, alpha, tightest_at=tightest_at))
     return loss.mean - reach, loss.mean + reach
 
 

@@ -201,9 +201,7 @@ def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
         limit_from=ctx.now,
         ended_at=ctx.now if first else None,
         policy=cmd.policy,
-        verdict_why="the first version: nothing to compare it with"
-        if first
-        else cmd.reason,
+        verdict_why="the first version: nothing to compare it with" if first else cmd.reason,
     )
 
 

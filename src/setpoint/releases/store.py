@@ -39,9 +39,7 @@ def get(conn: Connection, release_id: str, *, lock: bool = False) -> Release:
     query = select(t).where(t.c.id == release_id)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
-        raise NotFound(
-            f"no release {release_id!r}", hint="list them with: setpoint releases ls"
-        )
+        raise NotFound(f"no release {release_id!r}", hint="list them with: setpoint releases ls")
     return _entity(row)
 
 
@@ -60,9 +58,7 @@ def find(conn: Connection, name: str) -> Release:
 
 def current(conn: Connection, model: str) -> Release | None:
     """Return the open release of a model, if it has one."""
-    row = conn.execute(
-        select(t).where(t.c.model == model, t.c.state.in_(OPEN))
-    ).one_or_none()
+    row = conn.execute(select(t).where(t.c.model == model, t.c.state.in_(OPEN))).one_or_none()
     return None if row is None else _entity(row)
 
 
@@ -100,9 +96,7 @@ def put(conn: Connection, release: Release, *, was: Release) -> None:
         .values({name: value for name, value in values.items() if name != "id"})
     )
     if done.rowcount != 1:
-        raise Conflict(
-            f"{release.ref} changed meanwhile", hint="look at it again, then retry"
-        )
+        raise Conflict(f"{release.ref} changed meanwhile", hint="look at it again, then retry")
 
 
 def put_evidence(conn: Connection, release_id: str, evidence: Evidence) -> None:

@@ -97,9 +97,7 @@ def pause(release: Release, actor: str, reason: str) -> Release:
         Conflict: If it is not running.
     """
     if release.state is not State.RUNNING:
-        raise Conflict(
-            f"{release.ref} is {_said(release)}; only a running release can be held"
-        )
+        raise Conflict(f"{release.ref} is {_said(release)}; only a running release can be held")
     return _overridden(release, actor, reason, state=State.HELD)
 
 
@@ -114,9 +112,7 @@ def resume(release: Release, actor: str, reason: str, now: datetime) -> Release:
         Conflict: If it is not held.
     """
     if release.state is not State.HELD:
-        raise Conflict(
-            f"{release.ref} is {_said(release)}; only a held release can be resumed"
-        )
+        raise Conflict(f"{release.ref} is {_said(release)}; only a held release can be resumed")
     running = _overridden(release, actor, reason, state=State.RUNNING)
     running = replace(running, limit_from=now, stage_since=now)
     if not release.held_by_policy:

@@ -53,6 +53,7 @@ class ShadowRecord(Struct, frozen=True, kw_only=True, tag="s"):
     versions: list[int]  #: the version that scored the row
     scores: bytes  #: float64 per row; empty where the version failed
     status: int = 0  #: 0, or 500 where the version failed
+    micros: int = 0  #: that scoring took
 
 
 class LabelRecord(Struct, frozen=True, kw_only=True, tag="l"):

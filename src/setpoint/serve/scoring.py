@@ -86,10 +86,12 @@ def shadow(
         return None
     mine = ids if part.index is None else [ids[i] for i in part.index]
     scores, status = b"", 0
+    began = perf_counter_ns()
     try:
         scores = other.score(part.rows).tobytes()
     except ModelFailed:
         status = 500
+    micros = (perf_counter_ns() - began) // 1000
     return ShadowRecord(
         at_us=at_us,
         model=endpoint.model,
@@ -98,6 +100,7 @@ def shadow(
         versions=[other.version] * len(mine),
         scores=scores,
         status=status,
+        micros=micros,
     )
 
 
@@ -136,9 +139,7 @@ def _part(role: int, arm: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
     return Part(role, rows, index, scores, arm.version, perf_counter_ns() - began)
 
 
-def _canary_part(
-    endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[int] | None
-) -> Part:
+def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
     part = _part(_CANARY, canary, rows, index)
     if part.scores is not None:
         return part
@@ -146,6 +147,4 @@ def _canary_part(
     if other.scores is None:
         return part
     nanos = part.nanos + other.nanos
-    return Part(
-        _CANARY, rows, index, other.scores, other.version, nanos, canary.version, part.why
-    )
+    return Part(_CANARY, rows, index, other.scores, other.version, nanos, canary.version, part.why)

@@ -117,8 +117,7 @@ class Split(Struct, frozen=True, kw_only=True):
         Literal["time", "random"] | None,
         Doc(
             "what decides which rows are for the test",
-            "`time` judges on the newest rows, as in use; the default where there is "
-            "`data.time`",
+            "`time` judges on the newest rows, as in use; the default where there is `data.time`",
         ),
     ] = None  #: settled by `Spec`
     test: Annotated[
@@ -323,9 +322,7 @@ class Spec(Struct, frozen=True, kw_only=True):
             split = replace(self.train.split, by=by)
             force_setattr(self, "train", replace(self.train, split=split))
         if self.objective.better_than is None:
-            rival: Literal["baseline", "nothing"] = (
-                "baseline" if self.train.baseline else "nothing"
-            )
+            rival: Literal["baseline", "nothing"] = "baseline" if self.train.baseline else "nothing"
             force_setattr(self, "objective", replace(self.objective, better_than=rival))
 
     @property

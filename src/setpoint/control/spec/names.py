@@ -21,9 +21,7 @@ def bad_model_name(name: str) -> str | None:
     if len(name) > LONGEST or len(name.encode("utf-8", "replace")) > 200:
         return f"it is longer than {LONGEST} characters"
     if _MODEL.fullmatch(name) is None or name.endswith("."):
-        return (
-            "it starts with a letter or digit; letters, digits, “-”, “_” and “.” may follow"
-        )
+        return "it starts with a letter or digit; letters, digits, “-”, “_” and “.” may follow"
     if unicodedata.normalize("NFC", name) != name:
         return "its accents are written as separate characters (not in NFC form)"
     return None

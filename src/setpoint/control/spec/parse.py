@@ -63,9 +63,7 @@ def read(path: Path) -> SpecFile:
             f"there is no file {path}", hint="write one with: setpoint init NAME"
         ) from None
     except OSError as error:
-        raise Unavailable(
-            f"{path} cannot be read: {error.strerror}", where=str(path)
-        ) from error
+        raise Unavailable(f"{path} cannot be read: {error.strerror}", where=str(path)) from error
     spec, lines = _read(data, str(path))
     return SpecFile(spec=spec, path=path, lines=lines)
 

@@ -48,9 +48,7 @@ class Reader:
         """Return the value of `node`, or `BAD`."""
         self.lines.setdefault(path, node.line)
         if node.kind == "null":
-            return self.bad(
-                node, path, f"{path} has no value", "give one or remove the key"
-            )
+            return self.bad(node, path, f"{path} has no value", "give one or remove the key")
         if shape.base is Union:
             return self.read(_choose(shape.variants, node), node, path)
         if shape.is_group:
@@ -114,9 +112,7 @@ class Reader:
                 pairs.append((name, value, where))
         return pairs
 
-    def _unknown(
-        self, node: Node, path: str, name: str, struct: type[Struct]
-    ) -> str | None:
+    def _unknown(self, node: Node, path: str, name: str, struct: type[Struct]) -> str | None:
         """Note an unknown key; return the one it was likely meant to be."""
         known = [key.name for key in shapes.keys(struct)]
         hint, near = did_you_mean(name, known), nearest(name, known)
@@ -130,9 +126,7 @@ class Reader:
         )
         return near
 
-    def _missing(
-        self, struct: type[Struct], node: Node, path: str, there: set[str]
-    ) -> None:
+    def _missing(self, struct: type[Struct], node: Node, path: str, there: set[str]) -> None:
         for key in shapes.keys(struct):
             if key.required and key.name not in there:
                 where = f"{path}.{key.name}" if path else key.name
@@ -332,9 +326,7 @@ def _wanted(shape: Shape) -> str:
         "duration": "a duration such as 14d", "rate": "a rate such as 1/month",
         "amount": "a number of requests or a duration",
     }  # fmt: skip
-    return (
-        f"a {shape.kind}" if shape.base is str and shape.kind else words[_reader_of(shape)]
-    )
+    return f"a {shape.kind}" if shape.base is str and shape.kind else words[_reader_of(shape)]
 
 
 def _example(key: Key) -> str:

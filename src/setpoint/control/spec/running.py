@@ -80,6 +80,13 @@ class Canary(Struct, frozen=True, kw_only=True):
             "wider decides sooner and tolerates more",
         ),
     ] = 0.02
+    block: Annotated[
+        Duration,
+        Doc(
+            "rows this close in time may be right or wrong together",
+            "longer takes more time to judge the loss; shorter than the truth decides on chance",
+        ),
+    ] = parse_duration("1m")
     inconclusive: Annotated[
         Literal["hold", "promote"],
         Doc(
@@ -191,6 +198,6 @@ class Privacy(Struct, frozen=True, kw_only=True):
     subject: Annotated[
         Column | None, Doc("the column that names the person", "the unit of erasure")
     ] = None
-    retention: Annotated[
-        Duration | None, Doc("how long rows are kept", "without it for ever")
-    ] = None
+    retention: Annotated[Duration | None, Doc("how long rows are kept", "without it for ever")] = (
+        None
+    )

@@ -15,9 +15,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if len(name) > 200:
         return None
     lowered = {n.lower().replace("-", "_"): n for n in reversed(names)}
-    found = get_close_matches(
-        name.lower().replace("-", "_"), sorted(lowered), n=1, cutoff=0.6
-    )
+    found = get_close_matches(name.lower().replace("-", "_"), sorted(lowered), n=1, cutoff=0.6)
     return lowered[found[0]] if found else None
 
 

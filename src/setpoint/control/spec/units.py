@@ -30,9 +30,7 @@ _DURATION_WORDS = {
     "d": "d day days",
     "w": "w week weeks",
 }
-_DURATIONS = {
-    word: unit for unit, words in _DURATION_WORDS.items() for word in words.split()
-}
+_DURATIONS = {word: unit for unit, words in _DURATION_WORDS.items() for word in words.split()}
 _PERIODS = {
     "second": timedelta(seconds=1),
     "minute": timedelta(minutes=1),

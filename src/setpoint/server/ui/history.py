@@ -134,6 +134,12 @@ def traffic(conn: Connection, model: str, since: datetime | None = None) -> list
     ]
 
 
+def whole_days(seen: list[Traffic], now: datetime) -> list[Traffic]:
+    """Return the traffic of days that are over; of today where there is no other."""
+    over = [each for each in seen if each.day + timedelta(days=1) <= now]
+    return over or seen
+
+
 def lives(conn: Connection, model: str) -> list[Live]:
     """Return which version was live when, oldest first, from the record."""
     query = (

@@ -61,6 +61,8 @@ def span(length: timedelta) -> str:
     """Return a duration in its largest whole unit: ``3 d``, ``12 min``."""
     if length < timedelta(0):
         return f"\N{MINUS SIGN}{span(-length)}"
+    if not length:
+        return NOTHING
     for unit, name in _UNITS:
         if length >= unit:
             return f"{length // unit} {name}"

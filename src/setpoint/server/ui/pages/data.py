@@ -41,7 +41,8 @@ def datasets(ask: Ask) -> Page:
         {
             "version": each.version,
             "validation": each.validation,
-            "failing": sum(not check.passed for check in each.validation.checks),
+            "failing": len(_failing(each.validation, "error")),
+            "warnings": len(_failing(each.validation, "warning")),
         }
         for each in shown
     ]
@@ -93,15 +94,16 @@ def dataset(ask: Ask) -> Page:
     recent = versions[-_WIDE:]
     reports = ask.read(queries.validations, name, recent[0].number)
     grid = heat(reports)
-    failing = sum(not check.passed for check in shown.validation.checks)
     return Page(
         template="dataset.html",
         title=f"{name} {shown.version.number}",
         active="Data",
         values={
-            "heading": _heading(shown, failing),
+            "heading": _heading(shown),
             "version": shown.version,
             "validation": shown.validation,
+            "failed": [check for check in shown.validation.checks if not check.passed],
+            "held": [check for check in shown.validation.checks if check.passed],
             "grid": grid,
             "columns": [report.number for report in reports],
             "stride": max(1, len(reports) // 12),
@@ -167,20 +169,26 @@ def columns(ask: Ask) -> Page:
 
 
 def heat(reports: list[Validation]) -> list[Row]:
-    """Return checks × versions, the ones that fail first, then in the contract's order."""
+    """Return checks × versions: each that ever failed, and one line for all the others."""
     found: dict[str, dict[int, CheckResult]] = {}
     for report in reports:
         for check in report.checks:
             found.setdefault(check.name, {})[report.number] = check
-    order = sorted(found, key=lambda name: -sum(not c.passed for c in found[name].values()))
+    failures = {name: sum(not c.passed for c in found[name].values()) for name in found}
+    order = sorted((n for n in found if failures[n]), key=lambda name: -failures[name])
     numbers = [report.number for report in reports]
-    return [
-        Row(
-            name=name,
-            cells=[_cell(number, name, found[name].get(number)) for number in numbers],
-        )
+    rows = [
+        Row(name=name, cells=[_cell(n, name, found[name].get(n)) for n in numbers])
         for name in order
     ]
+    held = len(found) - len(order)
+    if held:
+        cells = [
+            Cell(number=n, tone="h0", text="", title=f"version {n}: they hold") for n in numbers
+        ]
+        name = f"{held} {'other ' if order else ''}check{'s' if held > 1 else ''}"
+        rows.append(Row(name=name, cells=cells))
+    return rows
 
 
 def _cell(number: int, name: str, check: CheckResult | None) -> Cell:
@@ -194,14 +202,23 @@ def _cell(number: int, name: str, check: CheckResult | None) -> Cell:
     return Cell(number=number, tone=tone, text=f"{check.failing:,}", title=said)
 
 
-def _heading(shown: Dataset, failing: int) -> str:
+def _failing(report: Validation, severity: str) -> list[CheckResult]:
+    """Return the checks that failed; every severity but error counts as a warning."""
+    errors = severity == "error"
+    return [c for c in report.checks if not c.passed and (c.severity == "error") == errors]
+
+
+def _heading(shown: Dataset) -> str:
     name = f"{shown.version.dataset} version {shown.version.number}"
-    if not shown.validation.checks:
-        return f"{name} has no contract"
-    if not failing:
-        return f"{name} holds its contract"
     checks = len(shown.validation.checks)
-    return f"{name} fails {failing} of {checks} checks of its contract"
+    if not checks:
+        return f"{name} has no contract"
+    failing = len(_failing(shown.validation, "error"))
+    warnings = len(_failing(shown.validation, "warning"))
+    if failing:
+        return f"{name} fails {failing} of {checks} checks of its contract"
+    after = "" if not warnings else f", with {warnings} warning{'s' if warnings > 1 else ''}"
+    return f"{name} holds its contract{after}"
 
 
 def _growth(name: str, versions: list[DatasetVersion]) -> dict[str, Any]:

@@ -79,10 +79,13 @@ def told(event: Event) -> Markup:
     if event.kind.startswith("release.") and version:
         who = words.version(model, version)
         action = event.kind.partition(".")[2].replace("_", " ")
-        if action == "advanced":
-            action = f"given {words.percent(detail.get('weight'))} of traffic"
         if action == "started":
-            action = "in its release"
+            first = detail.get("state") == "promoted"
+            action = "went live" if first else "began its release"
+        elif action in {"promoted", "rolled back", "held", "resumed"}:
+            action = f"was {action}"
+        elif action == "advanced":
+            action = f"was given {words.percent(detail.get('weight'))} of traffic"
         return Markup('{} {} <a href="/releases/{}">{}</a>').format(
             model, who, event.subject.partition(":")[2], action
         )

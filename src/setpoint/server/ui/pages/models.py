@@ -1,6 +1,6 @@
 """Is everything on target, how has a model held, and may a version be trusted."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -75,7 +75,7 @@ def look(ask: Ask, model: str) -> Seen:
 def overview(ask: Ask) -> Page:
     """Answer "is everything on target?"."""
     states = status.all_models(ask)
-    lines = [_line(look(ask, each.model), each) for each in states]
+    lines = [_line(look(ask, each.model), each, ask.now) for each in states]
     off = [each for each in states if each.state == "off target"]
     return Page(
         template="overview.html",
@@ -136,9 +136,10 @@ def _heading(states: list[status.Status]) -> str:
     return ", ".join(f"{kinds[k]} {k}" for k in order if k in kinds)
 
 
-def _line(seen: Seen, state: status.Status) -> dict[str, Any]:
+def _line(seen: Seen, state: status.Status, now: datetime) -> dict[str, Any]:
     promise = seen.promise
-    answered = [each for each in seen.traffic if each.role != "shadow"]
+    everything = [each for each in seen.traffic if each.role != "shadow"]
+    answered = history.whole_days(everything, now)
     last_day = max((each.day for each in answered), default=None)
     recent: dict[Any, int] = {}
     for each in answered:
@@ -164,7 +165,7 @@ def _line(seen: Seen, state: status.Status) -> dict[str, Any]:
             width=104,
             height=24,
         ),
-        "predictions": sum(recent.values()),
+        "predictions": sum(each.rows for each in everything),
         "today": recent[last_day] if last_day else 0,
         "last_day": last_day,
     }
@@ -186,7 +187,11 @@ def model(ask: Ask) -> Page:
         quality=[each for each in seen.quality if each.end >= start],
         estimate=[each for each in seen.estimate if each.end >= start],
         drift=[each for each in seen.drift if each.end >= start],
-        traffic=[each for each in seen.traffic if each.day >= start - timedelta(days=1)],
+        traffic=[
+            each
+            for each in history.whole_days(seen.traffic, end)
+            if each.day >= start - timedelta(days=1)
+        ],
         lives=seen.lives,
         releases=seen.releases,
         alarms=seen.alarms,
