@@ -1,0 +1,233 @@
+"""V2 inference beside MLServer: logistic regression, 30 features, one row, one worker.
+
+Ours logs every prediction, routes and counts, as in use; the peer counts, and neither logs
+requests. Client and server share the machine, so CPU time of the server is what compares;
+requests per second are told beside it.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.linear_model import LogisticRegression
+
+from bench.load import Load, drive, peak_memory_mb
+from setpoint.artifacts.store import open_store
+from setpoint.config import Settings, settings
+from setpoint.db.local import open_local
+from setpoint.models.build import build
+from setpoint.models.service import Register, register
+from setpoint.serve import store
+from setpoint.serve.entities import Deployment, Role
+
+NAME = "serving"
+FEATURES = 30
+VERSION = "1.7.1"
+SECONDS = 5.0
+CONNECTIONS = (1, 16, 64)
+_PEER = Path(__file__).parent / ".peers" / "mlserver"
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+# Runs in the peer's environment, so that its scikit-learn pickles the model it will load.
+_TRAIN = """
+import sys, joblib, numpy as np
+from sklearn.linear_model import LogisticRegression
+data = np.load(sys.argv[1])
+joblib.dump(LogisticRegression().fit(data["x"], data["y"]), sys.argv[2])
+"""
+
+
+def run() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2_000, FEATURES))
+    y = (x @ rng.normal(size=FEATURES) > 0).astype(int)
+    row = rng.normal(size=FEATURES).round(6).tolist()
+    tensor = {"name": "x", "shape": [1, FEATURES], "datatype": "FP64", "data": row}
+    ours, releasing, peer, memory = {}, {}, {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        np.savez(home / "data.npz", x=x, y=y)
+        with _ours(home / "store", x, y) as (server, port, deploy), _peer(home) as (other, there):
+            body = json.dumps({"inputs": [tensor]}).encode()
+            asked = {"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}
+            for c in CONNECTIONS:  # in turn, so that a busy machine is unfair to neither
+                ours[c] = _drive(server, port, body, c)
+                peer[c] = _drive(other, there, json.dumps(asked).encode(), c)
+            memory = {"ours": peak_memory_mb(server), "peer": peak_memory_mb(other)}
+            deploy()
+            releasing = {c: _drive(server, port, body, c) for c in CONNECTIONS[1:2]}
+    return [
+        *(_cpu(f"V2 inference, {c} in flight", ours[c], peer[c]) for c in CONNECTIONS),
+        *(_rate(f"V2 inference, {c} in flight", ours[c], peer[c]) for c in CONNECTIONS),
+        *(
+            _cpu(f"the same during a release, {c} in flight", releasing[c], peer[c])
+            for c in releasing
+        ),
+        _row("memory of the server", memory["ours"], memory["peer"], "MB"),
+    ]
+
+
+def _drive(pid: int, port: int, body: bytes, connections: int) -> Load:
+    path = "/v2/models/m/infer"
+    return drive(pid, port, path, body, connections=connections, seconds=SECONDS)
+
+
+def _cpu(work: str, ours: Load, peer: Load) -> dict[str, Any]:
+    return _row(work, ours.cpu_micros, peer.cpu_micros, "server CPU us/request")
+
+
+def _rate(work: str, ours: Load, peer: Load) -> dict[str, Any]:
+    row = _row(work, ours.per_second, peer.per_second, "requests/s")
+    return {**row, "ratio": ours.per_second / peer.per_second}
+
+
+def _row(work: str, ours: float, peer: float, unit: str) -> dict[str, Any]:
+    return {
+        "work": work,
+        "ours": round(ours, 1),
+        "peer": round(peer, 1),
+        "peer_version": f"MLServer {VERSION}",
+        "ratio": round(peer / ours, 2),
+        "unit": unit,
+    }
+
+
+@contextmanager
+def _ours(home: Path, x: Any, y: Any) -> Iterator[tuple[int, int, Any]]:
+    """Serve the registered model; the third value starts a release at 5 %."""
+    where = settings(home)
+    backend = open_local(where)
+    _register(where, backend, x, y)
+    _deploy(backend, Deployment(model="m", version=1, role=Role.LIVE, weight=1.0))
+    command = [sys.executable, "-m", "setpoint.serve", "--home", str(home), "--port", "0"]
+    with _running(command, where.home) as process:
+        ready = home / "run" / "inference.json"
+        _until(ready.exists, process)
+        port = json.loads(ready.read_text())["port"]
+
+        def release() -> None:
+            _deploy(
+                backend,
+                Deployment(model="m", version=1, role=Role.LIVE, weight=0.95),
+                Deployment(model="m", version=2, role=Role.CANARY, weight=0.05),
+            )
+            url = f"http://127.0.0.1:{port}/-/sync"
+            urllib.request.urlopen(url, b'{"model": "m", "generation": 2}').close()
+
+        yield process.pid, port, release
+    backend.engine.dispose()
+
+
+def _register(where: Settings, backend: Any, x: Any, y: Any) -> None:
+    features = pl.DataFrame(x, schema=[f"x{i}" for i in range(FEATURES)])
+    for number in (1, 2):
+        model = LogisticRegression(C=number).fit(x, y)
+        stored = build(open_store(where), model, features, rng=np.random.default_rng(number))
+        assert stored.onnx is not None, stored.parity
+        command = Register(
+            model="m",
+            run_id=f"run_{number}",
+            why="bench",
+            flavor=stored.flavor,
+            artifact=stored.artifact,
+            onnx=stored.onnx,
+            signature=stored.signature,
+        )
+        backend.call(register, command)
+
+
+def _deploy(backend: Any, *wanted: Deployment) -> None:
+    with backend.engine.begin() as conn:
+        store.deploy(conn, "m", wanted)
+
+
+@contextmanager
+def _peer(home: Path) -> Iterator[tuple[int, int]]:
+    python = _environment()
+    folder = home / "mlserver"
+    folder.mkdir()
+    train = [python, "-c", _TRAIN, home / "data.npz", folder / "model.joblib"]
+    subprocess.run(train, check=True)
+    port = _free_port()
+    config = {
+        "host": "127.0.0.1",
+        "http_port": port,
+        "grpc_port": _free_port(),
+        "metrics_port": _free_port(),
+        "parallel_workers": 0,  # in process: its fastest for a model like this
+        "debug": False,
+    }
+    (folder / "settings.json").write_text(json.dumps(config))
+    model = {
+        "name": "m",
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": "./model.joblib"},
+    }
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    with _running([str(python.parent / "mlserver"), "start", str(folder)], folder) as process:
+        _until(lambda: _answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), process)
+        yield process.pid, port
+
+
+def _environment() -> Path:
+    """Return the Python of the peer's environment, made on first use."""
+    python = _PEER / "bin" / "python"
+    ready = _PEER / f"mlserver-{VERSION}"
+    if not ready.exists():
+        venv.create(_PEER, with_pip=True)
+        needs = [f"mlserver=={VERSION}", f"mlserver-sklearn=={VERSION}"]
+        subprocess.run([python, "-m", "pip", "install", "-q", *needs], check=True)
+        ready.touch()
+    return python
+
+
+@contextmanager
+def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = {**os.environ, **_ONE_THREAD}  # noqa: TID251
+    with (folder / "bench.log").open("wb") as log, subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=log, stderr=log
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _until(ready: Any, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"{process.args} did not start")
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
