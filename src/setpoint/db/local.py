@@ -9,6 +9,7 @@ from setpoint.core.clock import Clock, clock_of
 from setpoint.core.operations import Context, Operation
 from setpoint.db.engine import connect
 from setpoint.db.migrate import migrate
+from setpoint.errors import Unavailable
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -41,6 +42,14 @@ class LocalBackend:
 
 def open_local(settings: Settings, clock: Clock | None = None) -> LocalBackend:
     """Open (and create or upgrade) the store of `settings` in this process."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot make the folder {settings.home}",
+            where=error.strerror or "",
+            hint="choose a folder you may write to with --home DIR",
+        ) from None
     engine = connect(settings.database_url)
     migrate(engine)
     return LocalBackend(engine, settings, clock)

@@ -120,14 +120,19 @@ def _decision(action: StepRelease) -> tuple[str, str] | None:
     version, decision = action.release.version, action.decision
     if isinstance(decision, Advance):
         share = action.release.policy.canary_steps[decision.step - 1]
-        return f"version {version} answers {share:.0%}: {decision.why}", "blue"
+        return f"version {version} answers {share:.0%} of flights: {_short(decision.why)}", "blue"
     if isinstance(decision, Promote):
-        return f"version {version} promoted: {decision.why}", "bold green"
+        return f"version {version} promoted: {_short(decision.why)}", "bold green"
     if isinstance(decision, RollBack):
         return f"version {version} rolled back: {decision.why}", "bold red"
     if isinstance(decision, Hold):
-        return f"version {version} held: {decision.why}", "magenta"
+        return f"version {version} held: {_short(decision.why)}", "magenta"
     return None
+
+
+def _short(why: str) -> str:
+    """Return the first two parts of the evidence; the release's page has all of it."""
+    return "; ".join(why.split("; ")[:2])
 
 
 def summary(found: Report) -> Group:
@@ -170,7 +175,7 @@ def _versions(found: Report) -> Table:
             version.why,
             version.gate,
             Text(word.replace("_", " "), style=_COLOURS.get(word, "")),
-            release.why if release else "",
+            _short(release.why) if release else "",
         )
     return table
 
