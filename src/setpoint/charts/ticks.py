@@ -104,7 +104,7 @@ def number(value: float, digits: int = 4) -> str:
 
 def percent(value: float) -> str:
     """Return a share as percent with sensible digits: ``0.4 %``, ``12 %``."""
-    if not math.isfinite(value):
+    if not math.isfinite(value * 100):
         return _NOTHING
     size = abs(value) * 100
     digits = 0 if size >= 99.95 else 1 if size >= 1 else 2

@@ -9,7 +9,6 @@ from setpoint.charts.palette import of_version
 from setpoint.charts.small import Arm, Stage, intervals, track
 from setpoint.charts.ticks import seconds
 from setpoint.releases.entities import Look, Release, State
-from setpoint.releases.entities import Stage as Step
 from setpoint.releases.readings import GuardReading, Readings, read
 
 _MOST = 300
@@ -38,7 +37,8 @@ def _loss(seen: list[tuple[float, Readings]], release: Release) -> Panel:
     known = [(at, r.loss) for at, r in seen if r.loss is not None and r.loss.labels > 0]
     margin = release.policy.loss_margin or 0.0
     return Panel(
-        title=f"{release.policy.loss} of the candidate less the live version's, paired",
+        title=f"{release.policy.loss}, candidate less live, with its "
+        f"{100 * (1 - release.policy.false_promote):g} % interval at every look",
         lines=[
             Line(
                 label="difference",
@@ -140,8 +140,8 @@ def stages(release: Release, width: float) -> str:
     names += [(f"{share * 100:g} %", "of traffic") for share in policy.canary_steps]
     names.append(("live", ""))
     offset = 0 if policy.shadow else 1
-    here = len(names) - 1 if release.stage is Step.DONE else release.step - offset
-    if release.state is State.PROMOTED:
+    here = release.step - offset
+    if release.from_version is None or release.state is State.PROMOTED:
         here = len(names)
     made = []
     for index, (name, note) in enumerate(names):

@@ -12,19 +12,9 @@ from setpoint.server.ui.page import Ask, Page, Table
 from setpoint.server.ui.queries import events_before
 
 _SHOWN = 100
-#: Facts of an event that say most; the rest is in the JSON.
-_FIRST = (
-    "why",
-    "reason",
-    "text",
-    "alias",
-    "number",
-    "version",
-    "rows",
-    "state",
-    "stage",
-    "weight",
-)
+#: Facts of an event that say why, and those that say what; the rest is in the JSON.
+_WHY = ("why", "reason", "text")
+_WHAT = ("alias", "number", "rows", "added", "set_aside", "outcome", "gate", "cause")
 
 
 def stream(ask: Ask) -> Page:
@@ -63,11 +53,16 @@ def stream(ask: Ask) -> Page:
 
 def summary(event: Event) -> str:
     """Return the telling facts of an event in one line."""
-    facts = [(n, event.detail[n]) for n in _FIRST if event.detail.get(n) not in (None, "", [], {})]
-    told = {"why", "reason", "text"}
-    lead = [str(value) for name, value in facts if name in told]
-    rest = [f"{name} {_plain(value)}" for name, value in facts if name not in told]
-    return "; ".join([*lead, *rest]) if lead or rest else ""
+    detail = event.detail
+    lead = [str(detail[name]) for name in _WHY if detail.get(name)]
+    rest = [
+        f"{words.said(name)} {_plain(detail[name])}"
+        for name in _WHAT
+        if detail.get(name) not in (None, "", [], {})
+    ]
+    if event.kind == "release.advanced":
+        rest.append(f"{words.percent(detail.get('weight'))} of traffic")
+    return "; ".join([*lead, *rest])
 
 
 def told(event: Event) -> Markup:
@@ -75,7 +70,6 @@ def told(event: Event) -> Markup:
     detail = event.detail
     version = detail.get("version")
     model = detail.get("model", "")
-    what = event.kind.replace("_", " ").replace(".", " ", 1).capitalize()
     if event.kind.startswith("release.") and version:
         who = words.version(model, version)
         action = event.kind.partition(".")[2].replace("_", " ")
@@ -96,10 +90,26 @@ def told(event: Event) -> Markup:
             f"{kind} alarm".strip().capitalize(),
             event.kind.partition(".")[2],
         )
+    if event.subject.startswith("version:") and event.kind in _OF_VERSION:
+        name, _, number = event.subject.partition(":")[2].rpartition("/")
+        return Markup("{} {} {}").format(
+            name, words.version(name, int(number)), _OF_VERSION[event.kind]
+        )
+    what = event.kind.replace("_", " ").replace(".", " ", 1).capitalize()
     return Markup("{}: {}").format(what, words.subject(event.subject))
 
 
+_OF_VERSION = {
+    "model.registered": "was registered",
+    "model.overridden": "was let past its gate",
+}
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "passed" if value else "failed"
+    if isinstance(value, int):
+        return words.whole(value)
     if isinstance(value, float):
         return words.number(value)
     return words.said(value) if isinstance(value, str) else str(value)
