@@ -45,7 +45,7 @@ def numbers(low: float, high: float, count: int) -> list[Tick]:
     Steps are 1, 2, 2.5 or 5 times a power of ten. A range without extent has one tick.
     """
     span = high - low
-    if not math.isfinite(span) or span <= max(abs(low), abs(high)) * 1e-12:
+    if not math.isfinite(span) or span <= max(abs(low), abs(high), 1e-200) * 1e-12:
         return [Tick(low, number(low))]
     step = _step(span / max(count, 1))
     first = math.ceil(low / step - 1e-9)
