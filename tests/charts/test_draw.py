@@ -51,9 +51,7 @@ def _panels(draw_: st.DrawFn) -> Panel:
     count = draw_(st.integers(0, 6))
     xs = sorted(draw_(st.lists(st.floats(0, 2e9), min_size=count, max_size=count)))
     values = st.lists(_ANY, min_size=count, max_size=count)
-    line = Line(
-        label=draw_(_WORDS), xs=xs, ys=draw_(values), low=draw_(values), high=draw_(values)
-    )
+    line = Line(label=draw_(_WORDS), xs=xs, ys=draw_(values), low=draw_(values), high=draw_(values))
     areas = [Area(label=f"v{i}", xs=xs, ys=draw_(values), color=f"c{i}") for i in range(2)]
     return Panel(
         title=draw_(_WORDS),
@@ -71,9 +69,7 @@ def _panels(draw_: st.DrawFn) -> Panel:
     st.sampled_from(["time", "number"]),
     st.sampled_from(list(WIDTHS.values())),
 )
-def test_whatever_the_data_the_picture_is_sound(
-    panels: list[Panel], kind: str, width: int
-) -> None:
+def test_whatever_the_data_the_picture_is_sound(panels: list[Panel], kind: str, width: int) -> None:
     figure = Figure(title="t", summary="s", panels=panels, x=kind)  # type: ignore[arg-type]
     _check(draw(figure, width))
 
@@ -84,10 +80,7 @@ def test_small_pictures_are_sound(values: list[float | None], bound: float | Non
     _check(sparkline(values, title="t", low=bound))
     numbers = [v for v in values if v is not None]
     _check(histogram_pair([f"b{i}" for i in range(3)], numbers, numbers[::-1], title="t"))
-    arms = [
-        Arm(name=f"v{i}", value=v, low=None, high=v, color="c0")
-        for i, v in enumerate(numbers)
-    ]
+    arms = [Arm(name=f"v{i}", value=v, low=None, high=v, color="c0") for i, v in enumerate(numbers)]
     _check(intervals(arms, title="t"))
     _check(draw(reliability(numbers, values, title="t", color="c0"), 358))
 
@@ -96,25 +89,19 @@ def test_small_pictures_are_sound(values: list[float | None], bound: float | Non
 @given(st.floats(0, 2e9), _ANY, _WORDS)
 def test_lanes_are_sound(start: float, end: float | None, words: str) -> None:
     usable = end if end is not None and abs(end) < 1e12 else None
-    span = Span(
-        start=start, end=usable, text=words, title=words, color="c1", href="/x?a=1&b=2"
-    )
+    span = Span(start=start, end=usable, text=words, title=words, color="c1", href="/x?a=1&b=2")
     lanes = [Lane(title="Live", spans=[span, span])]
     _check(draw(Figure(title="t", summary="", panels=[Panel(title="p")], lanes=lanes)))
 
 
 def test_a_gap_in_the_data_is_a_gap_in_the_line() -> None:
     line = Line(label="a", xs=[0, 1, 2, 3, 4], ys=[1, 2, None, 3, 4])
-    figure = Figure(
-        title="t", summary="", panels=[Panel(title="p", lines=[line])], x="number"
-    )
+    figure = Figure(title="t", summary="", panels=[Panel(title="p", lines=[line])], x="number")
     assert draw(figure).count('class="line accent"') == 2
 
 
 def test_an_empty_panel_says_so() -> None:
-    svg = draw(
-        Figure(title="t", summary="", panels=[Panel(title="p", empty="no labels yet")])
-    )
+    svg = draw(Figure(title="t", summary="", panels=[Panel(title="p", empty="no labels yet")]))
     assert "no labels yet" in svg
 
 

@@ -47,9 +47,7 @@ def test_from_the_overview_to_the_cause(page: Page, site: str) -> None:
     expect(page.get_by_role("heading", name=re.compile("Likely cause"))).to_be_visible()
     page.get_by_label("Pages").get_by_role("link", name="Releases").click()
     page.locator("tbody th a").first.click()
-    expect(
-        page.get_by_role("heading", name="Evidence against its thresholds")
-    ).to_be_visible()
+    expect(page.get_by_role("heading", name="Evidence against its thresholds")).to_be_visible()
 
 
 def test_the_keyboard_goes_everywhere(page: Page, site: str) -> None:
@@ -113,9 +111,7 @@ def test_a_chart_is_saved_as_a_picture(page: Page, site: str) -> None:
     assert len(content) > 20_000
 
 
-def test_pages_work_without_a_script(
-    browser: Browser, site: str, lived: LocalBackend
-) -> None:
+def test_pages_work_without_a_script(browser: Browser, site: str, lived: LocalBackend) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     for path in pages_of(lived):
@@ -139,9 +135,7 @@ def test_no_page_is_cut_and_no_reader_shut_out(
     if not _AXE.exists():
         pytest.skip("axe-core is not installed: make check")
     width, height = _SIZES[size]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=colours
-    )
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours)
     page = context.new_page()
     wrong: list[str] = []
     for path in pages_of(lived):

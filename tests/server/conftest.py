@@ -21,9 +21,7 @@ from setpoint.server.app import create_app
 def serving(app: ASGIApp) -> Iterator[str]:
     """Run `app` on a free port of this machine; give its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="warning", ws="none", timeout_graceful_shutdown=1
-    )
+    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

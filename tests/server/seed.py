@@ -206,9 +206,7 @@ class _Maker:
             Point(name="calibration_error", value=0.021 + 0.002 * number),
         ]
         artifacts = {"model.txt": store.put(b"tree"), "importance.csv": store.put(b"a,1\n")}
-        self._backend.call(
-            runs.log, runs.Log(run=run.id, points=points, artifacts=artifacts)
-        )
+        self._backend.call(runs.log, runs.Log(run=run.id, points=points, artifacts=artifacts))
         self._clock.advance(timedelta(seconds=4))
         self._backend.call(runs.finish, runs.Finish(run=run.id))
         return run.id
@@ -380,12 +378,8 @@ def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) 
             bound=0.05,
             detail="mean gap over ten groups",
         ),
-        Check(
-            name="parity", passed=True, value=4.8e-7, bound=1e-5, detail="no label flips"
-        ),
-        Check(
-            name="latency", passed=True, value=0.00041, bound=0.02, detail="p99 of one row"
-        ),
+        Check(name="parity", passed=True, value=4.8e-7, bound=1e-5, detail="no label flips"),
+        Check(name="latency", passed=True, value=0.00041, bound=0.02, detail="p99 of one row"),
     ]
     return Register(
         model=MODEL,
@@ -394,9 +388,7 @@ def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) 
         flavor="lightgbm",
         artifact="b3:" + f"{number:x}" * 64,
         onnx="b3:" + "a" * 64,
-        parity=Parity(
-            held=True, rows=14_400, max_difference=4.8e-7, probes={"training": 14_000}
-        ),
+        parity=Parity(held=True, rows=14_400, max_difference=4.8e-7, probes={"training": 14_000}),
         signature=Signature(inputs=inputs),
         metrics={"roc_auc": auc, "log_loss": 0.62 - 0.15 * auc, "calibration_error": 0.021},
         gate=Gate(checks=checks, passed=passed),

@@ -38,9 +38,7 @@ def test_an_unknown_operation_is_a_problem_that_suggests_the_near_one(site: str)
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b'{"model": 1}', b'"\xff"', b"null", b'{"model": NaN}']
 )
-def test_a_command_that_cannot_be_read_says_which_fields_there_are(
-    site: str, body: bytes
-) -> None:
+def test_a_command_that_cannot_be_read_says_which_fields_there_are(site: str, body: bytes) -> None:
     answer = call(site, "models.show", body)
     assert answer.status == 400
     assert "model" in json.loads(answer.body)["hint"]

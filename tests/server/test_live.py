@@ -16,9 +16,7 @@ def _add(backend: LocalBackend, kind: str) -> None:
 
 async def _take(backend: LocalBackend, after: int | None, count: int) -> list[bytes]:
     found = []
-    async with contextlib.aclosing(
-        stream(backend, after, look=0.01, heartbeat=0.03)
-    ) as frames:
+    async with contextlib.aclosing(stream(backend, after, look=0.01, heartbeat=0.03)) as frames:
         async for frame in frames:
             found.append(frame)
             if len(found) == count:
@@ -34,9 +32,7 @@ def test_events_after_the_last_seen_are_sent_once_and_in_order(
     with backend.engine.begin() as conn:
         newest = head(conn)
     _, frames = asyncio.run(_take(backend, newest - 2, 2))
-    events = [
-        json.loads(line[6:]) for line in frames.splitlines() if line.startswith(b"data")
-    ]
+    events = [json.loads(line[6:]) for line in frames.splitlines() if line.startswith(b"data")]
     assert [event["kind"] for event in events] == ["c.d", "e.f"]
     assert frames.count(b"id: ") == 2
 
@@ -46,9 +42,7 @@ def test_silence_is_broken_by_a_heartbeat(backend: LocalBackend) -> None:
     assert frames[1].startswith(b"event: beat")
 
 
-def test_a_browser_goes_on_after_the_last_event_it_saw(
-    empty: str, backend: LocalBackend
-) -> None:
+def test_a_browser_goes_on_after_the_last_event_it_saw(empty: str, backend: LocalBackend) -> None:
     _add(backend, "a.b")
     connection = http.client.HTTPConnection(urlsplit(empty).netloc, timeout=10)
     connection.request("GET", "/live", headers={"last-event-id": "0"})

@@ -157,9 +157,7 @@ def test_a_decision_needs_a_reason_and_is_carried_out(
         assert refused.status == 400
         assert "reason" in refused.text
         clock.advance(timedelta(minutes=1))
-        done = send(
-            url, f"/releases/{release.id}/rollback", {"reason": "customers complain"}
-        )
+        done = send(url, f"/releases/{release.id}/rollback", {"reason": "customers complain"})
         assert (done.status, done.headers["location"]) == (303, f"/releases/{release.id}")
         page = ask(url, f"/releases/{release.id}").text
     assert young.call(show, Which(release=release.id)).release.state is State.ROLLED_BACK
@@ -197,9 +195,7 @@ def test_the_colours_a_reader_chose_are_in_the_page(site: str) -> None:
     assert "data-theme" not in odd.text.partition("<body")[0]
 
 
-def test_an_artifact_is_sent_as_a_file_never_as_a_page(
-    site: str, lived: LocalBackend
-) -> None:
+def test_an_artifact_is_sent_as_a_file_never_as_a_page(site: str, lived: LocalBackend) -> None:
     run = lived.call(list_runs, ListRuns(limit=1)).runs[0]
     answer = ask(site, f"/objects/{run.artifacts['model.txt']}")
     assert answer.body == b"tree"

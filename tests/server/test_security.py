@@ -27,8 +27,6 @@ def test_the_names_of_this_machine_are_served(site: str, host: str) -> None:
         {"origin": "null"},
     ],
 )
-def test_a_page_of_another_site_cannot_change_anything(
-    site: str, headers: dict[str, str]
-) -> None:
+def test_a_page_of_another_site_cannot_change_anything(site: str, headers: dict[str, str]) -> None:
     answer = send(site, "/alarms/alm_1", {"reason": "x"}, headers)
     assert answer.status == 403

@@ -23,9 +23,7 @@ class HttpBackend:
     def __init__(self, url: str, *, timeout: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Invalid(
-                f"{url!r} is no address of a server", hint="e.g. http://127.0.0.1:8765"
-            )
+            raise Invalid(f"{url!r} is no address of a server", hint="e.g. http://127.0.0.1:8765")
         self.url = url.rstrip("/")
         self._parts = parts
         self._timeout = timeout
