@@ -69,9 +69,7 @@ def test_one_output_that_is_no_number_fails_the_gate_and_says_how_many() -> None
     found = gate(score=score)
     assert not found.passed
     assert "2 of 4,000 outputs" in check(found, "valid outputs").detail
-    assert math.isnan(
-        metrics_of(GateInput(metric="f1", label=LABEL, score=score), ["f1"])["f1"]
-    )
+    assert math.isnan(metrics_of(GateInput(metric="f1", label=LABEL, score=score), ["f1"])["f1"])
 
 
 def test_no_rows_at_all_fail_the_gate() -> None:
@@ -160,9 +158,7 @@ def test_a_feature_that_is_the_label_is_leakage() -> None:
 
 
 def test_every_number_of_a_gate_survives_json() -> None:
-    found = gate(
-        label=np.zeros(LABEL.size), baseline=NOISE, live=SCORE, calibration_at_most=0.1
-    )
+    found = gate(label=np.zeros(LABEL.size), baseline=NOISE, live=SCORE, calibration_at_most=0.1)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Gate) == found
 
 

@@ -119,9 +119,7 @@ def test_an_alias_cannot_name_a_version_that_is_not_there(backend: LocalBackend)
 def test_a_failed_gate_can_be_overridden_once_with_a_reason(backend: LocalBackend) -> None:
     backend.call(service.register, command(gate=FAILED))
     with pytest.raises(Invalid, match="needs a reason"):
-        backend.call(
-            service.override, service.OverrideGate(model="late", number=1, reason=" ")
-        )
+        backend.call(service.override, service.OverrideGate(model="late", number=1, reason=" "))
     cmd = service.OverrideGate(model="late", number=1, reason="demonstration")
     backend.call(service.override, cmd)
     again = service.OverrideGate(model="late", number=1, reason="another")
@@ -146,9 +144,7 @@ def test_a_version_without_a_gate_may_not_serve(backend: LocalBackend) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", " a"])
-def test_a_name_that_would_break_references_is_refused(
-    backend: LocalBackend, name: str
-) -> None:
+def test_a_name_that_would_break_references_is_refused(backend: LocalBackend, name: str) -> None:
     with pytest.raises(Invalid, match="no model name"):
         backend.call(service.register, command(model=name))
 

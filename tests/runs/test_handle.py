@@ -9,7 +9,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid
 from setpoint.runs import service
 from setpoint.runs.handle import Handle
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.events import store as events
 from setpoint.runs import service
 from setpoint.runs.entities import Code, Point, Run, Status
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 
 
 def start(backend: LocalBackend, **values: object) -> Run:

@@ -58,6 +58,8 @@ def _whole(ask: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
             or not rows.flags.c_contiguous
         ):
             rows = np.ascontiguousarray(matrix(rows, signature), dtype=kind)
+        if not len(rows):
+            return np.empty(0)
         found: Floats = ask(_OUTPUTS, {name: rows})[0].reshape(-1)
         return found
 
@@ -77,6 +79,8 @@ def _apart(ask: Callable[..., Any], wanted: list[Any], signature: Signature) -> 
     def score(rows: Rows) -> Floats:
         held = by_name(rows, signature)
         columns = {each.name: column(each, held[each.name]) for each in inputs}
+        if not all(len(column) for column in columns.values()):
+            return np.empty(0)
         feed = {name: columns[name].reshape(-1, 1) for name in columns}
         found: Floats = ask(_OUTPUTS, feed)[0].reshape(-1)
         return found

@@ -117,9 +117,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     reference: str | None = None  #: address of the profile reference of its training rows
     rows: str | None = None  #: address of the ids of its training rows, see `models.rowset`
     spec: str = ""  #: address of the spec in force when it was trained
-    datasets: dict[str, int] = field(
-        default_factory=dict
-    )  #: dataset name: version trained on
+    datasets: dict[str, int] = field(default_factory=dict)  #: dataset name: version trained on
     size: int = 0  #: bytes of the model that serves
     baseline: Stored | None = None  #: the simple model it beat: answers when it cannot
 

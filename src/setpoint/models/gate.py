@@ -132,9 +132,7 @@ def _objective(given: GateInput) -> Iterator[Check]:
     else:
         missed = limit.at_most if low_ok else limit.at_least
         detail = f"not shown to reach {missed:g} on {found.rows:,} rows"
-    yield _check(
-        "objective", found, bound, detail, holds=found.defined and low_ok and high_ok
-    )
+    yield _check("objective", found, bound, detail, holds=found.defined and low_ok and high_ok)
 
 
 def _comparisons(given: GateInput) -> Iterator[Check]:
@@ -170,8 +168,7 @@ def _slices(given: GateInput) -> Iterator[Check]:
         return
     for column, values in slices.by.items():
         parts = {
-            str(value): values == value
-            for value in sorted(set(values.tolist()) - {None}, key=str)
+            str(value): values == value for value in sorted(set(values.tolist()) - {None}, key=str)
         }
         judged = {name: at for name, at in parts.items() if at.sum() >= slices.least_rows}
         for metric, limit in slices.limits.items():
@@ -187,9 +184,7 @@ def _worst_slice(
     all_parts: int,
 ) -> Check:
     found = {
-        name: estimate(
-            metric, given.label[at], given.score[at], confidence=given.confidence
-        )
+        name: estimate(metric, given.label[at], given.score[at], confidence=given.confidence)
         for name, at in parts.items()
     }
     found = {name: each for name, each in found.items() if each.defined}
@@ -280,9 +275,7 @@ def _budgets(given: GateInput) -> Iterator[Check]:
         )
 
 
-def _check(
-    name: str, found: Estimate, bound: float | None, detail: str, *, holds: bool
-) -> Check:
+def _check(name: str, found: Estimate, bound: float | None, detail: str, *, holds: bool) -> Check:
     return Check(
         name=name,
         passed=holds,

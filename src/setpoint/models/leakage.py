@@ -8,9 +8,7 @@ from msgspec import Struct
 
 from setpoint.models.metrics import Floats, measure
 
-TELLING = (
-    0.995  #: ROC AUC (or rank correlation) from which one feature gives the label away
-)
+TELLING = 0.995  #: ROC AUC (or rank correlation) from which one feature gives the label away
 REPEATED = 0.05  #: share of repeated test rows, beyond what training repeats itself
 _ROWS = 50_000  #: rows looked at for single features
 
@@ -27,10 +25,7 @@ class Leakage(Struct, frozen=True, kw_only=True):
     @property
     def why(self) -> str:
         """What is wrong, in words; empty if nothing is."""
-        found = [
-            f"{name} alone tells the label ({how:.3f})"
-            for name, how in self.telling.items()
-        ]
+        found = [f"{name} alone tells the label ({how:.3f})" for name, how in self.telling.items()]
         if self.shared_ids:
             found.append(f"{self.shared_ids:,} rows are in training and test both")
         if self.repeated > self.natural + REPEATED:
@@ -98,9 +93,7 @@ def _order(values: Floats, label: Floats, kind: str) -> float:
     if kind == "classification":
         area = measure("roc_auc", label, values).value
         return max(area, 1 - area)
-    ranks = pl.DataFrame({"x": values, "y": label}).select(
-        pl.corr("x", "y", method="spearman")
-    )
+    ranks = pl.DataFrame({"x": values, "y": label}).select(pl.corr("x", "y", method="spearman"))
     return abs(float(ranks.item()))
 
 

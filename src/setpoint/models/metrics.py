@@ -50,9 +50,7 @@ def measure(metric: str, label: Floats, score: Floats, threshold: float = 0.5) -
     0.75
     """
     if metric not in METRICS:
-        raise Invalid(
-            f"no metric {metric!r}", hint=f"there are {', '.join(sorted(METRICS))}"
-        )
+        raise Invalid(f"no metric {metric!r}", hint=f"there are {', '.join(sorted(METRICS))}")
     if label.shape != score.shape or label.ndim != 1:
         raise Invalid(f"{label.shape} labels for {score.shape} scores")
     if metric in _AT_THRESHOLD:
@@ -177,6 +175,4 @@ METRICS: dict[str, Callable[[Floats, Floats], Measured]] = {
 #: Metrics of which less is better.
 LOSSES = frozenset({"log_loss", "brier", "rmse", "mae"})
 #: Metrics between 0 and 1, whose intervals are made on the logit scale.
-SHARES = frozenset(
-    {"roc_auc", "average_precision", "accuracy", "precision", "recall", "f1"}
-)
+SHARES = frozenset({"roc_auc", "average_precision", "accuracy", "precision", "recall", "f1"})

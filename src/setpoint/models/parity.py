@@ -94,12 +94,8 @@ class _Gap:
         far = np.abs(one[both] - two[both])
         self.worst = float(far.max(initial=0.0))
         classifies = kind == "classification"
-        self.flips = (
-            int(((one[both] >= 0.5) != (two[both] >= 0.5)).sum()) if classifies else 0
-        )
-        spread = (
-            1.0 if classifies else max(float(np.abs(one[both]).max(initial=0.0)), 1e-12)
-        )
+        self.flips = int(((one[both] >= 0.5) != (two[both] >= 0.5)).sum()) if classifies else 0
+        spread = 1.0 if classifies else max(float(np.abs(one[both]).max(initial=0.0)), 1e-12)
         self.allowed = TOLERANCE * spread
 
     def why(self, probe: str) -> str:

@@ -95,9 +95,7 @@ def register(ctx: Context, cmd: Register) -> ModelVersion:
     known = store.find_run(ctx.conn, cmd.model, cmd.run_id)
     if known is not None:
         return known
-    version = ModelVersion(
-        number=count + 1, created_at=ctx.now, **msgspec.structs.asdict(cmd)
-    )
+    version = ModelVersion(number=count + 1, created_at=ctx.now, **msgspec.structs.asdict(cmd))
     store.add(ctx.conn, version)
     record(
         ctx,
@@ -146,14 +144,10 @@ def override(ctx: Context, cmd: OverrideGate) -> ModelVersion:
     if not cmd.reason.strip():
         raise Invalid("an override needs a reason", hint="give it with --reason TEXT")
     if version.gate is not None and version.gate.passed:
-        raise Conflict(
-            f"the gate of {cmd.model}/{cmd.number} passed: there is nothing to override"
-        )
+        raise Conflict(f"the gate of {cmd.model}/{cmd.number} passed: there is nothing to override")
     decision = Override(actor=ctx.actor, at=ctx.now, reason=cmd.reason)
     if store.set_override(ctx.conn, cmd.model, cmd.number, decision):
-        record(
-            ctx, "model.overridden", version.ref, reason=cmd.reason, failing=_why(version)
-        )
+        record(ctx, "model.overridden", version.ref, reason=cmd.reason, failing=_why(version))
     return store.get(ctx.conn, cmd.model, cmd.number)
 
 
@@ -206,11 +200,7 @@ def _named(model: str) -> str:
 
 
 def _why(version: ModelVersion) -> list[str]:
-    return (
-        ["no gate was run"]
-        if version.gate is None
-        else [c.name for c in version.gate.failing]
-    )
+    return ["no gate was run"] if version.gate is None else [c.name for c in version.gate.failing]
 
 
 OPERATIONS = (register, get, ls, show, alias, override, trained_on)

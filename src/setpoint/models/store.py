@@ -45,9 +45,7 @@ def add(conn: Connection, version: ModelVersion) -> None:
     """Insert a version whose number the caller took under `lock`."""
     conn.execute(insert(t).values(msgspec.structs.asdict(version)))
     conn.execute(
-        update(models)
-        .where(models.c.model == version.model)
-        .values(versions=version.number)
+        update(models).where(models.c.model == version.model).values(versions=version.number)
     )
 
 
@@ -112,9 +110,7 @@ def aliases(conn: Connection, model: str | None = None) -> list[Alias]:
     query = select(model_aliases).order_by(model_aliases.c.model, model_aliases.c.alias)
     if model is not None:
         query = query.where(model_aliases.c.model == model)
-    return [
-        msgspec.convert(row, Alias, from_attributes=True) for row in conn.execute(query)
-    ]
+    return [msgspec.convert(row, Alias, from_attributes=True) for row in conn.execute(query)]
 
 
 def alias(conn: Connection, model: str, name: str) -> int | None:
@@ -139,9 +135,7 @@ def put_alias(conn: Connection, new: Alias) -> None:
 def drop_alias(conn: Connection, model: str, name: str) -> None:
     """Remove an alias; removing one that is not there changes nothing."""
     conn.execute(
-        model_aliases.delete().where(
-            model_aliases.c.model == model, model_aliases.c.alias == name
-        )
+        model_aliases.delete().where(model_aliases.c.model == model, model_aliases.c.alias == name)
     )
 
 
@@ -158,7 +152,6 @@ def set_override(conn: Connection, model: str, number: int, override: Override) 
 def _entity(row: Row[Any]) -> ModelVersion:
     values = {name: getattr(row, name) for name in ModelVersion.__struct_fields__}
     values["metrics"] = {
-        name: float("nan") if value is None else value
-        for name, value in values["metrics"].items()
+        name: float("nan") if value is None else value for name, value in values["metrics"].items()
     }
     return msgspec.convert(values, ModelVersion)

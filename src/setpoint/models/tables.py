@@ -53,7 +53,5 @@ model_aliases = Table(
     Column("model", Text, primary_key=True),
     Column("alias", Text, primary_key=True),
     Column("number", Integer, nullable=False),
-    ForeignKeyConstraint(
-        ["model", "number"], ["model_versions.model", "model_versions.number"]
-    ),
+    ForeignKeyConstraint(["model", "number"], ["model_versions.model", "model_versions.number"]),
 )

@@ -3,7 +3,8 @@
 The text is parsed directly: LightGBM is not imported, and 200 trees take 20 ms.
 
 Source of the format and of the rules for missing values: LightGBM 4,
-``include/LightGBM/tree.h`` (``NumericalDecision``) and ``src/io/tree.cpp``.
+``include/LightGBM/tree.h`` (``NumericalDecision``), ``src/io/tree.cpp`` and ``src/c_api.cpp``
+(values up to ``kZeroThreshold`` are left out of a row, so read as 0).
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ from setpoint.models.flavors.errors import Uncompilable
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  #: bits of a node's decision_type
 _NONE, _ZERO = 0, 1  #: its missing type, from bit 2 on; 2 is NaN
+_TINY = float(np.float32(1e-35))  #: kZeroThreshold: what is no larger, LightGBM reads as 0
 _IDENTITY = frozenset({"regression", "regression_l1", "huber", "fair", "quantile", "mape"})
 
 
@@ -67,13 +69,21 @@ def _tree(block: dict[str, str]) -> Tree:
         raise Uncompilable("it was trained with zero_as_missing")
     return Tree(
         feature=whole("split_feature"),
-        threshold=threshold,
+        threshold=_around_zero(threshold),
         # Where training saw no missing value, LightGBM reads NaN as 0 when it predicts.
         missing_left=np.where(missing == _NONE, threshold >= 0.0, decision & _DEFAULT_LEFT != 0),
         left=whole("left_child"),
         right=whole("right_child"),
         leaf=real("leaf_value"),
     )
+
+
+def _around_zero(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return thresholds that decide on tiny values as LightGBM does, which reads them as 0."""
+    below = (threshold >= -_TINY) & (threshold < 0)
+    above = (threshold >= 0) & (threshold <= _TINY)
+    moved = np.where(above, _TINY, threshold)
+    return np.where(below, np.nextafter(-_TINY, -np.inf), moved)
 
 
 def _output(objective: str) -> list[Step]:

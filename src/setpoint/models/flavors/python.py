@@ -17,9 +17,7 @@ class Python:
     """
 
     def detect(self, model: Any) -> bool:
-        return any(
-            hasattr(model, name) for name in ("predict_proba", "predict", "__call__")
-        )
+        return any(hasattr(model, name) for name in ("predict_proba", "predict", "__call__"))
 
     def save(self, model: Any) -> bytes:
         return pickles.dump(model)

@@ -18,9 +18,7 @@ def flavor(name: str) -> Flavor:
     """
     if name not in FLAVORS:
         raise Invalid(f"no flavor {name!r}", hint=f"there are {', '.join(FLAVORS)}")
-    made: Flavor = getattr(
-        import_module(f"setpoint.models.flavors.{name}"), FLAVORS[name]
-    )()
+    made: Flavor = getattr(import_module(f"setpoint.models.flavors.{name}"), FLAVORS[name])()
     return made
 
 

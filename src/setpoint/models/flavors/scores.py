@@ -10,9 +10,7 @@ from setpoint.models.entities import Signature
 from setpoint.models.protocols import Floats, Rows, Score
 
 
-def scorer(
-    model: Any, signature: Signature, prepare: Callable[[Rows, Signature], Any]
-) -> Score:
+def scorer(model: Any, signature: Signature, prepare: Callable[[Rows, Signature], Any]) -> Score:
     """Return a function from rows to the positive class's probability, or the value."""
     ask = _ask(model, signature.kind)
     classes = list(getattr(model, "classes_", []))
