@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from setpoint.db.local import LocalBackend
 from setpoint.models.entities import Gate, Signature
 from setpoint.models.service import Register, register
-from setpoint.sdk.backends import LocalBackend
 
 
 @pytest.fixture

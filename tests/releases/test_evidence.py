@@ -55,9 +55,7 @@ def counts(e: Evidence) -> object:
 
 
 @given(a=evidence(), b=evidence(), c=evidence())
-def test_how_windows_are_grouped_changes_nothing(
-    a: Evidence, b: Evidence, c: Evidence
-) -> None:
+def test_how_windows_are_grouped_changes_nothing(a: Evidence, b: Evidence, c: Evidence) -> None:
     left, right = merge(merge(a, b), c), merge(a, merge(b, c))
     assert counts(left) == counts(right)
     assert left.canary_streak == right.canary_streak

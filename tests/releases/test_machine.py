@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from setpoint.core.clock import ManualClock
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict
 from setpoint.events import store as events
 from setpoint.models import store as models
@@ -28,7 +29,6 @@ from setpoint.releases.entities import OnBreach, Policy, Release, State
 from setpoint.releases.evidence import Evidence, PairedLoss, streak
 from setpoint.releases.rules import decide
 from setpoint.releases.service import Decide, Start
-from setpoint.sdk.backends import LocalBackend
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 
@@ -47,7 +47,9 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.train()
+        for _ in range(3):
+            self.train()
+        self.backend.call(service.start, Start(model=self.model, version=1))
 
     @rule()
     def train(self) -> None:
@@ -67,7 +69,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data(), breach=st.sampled_from(OnBreach))
     def start(self, data: st.DataObject, breach: OnBreach) -> None:
-        version = data.draw(st.integers(1, self.versions))
+        live = {each.version for each in self.all if each.state is State.PROMOTED}
+        fresh = sorted({*range(1, self.versions + 1)} - live) or [1]
+        version = data.draw(st.sampled_from(fresh))
         policy = Policy(guards=(), shadow=100, step_requests=100, on_breach=breach)
         with suppress(Conflict):
             self.backend.call(
@@ -75,9 +79,7 @@ class Life(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.open is not None)
-    @rule(
-        mean=st.sampled_from([-0.05, 0.0, 0.01, 0.1]), failures=st.sampled_from([0, 0, 20])
-    )
+    @rule(mean=st.sampled_from([-0.05, 0.0, 0.01, 0.1]), failures=st.sampled_from([0, 0, 20]))
     def answer(self, mean: float, failures: int) -> None:
         more = Evidence(
             loss=PairedLoss(n=2000, mean=mean, m2=2000 * 0.01),
@@ -101,15 +103,23 @@ class Life(RuleBasedStateMachine):
         with suppress(Conflict), self.backend.engine.begin() as conn:
             service.apply_decision(self.backend.context(conn), self.seen, verdict)
 
+    @precondition(lambda self: self.open is not None)
     @rule(
-        op=st.sampled_from(
-            [service.hold, service.resume, service.promote, service.rollback]
-        )
+        op=st.sampled_from([service.hold, service.resume, service.promote, service.rollback]),
     )
-    def person(self, op: Any) -> None:
-        if self.newest is not None:
-            with suppress(Conflict):
-                self.backend.call(op, Decide(release=self.newest.id, reason="I say so"))
+    def interfere(self, op: Any) -> None:
+        going = self.open
+        assert going is not None
+        self.person(op, going)
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def go_back(self, data: st.DataObject) -> None:
+        self.person(service.rollback, data.draw(st.sampled_from(self.past)))
+
+    def person(self, op: Any, release: Release) -> None:
+        with suppress(Conflict):
+            self.backend.call(op, Decide(release=release.id, reason="I say so"))
 
     @rule(days=st.sampled_from([0.01, 1, 8]))
     def wait(self, days: float) -> None:
@@ -121,9 +131,13 @@ class Life(RuleBasedStateMachine):
             return store.current(conn, self.model)
 
     @property
-    def newest(self) -> Release | None:
+    def all(self) -> list[Release]:
         with self.backend.engine.begin() as conn:
-            return next(iter(store.ls(conn, self.model, limit=1)), None)
+            return store.ls(conn, self.model)
+
+    @property
+    def past(self) -> list[Release]:
+        return [each for each in self.all if each.state is State.PROMOTED and each.from_version]
 
     @invariant()
     def exactly_one_version_is_live(self) -> None:
@@ -166,7 +180,7 @@ def test_no_course_of_decisions_leaves_zero_or_two_live(
         Here,
         settings=settings(
             max_examples=40 if quick else 10,
-            stateful_step_count=25,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

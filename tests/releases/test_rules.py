@@ -102,9 +102,7 @@ def test_a_healthy_candidate_goes_from_shadow_to_live_in_steps() -> None:
 def test_a_worse_loss_rolls_back_with_its_interval_in_words() -> None:
     verdict = after(seen(loss=paired(0.081)))
     assert isinstance(verdict, RollBack)
-    assert (
-        verdict.why == "log loss +0.081 (99.5% CS +0.059..+0.103) over 1,204 paired labels"
-    )
+    assert verdict.why == "log loss +0.081 (99.5% CS +0.059..+0.103) over 1,204 paired labels"
 
 
 def test_a_worse_loss_rolls_back_before_any_traffic() -> None:
@@ -127,10 +125,7 @@ def test_too_few_labels_decide_nothing() -> None:
 def test_many_times_the_errors_roll_back() -> None:
     verdict = after(seen(errors=40, of=800, stable_errors=150))
     assert isinstance(verdict, RollBack)
-    assert (
-        "errors 40 of 800 on the candidate, 150 of 15,200 on the live version"
-        in verdict.why
-    )
+    assert "errors 40 of 800 on the candidate, 150 of 15,200 on the live version" in verdict.why
 
 
 def test_twenty_failures_in_a_row_are_enough_without_statistics() -> None:
@@ -226,9 +221,7 @@ def test_few_errors_must_be_shown_rare_or_not_more_frequent_before_promotion() -
 def test_the_rollback_rate_is_split_over_all_that_can_roll_back() -> None:
     policy = Policy(guards=("errors", "slow", "invalid"))
     readings = read(seen(), policy)
-    assert [guard.threshold for guard in readings.guards] == [
-        pytest.approx(5.99, abs=0.01)
-    ] * 3
+    assert [guard.threshold for guard in readings.guards] == [pytest.approx(5.99, abs=0.01)] * 3
     alone = read(seen(), Policy(loss_margin=None))
     assert alone.guards[0].threshold == pytest.approx(4.61, abs=0.01)
 
@@ -285,9 +278,7 @@ def test_more_errors_never_help(
     loss = paired(mean, n=labels)
 
     def verdict(count: int, run: int) -> Decision:
-        evidence = seen(
-            errors=count, stable_errors=stable_errors, loss=loss, rows=rows, run=run
-        )
+        evidence = seen(errors=count, stable_errors=stable_errors, loss=loss, rows=rows, run=run)
         return after(evidence, step=step, policy=policy, late=late)
 
     before = badness(verdict(errors, run))
@@ -301,13 +292,11 @@ def test_more_errors_never_help(
     labels=st.integers(1, 10_000),
     step=st.integers(0, 2),
 )
-def test_a_larger_loss_never_helps(
-    mean: float, worse_by: float, labels: int, step: int
-) -> None:
+def test_a_larger_loss_never_helps(mean: float, worse_by: float, labels: int, step: int) -> None:
     before = after(seen(loss=paired(mean, n=labels)), step=step)
-    assert badness(
-        after(seen(loss=paired(mean + worse_by, n=labels)), step=step)
-    ) >= badness(before)
+    assert badness(after(seen(loss=paired(mean + worse_by, n=labels)), step=step)) >= badness(
+        before
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,18 +39,14 @@ def test_nothing_seen_is_worth_nothing() -> None:
 
 
 @pytest.mark.parametrize(("k", "n", "theta"), [(9, 40, 0.06), (0, 12, 0.3), (5, 5, 0.5)])
-def test_it_is_the_truncated_mixture_of_likelihood_ratios(
-    k: int, n: int, theta: float
-) -> None:
+def test_it_is_the_truncated_mixture_of_likelihood_ratios(k: int, n: int, theta: float) -> None:
     prior = beta(CONCENTRATION * theta, CONCENTRATION * (1 - theta))
 
     def integrand(p: float) -> float:
         ratio = (p / theta) ** k * ((1 - p) / (1 - theta)) ** (n - k)
         return float(prior.pdf(p) * ratio / prior.sf(theta))
 
-    assert math.exp(log_e(k, n, theta)) == pytest.approx(
-        quad(integrand, theta, 1)[0], rel=1e-5
-    )
+    assert math.exp(log_e(k, n, theta)) == pytest.approx(quad(integrand, theta, 1)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize("theta", [0.02, 0.06, 0.3, 0.7])
@@ -156,9 +152,7 @@ def test_the_interval_is_that_of_the_paper() -> None:
     reach = math.sqrt(
         2 * (t * rho2 + 1) / (t**2 * rho2) * math.log(math.sqrt(t * rho2 + 1) / alpha)
     )
-    low, high = mean_sequence(
-        PairedLoss(n=t, mean=0.1, m2=4.0 * 399), alpha, tightest_at=best
-    )
+    low, high = mean_sequence(PairedLoss(n=t, mean=0.1, m2=4.0 * 399), alpha, tightest_at=best)
     assert (low, high) == pytest.approx((0.1 - 2 * reach, 0.1 + 2 * reach))
 
 

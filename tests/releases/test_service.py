@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from setpoint.core.clock import ManualClock
 from setpoint.core.operations import Operation
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.events import store as events
 from setpoint.models import store as models
@@ -16,7 +17,6 @@ from setpoint.releases.entities import Release, Stage, State
 from setpoint.releases.evidence import Evidence, GuardTally, paired_loss
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
 from setpoint.releases.service import Decide, ListReleases, Start, Which
-from setpoint.sdk.backends import LocalBackend
 from setpoint.serve import store as serving
 
 MODEL = "flights-late"
@@ -48,9 +48,7 @@ def person(
 
 def served(backend: LocalBackend) -> Served:
     with backend.engine.begin() as conn:
-        return [
-            (d.version, str(d.role), d.weight) for d in serving.deployments(conn, MODEL)
-        ]
+        return [(d.version, str(d.role), d.weight) for d in serving.deployments(conn, MODEL)]
 
 
 def aliases(backend: LocalBackend) -> dict[str, int]:
@@ -109,10 +107,7 @@ def test_a_release_goes_in_steps_to_live(
     ]
     with backend.engine.begin() as conn:
         assert store.get(conn, release.id) == last
-        assert (
-            events.latest(conn, kind="release.promoted")[0].detail["why"]
-            == "log loss -0.02"
-        )
+        assert events.latest(conn, kind="release.promoted")[0].detail["why"] == "log loss -0.02"
 
 
 def test_a_rollback_leaves_the_version_before_alone_and_live(
@@ -140,9 +135,7 @@ def test_what_was_decided_on_an_older_state_is_not_done(
     assert served(backend) == [(1, "live", 1.0)]
 
 
-def test_a_decision_taken_twice_is_done_once(
-    backend: LocalBackend, release: Release
-) -> None:
+def test_a_decision_taken_twice_is_done_once(backend: LocalBackend, release: Release) -> None:
     act(backend, release, Advance(step=1, why=""))
     with pytest.raises(Conflict):
         act(backend, release, Advance(step=1, why=""))
@@ -212,9 +205,7 @@ def test_a_person_may_promote_and_it_is_not_called_proven(
     assert (event.actor, event.detail["override_reason"]) == ("ada", "known good")
 
 
-def test_the_last_promotion_can_be_taken_back(
-    backend: LocalBackend, release: Release
-) -> None:
+def test_the_last_promotion_can_be_taken_back(backend: LocalBackend, release: Release) -> None:
     person(backend, service.promote)
     over = person(backend, service.rollback)
     assert (over.id, over.state) == (release.id, State.ROLLED_BACK)
@@ -222,9 +213,7 @@ def test_the_last_promotion_can_be_taken_back(
     assert aliases(backend) == {"live": 1}
 
 
-def test_an_older_promotion_cannot_be_taken_back(
-    backend: LocalBackend, release: Release
-) -> None:
+def test_an_older_promotion_cannot_be_taken_back(backend: LocalBackend, release: Release) -> None:
     person(backend, service.promote)
     newer = start(backend, 3)
     with pytest.raises(Conflict, match="is open"):
@@ -256,9 +245,7 @@ def test_a_persons_decision_needs_a_reason(
         person(backend, op, "  ")
 
 
-def test_only_one_release_of_a_model_is_open(
-    backend: LocalBackend, release: Release
-) -> None:
+def test_only_one_release_of_a_model_is_open(backend: LocalBackend, release: Release) -> None:
     with pytest.raises(Conflict, match="open already"):
         start(backend, 3)
     person(backend, service.hold)
@@ -313,9 +300,7 @@ def test_resuming_what_runs_and_holding_what_is_held_are_refused(
         person(backend, service.hold)
 
 
-def test_a_release_that_is_over_cannot_be_promoted(
-    backend: LocalBackend, release: Release
-) -> None:
+def test_a_release_that_is_over_cannot_be_promoted(backend: LocalBackend, release: Release) -> None:
     person(backend, service.rollback)
     with pytest.raises(Conflict, match="is over: it was rolled back"):
         person(backend, service.promote)

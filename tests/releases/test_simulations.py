@@ -89,9 +89,7 @@ def log_losses(releases: int, labels: int, seed: int, *, shuffled: bool) -> Pair
     return Paired(mean, np.sqrt(np.maximum(square, 0) / np.maximum(n - 1, 1)))
 
 
-def breach(
-    paired: Paired, alpha: float, margin: float, policy: Policy
-) -> NDArray[np.bool_]:
+def breach(paired: Paired, alpha: float, margin: float, policy: Policy) -> NDArray[np.bool_]:
     """Return, per release and label, whether the loss is shown to be above `margin`."""
     n = np.arange(1, paired.mean.shape[1] + 1)
     reach = paired.sd * half_width(n, alpha, tightest_at=policy.labels_expected)
@@ -117,16 +115,12 @@ def test_a_model_of_shuffled_labels_is_caught_within_five_hundred_labels() -> No
     assert np.isfinite(first).mean() > 0.99
 
 
-def test_equally_good_candidates_are_proven_in_bounded_time_and_inferior_ones_are_not() -> (
-    None
-):
+def test_equally_good_candidates_are_proven_in_bounded_time_and_inferior_ones_are_not() -> None:
     policy, releases = Policy(), 400
     assert policy.loss_margin is not None
     paired = log_losses(releases, 9000, seed=6, shuffled=False)
     n = np.arange(1, 9001)
-    reach = paired.sd * half_width(
-        n, policy.false_promote, tightest_at=policy.labels_expected
-    )
+    reach = paired.sd * half_width(n, policy.false_promote, tightest_at=policy.labels_expected)
     in_time = n >= policy.minimum_labels
     proven = (paired.mean + reach < policy.loss_margin) & in_time
     assert proven.any(1).mean() > 0.8

@@ -6,12 +6,12 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from setpoint.core.clock import ManualClock
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, NotFound
 from setpoint.releases import store
 from setpoint.releases.entities import Policy, Release, Stage, State
 from setpoint.releases.evidence import Evidence, GuardTally, paired_loss, streak
 from setpoint.releases.tables import releases
-from setpoint.sdk.backends import LocalBackend
 
 
 @pytest.fixture
