@@ -14,12 +14,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from setpoint.core.clock import Clock, to_micros
+from setpoint.core.clock import Clock
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import http, scoring, v2
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
-from setpoint.serve.ids import maker
+from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
 
@@ -31,6 +31,7 @@ VERSION = "0.1.0"
 ROLES = ("live", "canary")
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
+_FAILED = "the server failed; its log says why"
 _log = logging.getLogger(__name__)
 _prediction_ids = maker("prd")
 _request_ids = maker("req")
@@ -54,12 +55,23 @@ class Job(Struct, frozen=True):
     at_us: int
 
 
+class Asked(Struct, frozen=True, gc=False):
+    """An infer request, read."""
+
+    started: int  #: `perf_counter_ns` when reading began
+    at_us: int
+    request_id: str
+    rows: v2.Rows
+    ids: list[str]
+    keys: list[str]
+
+
 class App:
     def __init__(self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock) -> None:
         self.endpoints = endpoints
         self.log = log
         self.metrics = metrics
-        self._clock = clock
+        self._micros = micros_of(clock)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
@@ -78,13 +90,12 @@ class App:
             return
         except Exception:  # the outermost frame: no traceback reaches a client
             _log.exception("request failed", extra={"path": scope["path"]})
-            status, body = 500, http.error(SetpointError("the server failed; its log says why"))
+            status, body = 500, http.error(SetpointError(_FAILED))
         await send({"type": "http.response.start", "status": status, "headers": (
             kind, (b"content-length", b"%d" % len(body)),
         )})  # fmt: skip
         await send({"type": "http.response.body", "body": body})
-        if self._waiting and (self._shadowing is None or self._shadowing.done()):
-            self._shadowing = asyncio.get_running_loop().create_task(self._shadow())
+        self.after()
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         path: str = scope["path"]
@@ -102,23 +113,55 @@ class App:
             return self._read(path, parts)
         raise NotFound(f"nothing answers {scope['method']} {path[:200]}", hint=http.PATHS)
 
+    def infer_now(self, model: str, body: bytes) -> tuple[int, bytes] | None:
+        """Answer an infer request in this call; None if its model is too slow for that."""
+        try:
+            endpoint = self._endpoint(model)
+            if endpoint.slow:
+                return None
+            asked = self._asked(endpoint, body)
+            parts = scoring.score(endpoint, asked.rows, asked.keys) if asked.ids else []
+            return 200, self._finish(endpoint, asked, parts)
+        except SetpointError as error:
+            return _status(error), http.error(error)
+        except Exception:  # the outermost frame of this way
+            _log.exception("request failed", extra={"model": model})
+            return 500, http.error(SetpointError(_FAILED))
+
+    def after(self) -> None:
+        """Have the other arm score what was answered, once the answer is on its way."""
+        if self._waiting and (self._shadowing is None or self._shadowing.done()):
+            self._shadowing = asyncio.get_running_loop().create_task(self._shadow())
+
     async def _infer(self, endpoint: Endpoint, body: bytes) -> bytes:
+        asked = self._asked(endpoint, body)
+        if not asked.ids:
+            parts = []
+        elif endpoint.slow:
+            loop = asyncio.get_running_loop()
+            given = (scoring.score, endpoint, asked.rows, asked.keys)
+            parts = await loop.run_in_executor(self._pool, *given)
+        else:
+            parts = scoring.score(endpoint, asked.rows, asked.keys)
+        return self._finish(endpoint, asked, parts)
+
+    def _asked(self, endpoint: Endpoint, body: bytes) -> Asked:
         started = perf_counter_ns()
         request = v2.infer_request(body)
         rows = v2.rows(request, endpoint.inputs)
-        at_us = to_micros(self._clock.now())
+        at_us = self._micros()
         request_id, ids, keys = _named(request, rows.count, at_us)
-        if not rows.count:
-            return _encoded(endpoint, request_id, [], [], [])
-        if endpoint.slow:
-            loop = asyncio.get_running_loop()
-            parts = await loop.run_in_executor(self._pool, scoring.score, endpoint, rows, keys)
-        else:
-            parts = scoring.score(endpoint, rows, keys)
-        total = perf_counter_ns() - started - sum(part.nanos for part in parts)
+        return Asked(started, at_us, request_id, rows, ids, keys)
+
+    def _finish(self, endpoint: Endpoint, asked: Asked, parts: list[scoring.Part]) -> bytes:
+        """Log, count and encode; what cannot be logged is not answered."""
+        ids, request_id = asked.ids, asked.request_id
+        total = perf_counter_ns() - asked.started - sum([part.nanos for part in parts])
         for part in parts:
             micros = (total + part.nanos) // 1000  # an arm does not answer for the other's time
-            self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
+            self.log.append(
+                scoring.record(endpoint, part, ids, request_id, asked.at_us, micros)
+            )
             self.metrics.answered(
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 500 if part.failed else 200, part.rows.count, micros,
@@ -128,9 +171,9 @@ class App:
                 f"the model {endpoint.model!r} failed: {why}",
                 hint="the server's log has the traceback; nothing was predicted",
             )
-        if not endpoint.alone:
-            self._wait_for_shadow(Job(endpoint, parts, ids, request_id, at_us))
-        scores, versions = scoring.assemble(parts, rows.count)
+        if parts and not endpoint.alone:
+            self._wait_for_shadow(Job(endpoint, parts, ids, request_id, asked.at_us))
+        scores, versions = scoring.assemble(parts, len(ids))
         return _encoded(endpoint, request_id, ids, versions, scores)
 
     def _labels(self, endpoint: Endpoint, body: bytes) -> bytes:
@@ -138,7 +181,7 @@ class App:
         if request.ids:
             self.log.append(
                 LabelRecord(
-                    at_us=to_micros(self._clock.now()),
+                    at_us=self._micros(),
                     model=endpoint.model,
                     ids=request.ids,
                     labels=[float(label) for label in request.labels],

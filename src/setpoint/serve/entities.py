@@ -96,7 +96,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     at: datetime
     score: float | None
     other_version: int | None  #: the arm that scored the row without answering it
-    other_score: float | None
+    other_score: float | None  #: None where that arm failed, or lacks an input
     label: float | None
     labelled_at: datetime | None
 

@@ -1,7 +1,10 @@
-"""Identifiers as `core.ids` makes them, ten times as fast: the hot path needs one a request."""
+"""Ids and times as `core` makes them, only cheaper: the hot path needs one of each a request."""
 
 import os
+import time
 from collections.abc import Callable
+
+from setpoint.core.clock import Clock, SystemClock, to_micros
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -25,3 +28,10 @@ def maker(prefix: str) -> Callable[[int], str]:
         return f"{prefix}_{''.join(pairs)}"
 
     return make
+
+
+def micros_of(clock: Clock) -> Callable[[], int]:
+    """Return a function that tells the time of `clock` in microseconds since 1970."""
+    if isinstance(clock, SystemClock):
+        return lambda: time.time_ns() // 1000
+    return lambda: to_micros(clock.now())

@@ -19,6 +19,7 @@ from setpoint.db.engine import connect
 from setpoint.errors import Conflict, Denied, Invalid, Unavailable
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
+from setpoint.serve.lane import lane
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Load, Predictor
@@ -67,13 +68,14 @@ def run(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=lane(app.infer_now, app.after),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=10,
     )
     server = _Server(config, ready, listener.getsockname()[1])

@@ -31,7 +31,7 @@ def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     """Route every row to its arm and score it; the live version stands in for a canary
     that fails."""
     parts = _score(endpoint, rows, keys)
-    endpoint.took(sum(part.nanos for part in parts))
+    endpoint.took(sum([part.nanos for part in parts]))
     return parts
 
 
@@ -106,6 +106,8 @@ def shadow(
 
 def assemble(parts: Sequence[Part], count: int) -> tuple[list[float], list[int]]:
     """Return score and version of every row of the request, in its order."""
+    if not parts:
+        return [], []
     first = parts[0]
     if first.index is None:
         assert first.scores is not None  # noqa: S101: the caller asked `failure` before
@@ -120,7 +122,10 @@ def assemble(parts: Sequence[Part], count: int) -> tuple[list[float], list[int]]
 
 def failure(parts: Sequence[Part]) -> str | None:
     """Return why the request cannot be answered, None if it can."""
-    return next((part.why for part in parts if part.scores is None), None)
+    for part in parts:
+        if part.scores is None:
+            return part.why
+    return None
 
 
 def take(rows: Rows, index: Sequence[int]) -> Rows:

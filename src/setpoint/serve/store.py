@@ -109,16 +109,32 @@ def known_ids(conn: Connection, model: str, ids: Sequence[str]) -> list[str]:
 
 
 def pair_predictions(
-    conn: Connection, model: str, version: int, ids: Sequence[str], scores: Sequence[float]
-) -> None:
-    """Write down what the other arm, `version`, says of predictions."""
+    conn: Connection,
+    model: str,
+    version: int,
+    ids: Sequence[str],
+    scores: Sequence[float | None],
+) -> set[str]:
+    """Write down what the other arm, `version`, says of predictions; None where it failed.
+
+    Returns:
+        The ids of predictions that no other arm had been asked about; what was written
+        down about the others stays.
+    """
+    found = _by_id(conn, "predictions", "p.id, p.other_version", model, ids)
+    new = {row[0] for row in found if row[1] is None}
+    said: dict[str, float | None] = {}
+    for i, score in zip(ids, scores, strict=True):
+        if i in new:
+            said.setdefault(i, None if score is None or math.isnan(score) else score)
     _update(
         conn,
         "other_version = {0}, other_score = {1}",
         ("integer", "float8"),
         model,
-        [(version, score, i) for i, score in zip(ids, scores, strict=True)],
+        [(version, score, i) for i, score in said.items()],
     )
+    return new
 
 
 def label_predictions(

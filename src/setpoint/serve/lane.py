@@ -1,0 +1,144 @@
+"""A short way for the one request that matters: infer, whole, on a kept connection.
+
+uvicorn's protocol parses HTTP, makes a scope, a task and events for every request: about
+half of what a prediction costs. A client sends the same head again and again, so a head
+that was read once (strictly, and found to be plain) is known by its bytes from then on, and
+the request is answered where it arrives. Everything else (another method or path, a body in
+pieces, an encoding, a slow model, a client that does not read) goes uvicorn's way, and
+neither the application nor the client can tell which way it was.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_START = b"POST /v2/models/"
+_FIRST = re.compile(rb"POST /v2/models/([A-Za-z0-9._~%-]+)/infer HTTP/1\.1")
+_LINE = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
+_DIGITS = re.compile(rb"[0-9]{1,8}")
+_LONGEST_HEAD = 2_048
+_MOST_HEADS = 4_096
+
+#: Headers that change nothing about the answer. A head with any other takes the long way.
+_PLAIN = frozenset(
+    b"host user-agent accept accept-encoding content-type content-length traceparent".split()
+)
+
+#: ``(model, body) -> (status, body)``, or None to have it go the long way
+Answer = Callable[[str, bytes], tuple[int, bytes] | None]
+
+_REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 503: b"Service Unavailable"}
+
+
+def read_head(head: bytes) -> tuple[str, int] | None:
+    """Return model and body length of a plain infer request's head, None for any other.
+
+    Args:
+        head: From the request line to the empty line, without the last two line ends.
+    """
+    first, *lines = head.split(b"\r\n")
+    asked = _FIRST.fullmatch(first)
+    if asked is None:
+        return None
+    lengths: list[bytes] = []
+    for line in lines:
+        field = _LINE.fullmatch(line)
+        if field is None:
+            return None
+        name, value = field[1].lower(), field[2]
+        if name == b"content-length":
+            lengths.append(value)
+        elif name == b"connection":
+            if value.lower() != b"keep-alive":
+                return None
+        elif name not in _PLAIN:
+            return None
+    if len(lengths) != 1 or not _DIGITS.fullmatch(lengths[0]):
+        return None
+    return unquote(asked[1].decode("ascii")), int(lengths[0])
+
+
+def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol with the short way built in.
+
+    Args:
+        answer: Answers an infer request at once.
+        after: Called when an answer was handed to the system.
+    """
+    heads: dict[bytes, tuple[str, int] | None] = {}
+
+    class Lane(HttpToolsProtocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._between = True  # no request is half read
+            self._head = b""  # a known head whose body is on its way
+            self._expected: tuple[str, int] | None = None
+
+        def data_received(self, data: bytes) -> None:
+            if self._head:
+                data, self._head = self._head + data, b""
+            if not self._between or not self._take(data):
+                super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._between = False
+            super().on_message_begin()
+
+        def on_message_complete(self) -> None:
+            self._between = True
+            super().on_message_complete()
+
+        def _take(self, data: bytes) -> bool:
+            """Answer, or keep the head of, a request in `data`; False if it is not for us."""
+            if not data.startswith(_START) or self._busy():
+                return False
+            end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
+            if end < 0:
+                return False
+            head = data[:end]
+            known = heads.get(head)
+            if known is None:
+                known = self._learn(head)
+                if known is None:
+                    return False
+            missing = end + 4 + known[1] - len(data)
+            if missing:
+                if missing == known[1] and missing > 0:
+                    self._head = data
+                    return True
+                return False
+            found = answer(known[0], data[end + 4 :])
+            if found is None:
+                return False
+            self._write(*found)
+            return True
+
+        def _learn(self, head: bytes) -> tuple[str, int] | None:
+            if head in heads:
+                return None
+            if len(heads) >= _MOST_HEADS:
+                heads.clear()
+            heads[head] = found = read_head(head)
+            return found
+
+        def _busy(self) -> bool:
+            cycle = self.cycle
+            return (cycle is not None and not cycle.response_complete) or self.flow.write_paused
+
+        def _write(self, status: int, body: bytes) -> None:
+            self._unset_keepalive_if_required()
+            self.server_state.total_requests += 1
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+                % (status, _REASONS.get(status, b"Error"), len(body), body)
+            )
+            after()
+
+        def eof_received(self) -> None:
+            self._head = b""
+            super().eof_received()
+
+    return Lane
