@@ -27,6 +27,7 @@ from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.parse import canonical
 from setpoint.core.clock import FileClock, to_micros
 from setpoint.core.ids import new_id
+from setpoint.core.operations import Context
 from setpoint.data import store as datasets
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.demo.flights_data import END, HOUR, Hour, Replay
@@ -36,7 +37,7 @@ from setpoint.models import service as models
 from setpoint.models import store as registry
 from setpoint.models.entities import Check
 from setpoint.pipelines.local import StepRun
-from setpoint.releases import store as releases
+from setpoint.serve import store as serving
 from setpoint.serve.client import Inference
 
 MODEL = "flights-late"
@@ -61,6 +62,7 @@ class Mark(Struct, kw_only=True):
     """What a killed replay needs to go on."""
 
     done: datetime  #: everything before was asked, labelled and reconciled
+    begun: bool = False  #: whether the first version went live
     asked: int = 0
     labelled: int = 0
     sabotage: str = ""  #: job of the bad version, once requested
@@ -68,7 +70,17 @@ class Mark(Struct, kw_only=True):
 
 
 class Story:
-    """One replay in one folder."""
+    """One replay in one folder.
+
+    A subclass that sets `model`, `start`, `end` and `bad_code`, and overrides `make_project`
+    and `load`, replays something else the same way.
+    """
+
+    model = MODEL
+    start = START
+    end = UNTIL
+    bad_code = "flights:train_on_shuffled_labels"
+    quarter = QUARTER
 
     def __init__(
         self,
@@ -80,16 +92,21 @@ class Story:
     ) -> None:
         """Open or make the store, with its own clock and its copy of the flights project."""
         settings.home.mkdir(parents=True, exist_ok=True)
-        self.clock = FileClock(settings.home / "clock", start=START)
+        self.clock = FileClock(settings.home / "clock", start=self.start)
         self.home: LocalBackend = open_local(settings, self.clock)
         self.until = until
-        self.project = _project(settings.home / "project", seed)
-        self.spec: Spec = self.project.spec(MODEL)
+        self.project = self.make_project(settings.home / "project", seed)
+        self.spec: Spec = self.project.spec(self.model)
         self.mark = self._read_mark()
         self._told = told
         self.stream: Replay | None = None
         self._controller: Controller | None = None
         self._inference: Inference | None = None
+        self._resuming = True
+
+    def make_project(self, folder: Path, seed: int) -> Project:
+        """Return the project, copied beside the store the first time."""
+        return _project(folder, seed)
 
     def begin(self, inference: str) -> None:
         """Put the spec in force, train on January and February, and go live.
@@ -100,13 +117,16 @@ class Story:
         self._inference = Inference(inference)
         self._controller = Controller(self.home, inference=inference, told=self._told)
         applying.apply(self.home, self.project)
-        self._controller.tick()
+        if not self.mark.begun:  # later, half an hour must not be judged as if it were one
+            self._controller.tick()
         with self.home.engine.begin() as conn:
-            seen = observe(self.home.context(conn), store.need(conn, MODEL))
-        if seen.live is None:
-            said = seen.job.outcome if seen.job else "no training was requested"
-            raise SetpointError(f"no version went live: {said}")
-        self._inference.sync(MODEL, 1)
+            seen = observe(self.home.context(conn), store.need(conn, self.model))
+            if seen.live is None:
+                said = seen.job.outcome if seen.job else "no training was requested"
+                raise SetpointError(f"no version went live: {said}")
+            self.mark.begun = True
+            store.move_cursor(conn, _PROGRESS, self.mark)
+        self._inference.sync(self.model, 1)
 
     def opening(self) -> list[str]:
         """Say what was ingested, what its contract set aside, and how the gate judged."""
@@ -116,15 +136,13 @@ class Story:
                 version = datasets.get(conn, name)
                 checked = datasets.validation(conn, name, version.number)
                 aside = f", {version.set_aside:,} set aside" if version.set_aside else ""
-                lines.append(
-                    f"{name} version {version.number}: {version.rows:,} rows{aside}"
-                )
+                lines.append(f"{name} version {version.number}: {version.rows:,} rows{aside}")
                 lines += [
                     f"  failed: {c.name}: {c.failing:,} rows"
                     for c in checked.checks
                     if not c.passed
                 ]
-            first = registry.get(conn, MODEL, 1)
+            first = registry.get(conn, self.model, 1)
         for check in first.gate.checks if first.gate else []:
             lines.append(f"  gate: {_in_words(check)}")
         lines.append("version 1 is live")
@@ -147,10 +165,9 @@ class Story:
         for hour in self.stream.hours(self.mark.done):
             self._ask(hour)
             self._deliver(self.stream, hour.at + HOUR)
-            if sabotage_at is not None and hour.at >= sabotage_at:
-                self._sabotage()
             tick = self._controller.tick()
-            self._write_mark(hour.at + HOUR, len(hour.ids))
+            sabotage = sabotage_at is not None and hour.at >= sabotage_at
+            self._write_mark(hour.at + HOUR, len(hour.ids), sabotage=sabotage)
             shown(
                 Progress(
                     at=hour.at + HOUR,
@@ -167,16 +184,25 @@ class Story:
         self.home.engine.dispose()
 
     def _ask(self, hour: Hour) -> None:
-        """Ask about an hour's flights, in one request for each quarter that has any."""
+        """Ask about an hour's flights, in one request for each quarter that has any.
+
+        A replay that was killed does not ask again what was counted already.
+        """
         assert self._inference is not None  # noqa: S101 - `play` has checked
+        counted = self._counted(hour) if self._resuming else set()
+        self._resuming = False
         starts = np.searchsorted(
-            hour.times, [to_micros(hour.at + q * QUARTER) for q in range(5)]
+            hour.times, [to_micros(hour.at + q * self.quarter) for q in range(5)]
         )
         for quarter, (low, high) in enumerate(pairwise(starts.tolist())):
-            if low < high:
-                self.clock.set(hour.at + quarter * QUARTER)
-                rows, ids = hour.features[low:high], hour.ids[low:high]
-                self._inference.predict_matrix(MODEL, rows, ids=ids)
+            rows, ids = hour.features[low:high], hour.ids[low:high]
+            if not counted.issuperset(ids):
+                self.clock.set(hour.at + quarter * self.quarter)
+                self._inference.predict_matrix(self.model, rows, ids=ids)
+
+    def _counted(self, hour: Hour) -> set[str]:
+        with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            return set(serving.known_ids(conn, self.model, hour.ids))
 
     def _deliver(self, stream: Replay, to: datetime) -> None:
         """Deliver the labels that became known, and wait until all of it is in the log."""
@@ -184,61 +210,71 @@ class Story:
         known = stream.labels(self.mark.done, to)
         self.clock.set(to)
         if known.ids:
-            self._inference.label(MODEL, known.ids, known.labels.tolist())
+            self._inference.label(self.model, known.ids, known.labels.tolist())
             self.mark.labelled += len(known.ids)
         with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            in_release = releases.current(conn, MODEL) is not None
+            in_release = releases.current(conn, self.model) is not None
         if in_release:
-            self._inference.sync(MODEL, 0)
+            self._inference.sync(self.model, 0)
 
     def _rest(self) -> None:
         """Deliver the labels of the last flights, which land after `until`."""
         assert self.stream is not None  # noqa: S101 - `play` has checked
         assert self._controller is not None  # noqa: S101
         last = self.mark.done + timedelta(days=1)
-        if self.until < UNTIL:
+        if self.until < self.end:
             last = self.mark.done  # a shortened replay stops where it was told to
         self._deliver(self.stream, last)
         self._controller.tick()
         self._write_mark(last, 0)
 
-    def _sabotage(self) -> None:
+    def _sabotage(self, ctx: Context) -> None:
         """Train a version on shuffled labels and force it past the gate, when all is quiet."""
+        conn, model = ctx.conn, self.model
         if self.mark.forced:
             return
-        with self.home.engine.begin() as conn:
-            ctx = self.home.context(conn)
-            seen = observe(ctx, store.need(conn, MODEL))
-            if not self.mark.sabotage:
-                busy = seen.candidate or (seen.release and seen.release.open)
-                if busy or (seen.job and seen.job.state is JobState.REQUESTED):
-                    return
-                job = _bad_job(self.home, self.spec, ctx.now)
-                if store.request(conn, job):
-                    record(
-                        ctx, "demo.announced", f"model:{MODEL}", what=_REASON, job=job.id
-                    )
-                    self.mark.sabotage = job.id
-                    store.move_cursor(conn, _PROGRESS, self.mark)
+        seen = observe(ctx, store.need(conn, model))
+        if not self.mark.sabotage:
+            busy = seen.candidate or (seen.release and seen.release.open)
+            if busy or (seen.job and seen.job.state is JobState.REQUESTED):
                 return
-            job = next(j for j in store.jobs_of(conn, MODEL) if j.id == self.mark.sabotage)
-            if job.version is None:
-                return
-            command = models.OverrideGate(model=MODEL, number=job.version, reason=_REASON)
-            models.override(ctx, command)
-            models.set_alias(ctx, MODEL, "candidate", job.version, _REASON)
-            self.mark.forced = True
-            store.move_cursor(conn, _PROGRESS, self.mark)
+            job = self._bad_job(seen.training, ctx.now)
+            if store.request(conn, job):
+                record(ctx, "demo.announced", f"model:{model}", what=_REASON, job=job.id)
+                self.mark.sabotage = job.id
+            return
+        job = next(j for j in store.jobs_of(conn, model) if j.id == self.mark.sabotage)
+        if job.version is None:
+            return
+        models.override(ctx, models.OverrideGate(model=model, number=job.version, reason=_REASON))
+        models.set_alias(ctx, model, "candidate", job.version, _REASON)
+        self.mark.forced = True
+
+    def _bad_job(self, training: str, now: datetime) -> Job:
+        train = msgspec.structs.replace(self.spec.train, code=self.bad_code)
+        bad = msgspec.structs.replace(self.spec, train=train)
+        return Job(
+            id=new_id("job", now),
+            model=self.model,
+            why=_REASON,
+            training=training,
+            spec=open_store(self.home.settings).put(canonical(bad)),
+            state=JobState.REQUESTED,
+            requested_at=now,
+        )
 
     def _read_mark(self) -> Mark:
         with self.home.engine.begin() as conn:
             found = store.cursor(conn, _PROGRESS)
-        return msgspec.convert(found, Mark) if found else Mark(done=START)
+        return msgspec.convert(found, Mark) if found else Mark(done=self.start)
 
-    def _write_mark(self, done: datetime, asked: int) -> None:
-        self.mark.done = done
-        self.mark.asked += asked
+    def _write_mark(self, done: datetime, asked: int, *, sabotage: bool = False) -> None:
+        """Write down that all before `done` is done, and what the story adds to it, as one."""
         with self.home.engine.begin() as conn:
+            if sabotage:
+                self._sabotage(self.home.context(conn))
+            self.mark.done = done
+            self.mark.asked += asked
             store.move_cursor(conn, _PROGRESS, self.mark)
 
 
@@ -247,20 +283,6 @@ def _in_words(check: Check) -> str:
     interval = "" if check.low is None else f" ({check.low:.4g} to {check.high:.4g})"
     detail = f", {check.detail}" if check.detail else ""
     return f"{'pass' if check.passed else 'FAIL'} {check.name}{value}{interval}{detail}"
-
-
-def _bad_job(home: LocalBackend, spec: Spec, now: datetime) -> Job:
-    train = msgspec.structs.replace(spec.train, code="flights:train_on_shuffled_labels")
-    bad = msgspec.structs.replace(spec, train=train)
-    return Job(
-        id=new_id("job", now),
-        model=MODEL,
-        why=_REASON,
-        training="demo",  # another thing than the spec's versions: no retrain waits for it
-        spec=open_store(home.settings).put(canonical(bad)),
-        state=JobState.REQUESTED,
-        requested_at=now,
-    )
 
 
 def _project(folder: Path, seed: int) -> Project:
