@@ -83,9 +83,7 @@ def test_a_snapshot_is_restored_file_by_file(
     assert (tmp_path / "again" / "lib" / "more.py").read_text() == "X = 1\n"
 
 
-def test_a_snapshot_cannot_write_outside_its_folder(
-    store: FileStore, tmp_path: Path
-) -> None:
+def test_a_snapshot_cannot_write_outside_its_folder(store: FileStore, tmp_path: Path) -> None:
     address = store.put(b'{"../evil.py": "b3:00"}')
     with pytest.raises(Invalid, match="outside"):
         code.restore(store, address, tmp_path / "again")

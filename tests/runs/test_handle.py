@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from setpoint.artifacts.store import open_store
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid
 from setpoint.runs import service
 from setpoint.runs.handle import Handle
-from setpoint.db.local import LocalBackend
 
 
 @pytest.fixture
@@ -38,9 +38,7 @@ def test_what_is_recorded_is_there_after_the_block(
     assert [p.step for p in curve] == [0, 1]
 
 
-def test_many_points_are_written_before_the_end(
-    handle: Handle, backend: LocalBackend
-) -> None:
+def test_many_points_are_written_before_the_end(handle: Handle, backend: LocalBackend) -> None:
     for i in range(1_001):
         handle.metric("loss", i)
     curve = service.Curve(run=handle.id, metric="loss")

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from setpoint.core.clock import ManualClock
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.events import store as events
 from setpoint.runs import service
 from setpoint.runs.entities import Code, Point, Run, Status
-from setpoint.db.local import LocalBackend
 
 
 def start(backend: LocalBackend, **values: object) -> Run:

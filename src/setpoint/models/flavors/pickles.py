@@ -10,6 +10,7 @@ import sysconfig
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,5 +86,10 @@ def _of_project(module: Any) -> bool:
         and name != "__main__"
         and isinstance(file, str)
         and sys.modules.get(name) is module
-        and not str(Path(file).resolve()).startswith(_INSTALLED)
+        and not _is_installed(file)
     )
+
+
+@cache
+def _is_installed(file: str) -> bool:
+    return str(Path(file).resolve()).startswith(_INSTALLED)

@@ -6,7 +6,7 @@ from typing import Any
 
 from setpoint.models import compiled
 from setpoint.models.entities import Signature
-from setpoint.models.flavors import pickles, sklearn_trees
+from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.scores import scorer
 from setpoint.models.protocols import Score
@@ -31,15 +31,17 @@ class Sklearn:
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         """See `Flavor.to_onnx`.
 
-        Trees and forests are converted here; everything else by skl2onnx, in doubles where
-        ONNX Runtime has all its operators for them (linear models), else in floats (with
-        imputers, scalers); parity then tells whether that is good enough.
+        Trees, forests and linear models are converted here; everything else by skl2onnx, in
+        doubles where ONNX Runtime has all its operators for them, else in floats (imputers,
+        scalers); parity then tells whether that is good enough.
         """
         model = pickles.load(data)
         if sklearn_trees.holds_trees(model):
             if not signature.numeric:
                 raise Uncompilable("trees over text are not compiled")
             return sklearn_trees.convert(model, len(signature.inputs))
+        if signature.numeric and sklearn_linear.is_linear(model):
+            return sklearn_linear.convert(model, len(signature.inputs))
         try:
             from skl2onnx import convert_sklearn  # noqa: PLC0415 - optional and slow
             from skl2onnx.common import data_types  # noqa: PLC0415
