@@ -211,7 +211,7 @@ def test_rows_with_a_value_the_model_does_not_take_score_nan_and_the_others_stay
     predictor = load(store, stored)
     rows = np.asarray(columns_of(NUMBERS[:4], stored.signature)).copy()
     whole = predictor.predict(rows)
-    rows[1, 0], rows[2, 1] = np.nan, np.inf
+    rows[1, 0], rows[2, 1], rows[2, 0] = np.nan, np.inf, -np.inf
     found = predictor.predict(rows)
     assert np.isnan(found).tolist() == [False, True, True, False]
     assert found[[0, 3]].tolist() == whole[[0, 3]].tolist()
