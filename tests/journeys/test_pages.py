@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.journeys.conftest import ROOT
 from tests.server.test_pages import pages_of
 
+from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
-from setpoint.sdk.backends import LocalBackend
 from setpoint.server.app import STATIC
 
 pytestmark = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from setpoint.core.clock import ManualClock
-from setpoint.sdk.backends import LocalBackend
+from setpoint.db.local import LocalBackend
 from setpoint.serve import store
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints

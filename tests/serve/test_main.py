@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from setpoint.config import Settings
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Denied, Invalid
-from setpoint.sdk.backends import LocalBackend
 from setpoint.serve import store
 from setpoint.serve.client import Inference
 from setpoint.serve.log import read

@@ -13,7 +13,7 @@ from tests.server import seed
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
-from setpoint.sdk.backends import LocalBackend, open_local
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.server.app import create_app
 
 

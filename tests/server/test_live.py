@@ -4,8 +4,8 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
+from setpoint.db.local import LocalBackend
 from setpoint.events.store import head, record
-from setpoint.sdk.backends import LocalBackend
 from setpoint.server.live import stream
 
 

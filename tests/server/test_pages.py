@@ -10,6 +10,7 @@ from tests.server.conftest import serving
 from tests.server.web import Answer, ask, send
 
 from setpoint.core.clock import ManualClock
+from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
 from setpoint.monitor.service import ListAlarms, open_alarm
 from setpoint.monitor.service import ls as list_alarms
@@ -18,7 +19,6 @@ from setpoint.releases.service import ListReleases, Which, show
 from setpoint.releases.service import ls as list_releases
 from setpoint.runs.service import ListRuns
 from setpoint.runs.service import ls as list_runs
-from setpoint.sdk.backends import LocalBackend
 from setpoint.server.app import create_app
 
 EMPTY = ["/", "/releases", "/runs", "/data", "/alarms", "/events", "/search", "/search?q=x"]

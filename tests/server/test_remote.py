@@ -7,6 +7,7 @@ import pytest
 
 from setpoint.core.operations import Operation
 from setpoint.core.problems import BY_CODE, to_error, to_problem
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.models.service import OverrideGate, ShowModel, override, show
 from setpoint.operations import OPERATIONS
@@ -14,7 +15,6 @@ from setpoint.releases.service import ListReleases
 from setpoint.releases.service import ls as list_releases
 from setpoint.runs.service import Finish, ListRuns, Log, Start, finish, log, start
 from setpoint.runs.service import ls as list_runs
-from setpoint.sdk.backends import LocalBackend
 from setpoint.sdk.remote import HttpBackend
 
 

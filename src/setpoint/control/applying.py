@@ -79,6 +79,8 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     differ = changes(from_document(was.content), spec) if was else []
     if was is not None and was.training != new.training and not differ:
         differ = [Change(path="code", before=was.training, after=new.training)]
+    if was is not None and was.file != new.file:
+        differ.append(Change(path="file", before=was.file, after=new.file))
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
     return ModelPlan(

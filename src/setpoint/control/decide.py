@@ -73,21 +73,23 @@ Action = Train | Run | GoLive | StartRelease | StepRelease
 def decide(seen: Observed, now: datetime) -> Action | None:
     """Return the next thing to do, None if there is nothing.
 
-    In order: finish the training that was requested, bring the first version live, judge
-    the release in progress, release a candidate, and only then ask for another training.
+    In order: judge the release in progress, finish the training that was requested, bring
+    the first version live, release a candidate, and only then ask for another training.
+    A training waits for an open release: its version would be the next candidate, and
+    there is one candidate at a time.
     """
-    if seen.job is not None and seen.job.state == JobState.REQUESTED:
-        return Run(job=seen.job)
     release = seen.release
     if release is not None and release.state is ReleaseState.RUNNING:
         verdict = release_rules.decide(release, release.policy, now)
         if isinstance(verdict, release_rules.Wait):
             return None
         return StepRelease(release=release, decision=verdict)
-    if seen.candidate is not None and seen.live is None:
-        return GoLive(version=seen.candidate)
     if release is not None and release.state is ReleaseState.HELD:
         return None  # a person decides
+    if seen.job is not None and seen.job.state == JobState.REQUESTED:
+        return Run(job=seen.job)
+    if seen.candidate is not None and seen.live is None:
+        return GoLive(version=seen.candidate)
     if seen.candidate is not None:
         return StartRelease(version=seen.candidate, why=seen.candidate_why)
     return _training(seen, now)
@@ -140,10 +142,10 @@ def state(seen: Observed) -> tuple[State, str]:
         return _before_the_first(seen)
     if seen.alarms:
         return State.OFF_TARGET, "; ".join(alarm.text for alarm in seen.alarms[:3])
-    if seen.job is not None and seen.job.state == JobState.REQUESTED:
-        return State.SETTLING, f"training: {seen.job.why}"
     if release is not None and release.state is ReleaseState.RUNNING:
         return State.SETTLING, f"version {release.version} is in {release.stage}"
+    if seen.job is not None and seen.job.state == JobState.REQUESTED:
+        return State.SETTLING, f"training: {seen.job.why}"
     if seen.candidate is not None:
         return State.SETTLING, f"version {seen.candidate} waits for its release"
     return State.ON_TARGET, f"version {seen.live} holds its objective"

@@ -8,6 +8,7 @@ good: yes/no events count at a share of one half.
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from math import isfinite
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -115,6 +116,8 @@ def _paired(
         scores: dict[int, float] = {row.version: row.score, row.other_version: row.other_score}
         if scores.keys() != {candidate, live}:
             continue  # answered before this release
+        if not all(map(isfinite, scores.values())):
+            continue  # an input is missing, and one arm cannot do without it
         differences.append(loss(scores[candidate], row.label) - loss(scores[live], row.label))
         if micros:
             blocks.append(str(row.at_us // micros * micros // 1_000_000))

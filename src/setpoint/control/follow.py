@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
@@ -25,6 +26,7 @@ from setpoint.control.spec.entities import Spec
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
+from setpoint.errors import Conflict, NotFound
 from setpoint.models import store as models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
@@ -83,10 +85,16 @@ class Follower:
                 return total
 
     def reference(self, conn: Connection, model: str, version: int) -> Reference | None:
-        """Return what the windows of a version are compared with, if it was recorded."""
+        """Return what the windows of a version are compared with, if it was recorded.
+
+        A version that is not registered (the log is older than the database) has none.
+        """
         key = (model, version)
         if key not in self._references:
-            address = models.get(conn, model, version).reference
+            try:
+                address = models.get(conn, model, version).reference
+            except NotFound:
+                return None
             data = open_store(self._home.settings).get(address) if address else None
             self._references[key] = decode_reference(data) if data else None
         return self._references[key]
@@ -98,6 +106,12 @@ class Follower:
             return Followed(records=0, predictions=0, labels=0)
         predictions = labels = 0
         with self._home.engine.begin() as conn:
+            if _position(store.cursor(conn, CURSOR, lock=True)) != after:
+                self._after = None
+                raise Conflict(
+                    "another controller has read the prediction log meanwhile",
+                    hint="keep one controller to a store; this one goes on where that one is",
+                )
             ctx = self._home.context(conn)
             for model, records in _by_model(record for _, record in read).items():
                 seen = self._model(ctx, model, records)
@@ -110,8 +124,7 @@ class Follower:
         """Return up to where the log was read; asked for once, as only we move it."""
         if self._after is None:
             with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-                found = store.cursor(conn, CURSOR)
-            self._after = msgspec.convert(found, Position) if found else Position()
+                self._after = _position(store.cursor(conn, CURSOR))
         return self._after
 
     def _model(self, ctx: Context, model: str, records: Sequence[Record]) -> Seen:
@@ -120,21 +133,15 @@ class Follower:
         shadows = [r for r in records if isinstance(r, ShadowRecord)]
         rows = [row for record in answered for row in _rows(record)]
         new = set(serving.insert_predictions(conn, rows))
-        fresh = [r for r in answered if not r.scores or not new.isdisjoint(r.ids)]
-        for record in shadows:
-            if record.scores:
-                scores = np.frombuffer(record.scores).tolist()
-                serving.pair_predictions(conn, model, record.versions[0], record.ids, scores)
-        labelled = self._labels(conn, model, records, new)
         seen = Seen(
-            predictions=fresh,
-            shadows=[r for r in shadows if not new.isdisjoint(r.ids)],
-            labelled=labelled,
+            predictions=answered if len(new) == len(rows) else _first(answered, new),
+            shadows=_paired(conn, model, shadows),
+            labelled=self._labels(conn, model, records, new),
             rows=len(new),
         )
         spec = self._spec(conn, model)
         if spec is not None:
-            self._windows(conn, spec, seen, new)
+            self._windows(conn, spec, seen)
             self._release(ctx, spec, seen)
         return seen
 
@@ -148,7 +155,7 @@ class Follower:
                 found += serving.label_predictions(conn, model, record.ids, record.labels, at)
         return found
 
-    def _windows(self, conn: Connection, spec: Spec, seen: Seen, new: set[str]) -> None:
+    def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
         """Add to the windows of inputs and scores, and to those of scores and labels."""
         model = spec.model
         seconds = int(spec.watch.window.total_seconds())
@@ -163,7 +170,7 @@ class Follower:
         for key, records in groups.items():
             reference = self.reference(conn, model, key.version)
             if reference is not None:
-                columns, scores = _together(records, new)
+                columns, scores = _together(records)
                 profiles.append((key, profile(columns, reference, scores=scores)))
                 if reference.score_cuts is not None:
                     joints.append((key, joint.predicted(scores, reference)))
@@ -189,6 +196,8 @@ class Follower:
         return found
 
     def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:
+        if not (seen.predictions or seen.shadows or seen.labelled):
+            return  # all of it was counted before
         release = release_store.current(ctx.conn, spec.model)
         if release is None or release.state is not State.RUNNING:
             return
@@ -226,11 +235,70 @@ def _rows(record: PredictionRecord) -> list[PredictionRow]:
     ]
 
 
+def _position(found: Any) -> Position:
+    return msgspec.convert(found, Position) if found else Position()
+
+
+def _first(records: Sequence[PredictionRecord], new: set[str]) -> list[PredictionRecord]:
+    """Return the records with only their `new` rows, each row the first time it comes."""
+    left = set(new)
+    found = []
+    for record in records:
+        keep = []
+        for i, name in enumerate(record.ids):
+            if name in left:
+                left.remove(name)
+                keep.append(i)
+        if not record.scores or len(keep) == len(record.ids):
+            found.append(record)
+        elif keep:
+            found.append(_only(record, keep))
+    return found
+
+
+def _only(record: PredictionRecord, keep: list[int]) -> PredictionRecord:
+    matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
+    return replace(
+        record,
+        ids=[record.ids[i] for i in keep],
+        versions=[record.versions[i] for i in keep],
+        roles=bytes(record.roles[i] for i in keep),
+        values=matrix[keep].tobytes(),
+        texts={name: [texts[i] for i in keep] for name, texts in record.texts.items()},
+        scores=np.frombuffer(record.scores)[keep].tobytes(),
+    )
+
+
+def _paired(
+    conn: Connection, model: str, shadows: Sequence[ShadowRecord]
+) -> list[ShadowRecord]:
+    """Write down the other arm's scores; return the records that say something new.
+
+    A record may come long after the prediction it is about, so whether it was counted is
+    told by what is written down, not by whether the prediction is new.
+    """
+    ids: dict[int, list[str]] = defaultdict(list)
+    scores: dict[int, list[float | None]] = defaultdict(list)
+    for record in shadows:
+        version, count = record.versions[0], len(record.ids)
+        said = np.frombuffer(record.scores).tolist() if record.scores else [None] * count
+        ids[version] += record.ids
+        scores[version] += said
+    new = {v: serving.pair_predictions(conn, model, v, ids[v], scores[v]) for v in ids}
+    found = []
+    for record in shadows:
+        left = new[record.versions[0]]
+        if not left.isdisjoint(record.ids):
+            left.difference_update(record.ids)
+            found.append(record)
+    return found
+
+
 def _together(
-    records: Sequence[PredictionRecord], new: set[str]
+    records: Sequence[PredictionRecord],
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Return the inputs and scores of the rows that were not counted before."""
-    parts = [_only(record, new) for record in records]
+    """Return the inputs and scores of the rows of several records."""
+    parts = [_inputs(record) for record in records]
     if len(parts) == 1:
         return parts[0]
     columns: dict[str, Any] = {}
@@ -241,19 +309,12 @@ def _together(
     return columns, np.concatenate([scores for _, scores in parts])
 
 
-def _only(record: PredictionRecord, new: set[str]) -> tuple[dict[str, Any], NDArray[np.float64]]:
+def _inputs(record: PredictionRecord) -> tuple[dict[str, Any], NDArray[np.float64]]:
     scores = np.frombuffer(record.scores)
     matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
     columns: dict[str, Any] = {name: matrix[:, i] for i, name in enumerate(record.columns)}
     columns |= record.texts
-    if new.issuperset(record.ids):
-        return columns, scores
-    keep = [i for i, name in enumerate(record.ids) if name in new]
-    picked = {
-        name: [values[i] for i in keep] if isinstance(values, list) else values[keep]
-        for name, values in columns.items()
-    }
-    return picked, scores[keep]
+    return columns, scores
 
 
 def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joint:

@@ -116,7 +116,7 @@ class Making:
 
     def train(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return the rows before the test, of the last `train.window` if there is one."""
-        return table.filter(~self._is_test(table))
+        return self._window(table.filter(~self._is_test(table)))
 
     def test(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that the gate judges on."""
@@ -170,7 +170,7 @@ class Making:
         return chosen
 
     def _fit(self, table: pl.DataFrame, code: str) -> Stored:
-        train = self._window(self.train(table))
+        train = self.train(table)
         features = features_of(train)
         available = {
             "rows": train,

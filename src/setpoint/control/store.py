@@ -116,11 +116,10 @@ def release(conn: Connection, name: str, holder: str) -> None:
     conn.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 
 
-def cursor(conn: Connection, name: str) -> Any:
-    """Return the position stored under `name`, or None."""
-    return conn.execute(
-        select(cursors.c.position).where(cursors.c.name == name)
-    ).scalar_one_or_none()
+def cursor(conn: Connection, name: str, *, lock: bool = False) -> Any:
+    """Return the position stored under `name`, or None; locked, nobody else moves it."""
+    query = select(cursors.c.position).where(cursors.c.name == name)
+    return conn.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
 def move_cursor(conn: Connection, name: str, position: Any) -> None:

@@ -62,7 +62,7 @@ def train(home: LocalBackend, job: Job, told: Callable[[StepRun], None] = lambda
     except Unavailable:
         raise
     except SetpointError as error:
-        return _failed(home, job, error)
+        return failed(home, job, error)
 
 
 def ingest_all(
@@ -167,10 +167,9 @@ def _register(
         version = models.register(ctx, command)
         runs.finish(ctx, runs.Finish(run=run_id))
         state, said = _outcome(version)
-        if state is JobState.REGISTERED:
-            models.set_alias(ctx, job.model, "candidate", version.number, job.why)
         done = replace(job, state=state, finished_at=ctx.now, version=version.number, outcome=said)
-        _finish(ctx, done)
+        if _finish(ctx, done) and state is JobState.REGISTERED:
+            models.set_alias(ctx, job.model, "candidate", version.number, job.why)
     return done
 
 
@@ -182,7 +181,8 @@ def _outcome(version: ModelVersion) -> tuple[JobState, str]:
     return JobState.REFUSED, f"the gate refused version {version.number}: {said}"
 
 
-def _failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
+def failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
+    """End a training, and its run if it began one, as failed with `error` as the reason."""
     said = error.message + (f" ({error.where})" if error.where else "")
     with home.engine.begin() as conn:
         ctx = home.context(conn)
@@ -194,17 +194,19 @@ def _failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
     return done
 
 
-def _finish(ctx: Context, job: Job) -> None:
-    if store.finish(ctx.conn, job):
-        subject = f"model:{job.model}"
+def _finish(ctx: Context, job: Job) -> bool:
+    """End the job; False where another process already had."""
+    ended = store.finish(ctx.conn, job)
+    if ended:
         record(
             ctx,
             f"training.{job.state}",
-            subject,
+            f"model:{job.model}",
             job=job.id,
             version=job.version,
             outcome=job.outcome,
         )
+    return ended
 
 
 def _live(home: LocalBackend, model: str) -> ModelVersion | None:

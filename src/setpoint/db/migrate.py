@@ -3,13 +3,17 @@
 import importlib
 import pkgutil
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import setpoint
 from setpoint.db.schema import metadata
 
 
+_LOCK = 7_311_402_026  #: any number; all Setpoint processes use this one
+
+
 def migrate(engine: Engine) -> None:
+    """Create what is missing; of several processes at once, one does it and the rest wait."""
     for module in pkgutil.iter_modules(setpoint.__path__):
         if module.ispkg:
             try:
@@ -17,4 +21,7 @@ def migrate(engine: Engine) -> None:
             except ModuleNotFoundError as error:
                 if error.name != f"setpoint.{module.name}.tables":
                     raise
-    metadata.create_all(engine)
+    with engine.begin() as conn:
+        if engine.dialect.name == "postgresql":
+            conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        metadata.create_all(conn)

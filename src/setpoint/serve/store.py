@@ -89,9 +89,14 @@ def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[
         conn.exec_driver_sql(_INSERT_SQLITE, new)
     else:
         columns = [list(column) for column in zip(*new, strict=True)]
-        columns[-1] = [None if score != score else score for score in columns[-1]]  # noqa: PLR0124: NaN, as SQLite stores it
+        columns[-1] = [_known(score) for score in columns[-1]]
         conn.exec_driver_sql(_INSERT_POSTGRESQL, tuple(columns))
     return [row.id for row in new]
+
+
+def _known(score: float | None) -> float | None:
+    """Return null for NaN, which SQLite does by itself and PostgreSQL does not."""
+    return None if score is None or math.isnan(score) else score
 
 
 _COLUMNS = "(model, id, version, role, at, score)"
@@ -119,14 +124,15 @@ def pair_predictions(
 
     Returns:
         The ids of predictions that no other arm had been asked about; what was written
-        down about the others stays.
+        down about the others stays. (A repeated request may be answered by another arm
+        than the first time: a version is never the other arm of its own answer.)
     """
-    found = _by_id(conn, "predictions", "p.id, p.other_version", model, ids)
-    new = {row[0] for row in found if row[1] is None}
+    found = _by_id(conn, "predictions", "p.id, p.version, p.other_version", model, ids)
+    new = {row[0] for row in found if row[1] != version and row[2] is None}
     said: dict[str, float | None] = {}
     for i, score in zip(ids, scores, strict=True):
         if i in new:
-            said.setdefault(i, None if score is None or math.isnan(score) else score)
+            said.setdefault(i, _known(score))
     _update(
         conn,
         "other_version = {0}, other_score = {1}",
@@ -177,7 +183,8 @@ def join_waiting(conn: Connection, model: str, ids: Sequence[str]) -> list[Label
     for i, label, at in _by_id(conn, "waiting_labels", "p.id, p.label, p.at", model, ids):
         row = _by_id(conn, "predictions", _LABELLED, model, [i])[0]
         joined.append(_labelled(row, label))
-        _update(conn, "label = {0}, labelled_at = {1}", ("float8", "bigint"), model, [(label, at, i)])
+        truth = [(label, at, i)]
+        _update(conn, "label = {0}, labelled_at = {1}", ("float8", "bigint"), model, truth)
     conn.execute(delete(w).where(w.c.model == model, w.c.id.in_([one.id for one in joined])))
     return joined
 
