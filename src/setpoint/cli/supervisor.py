@@ -1,6 +1,7 @@
 """Starts, watches and stops the parts of one machine's platform."""
 
 import ipaddress
+import os
 import signal
 import socket
 import subprocess
@@ -15,9 +16,9 @@ import uvicorn
 
 from setpoint.config import Settings, environment
 from setpoint.control.controller import Controller
-from setpoint.core.lifetime import sole_owner
+from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.db.local import LocalBackend, open_local
-from setpoint.errors import Conflict, Denied, SetpointError
+from setpoint.errors import Conflict, Denied
 from setpoint.server.app import create_app
 
 _TICK_SECONDS = 1.0
@@ -56,6 +57,7 @@ class Supervisor:
         """
         _only_loopback(self._host)
         with sole_owner(self.settings.home):
+            await_predecessor(self.settings.home)
             for port, option in (
                 (self._port, "--port"),
                 (self._inference_port, "--inference-port"),
@@ -101,6 +103,7 @@ class Supervisor:
             "--port",
             str(self._inference_port),
             "--with-parent",
+            str(os.getpid()),
         ]
         return subprocess.Popen(command, env=environment(self.settings), start_new_session=True)  # noqa: S603
 
@@ -125,15 +128,28 @@ class Supervisor:
     def _reconcile(self) -> None:
         """Tick until told to stop; one model's trouble is told and tried again, never fatal."""
         assert self._backend is not None  # noqa: S101 - set before the thread starts
-        controller = Controller(
-            self._backend, inference=f"http://{self._host}:{self._inference_port}"
-        )
-        with controller.leased(self._stopping):
-            while not self._stopping.wait(_TICK_SECONDS):
-                try:
-                    controller.tick()
-                except SetpointError as error:
-                    click.echo(f"controller: {error}", err=True)
+        address = f"http://{_bracketed(self._host)}:{self._inference_port}"
+        engine = Subprocess()
+        controller = Controller(self._backend, inference=address, engine=engine)
+        said = ""
+        try:
+            with controller.leased(self._stopping) as mine:
+                while mine and not self._stopping.wait(_TICK_SECONDS):
+                    said = self._tick(controller, said)
+        finally:
+            engine.stop()
+
+    def _tick(self, controller: Controller, said: str) -> str:
+        """Tick once; return the trouble there was, told unless it was `said` already."""
+        try:
+            controller.tick()
+        except Exception as error:  # noqa: BLE001 - the outermost frame of the thread
+            if said and type(error).__name__ in said and str(error) in said:
+                return said
+            trouble = f"{type(error).__name__} {error}"
+            click.echo(f"controller: {in_words(error)}", err=True)
+            return trouble
+        return ""
 
 
 class _Server(uvicorn.Server):
@@ -153,6 +169,10 @@ def _only_loopback(host: str) -> None:
             f"{host} is not a loopback address, and there is no login yet",
             hint="bind 127.0.0.1 and reach it through a tunnel",
         )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _require_free(host: str, port: int, option: str) -> None:

@@ -1,6 +1,7 @@
 """Keeping the processes of one platform together."""
 
 import fcntl
+import json
 import os
 import signal
 import threading
@@ -13,15 +14,18 @@ from typing import IO
 from setpoint.errors import Conflict, Unavailable
 
 _LOOK_SECONDS = 0.2
+_PATIENCE_SECONDS = 5.0
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int) -> None:
     """Have this process stop by itself (as by SIGTERM) once its parent is gone.
 
     A parent that is killed with -9 cannot stop its children; without this they would keep
     ports and locks that its successor needs.
+
+    Args:
+        parent: Its process id, as the parent itself said: it may be gone already.
     """
-    parent = os.getppid()
 
     def look() -> None:
         while os.getppid() == parent:
@@ -62,3 +66,21 @@ def sole_owner(home: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def await_predecessor(home: Path) -> None:
+    """Wait until the inference server of a platform that was killed has ended as well.
+
+    Call it as the sole owner of `home`: whoever serves from it then is about to stop.
+    """
+    try:
+        pid = int(json.loads((home / "run" / "inference.json").read_text())["pid"])
+    except (OSError, ValueError, KeyError):
+        return  # none was ready
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        time.sleep(_LOOK_SECONDS / 4)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from setpoint.config import Settings, environment, settings
 from setpoint.core.clock import FileClock
-from setpoint.core.lifetime import sole_owner
+from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.demo.display import Display, summary
 from setpoint.demo.report import Report, peak_megabytes, report
 from setpoint.demo.story import MODEL, START, UNTIL, Story
@@ -98,6 +98,7 @@ def _replay(
 def _simulated(store: Settings) -> Iterator[None]:
     """Hold the folder, with the year's clock in it before any process asks for the time."""
     with sole_owner(store.home):
+        await_predecessor(store.home)
         FileClock(store.home / "clock", start=START)
         yield
 
@@ -127,6 +128,7 @@ def _start(module: str, store: Settings, *more: str) -> subprocess.Popen[bytes]:
         "--home",
         str(store.home),
         "--with-parent",
+        str(os.getpid()),
         *more,
     ]
     return subprocess.Popen(command, env=environment(store))  # noqa: S603

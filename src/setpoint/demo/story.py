@@ -190,7 +190,6 @@ class Story:
         """
         assert self._inference is not None  # noqa: S101 - `play` has checked
         counted = self._counted(hour) if self._resuming else set()
-        self._resuming = False
         starts = np.searchsorted(
             hour.times, [to_micros(hour.at + q * self.quarter) for q in range(5)]
         )
@@ -212,10 +211,10 @@ class Story:
         if known.ids:
             self._inference.label(self.model, known.ids, known.labels.tolist())
             self.mark.labelled += len(known.ids)
-        with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            in_release = releases.current(conn, self.model) is not None
-        if in_release:
+        assert self._controller is not None  # noqa: S101 - `play` has checked
+        if self._resuming or self._controller.releasing(self.model):
             self._inference.sync(self.model, 0)
+        self._resuming = False
 
     def _rest(self) -> None:
         """Deliver the labels of the last flights, which land after `until`."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Load, Predictor
 
 PORT = 8766
+_RETRY_SECONDS = 0.05
 
 
 def run(
@@ -34,6 +37,7 @@ def run(
     log_level: str = "warning",
     *,
     load: Load | None = None,
+    patience: float = 0.0,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was begun and return.
 
@@ -45,6 +49,8 @@ def run(
         port: 0 takes a free one.
         log_level: Of the standard library's logging, to stderr.
         load: How a version is brought into memory; from the registry by default.
+        patience: Seconds that another server, about to end, may take to give back the
+            port and the log.
 
     Raises:
         Denied: If `host` can be reached from other machines.
@@ -52,12 +58,7 @@ def run(
         Unavailable: If the folder cannot be written.
     """
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
-    listener = _listen(host, port)
-    try:
-        log = LogWriter(settings.log)
-    except BaseException:
-        listener.close()
-        raise
+    listener, log = _take(settings, host, port, time.monotonic() + patience)
     metrics = Metrics()
     endpoints = Endpoints(connect(settings.database_url), load or from_registry(settings), metrics)
     app = App(endpoints, log, metrics, clock_of(settings.home))
@@ -91,7 +92,7 @@ def from_registry(settings: Settings) -> Load:
     """Return a function that loads registered versions of the store in `settings`."""
 
     def load(model: str, version: int) -> Predictor:
-        from setpoint.artifacts.store import open_store  # noqa: PLC0415: on first use, not at start
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
         from setpoint.models import runtime, store  # noqa: PLC0415
 
         engine = connect(settings.database_url)
@@ -119,6 +120,7 @@ class _Server(uvicorn.Server):
         aside = self._ready.with_suffix(".new")
         aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
         aside.rename(self._ready)
+        gc.freeze()  # what starting made stays: no collection need look at it again
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -144,6 +146,24 @@ async def _serve(server: uvicorn.Server, app: App, listener: socket.socket) -> N
         await app.close()
 
 
+def _take(
+    settings: Settings, host: str, port: int, until: float
+) -> tuple[socket.socket, LogWriter]:
+    """Return the port and the log, both ours; try again until then if they are in use."""
+    while True:
+        try:
+            listener = _listen(host, port)
+            try:
+                return listener, LogWriter(settings.log)
+            except BaseException:
+                listener.close()
+                raise
+        except Conflict:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_SECONDS)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     address = "127.0.0.1" if host == "localhost" else host
     try:
@@ -152,7 +172,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None
     if not ip.is_loopback:
         raise Denied(
-            f"refusing to listen on {host}: anyone on the network could send predictions and labels",
+            f"refusing to listen on {host}: the network could send predictions and labels",
             hint="use 127.0.0.1; other addresses need authentication, which Setpoint has not yet",
         )
     listener = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET)

@@ -16,10 +16,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m setpoint.server")
     parser.add_argument("--home", help="the store's folder")
     parser.add_argument("--port", type=int, default=8765)
-    parser.add_argument("--with-parent", action="store_true", help="end when the parent does")
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when it does")
     options = parser.parse_args()
     if options.with_parent:
-        end_with_parent()
+        end_with_parent(options.with_parent)
     try:
         app = create_app(open_local(settings(options.home)))
     except SetpointError as error:
