@@ -22,9 +22,7 @@ class Load:
         return self.requests / self.seconds
 
 
-def drive(  # noqa: PLR0913: what a load is
-    pid: int, port: int, path: str, body: bytes, *, connections: int, seconds: float
-) -> Load:
+def drive(pid: int, port: int, path: str, body: bytes, *, connections: int, seconds: float) -> Load:
     """Keep `connections` requests in flight for `seconds`; measure the server, not us."""
     warm = asyncio.run(_drive(port, path, body, connections, min(1.0, seconds)))
     if not warm:
@@ -113,7 +111,7 @@ class _Client(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         if not self.done.done():
             self.done.set_result(None)
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from bench.load import Load, drive, peak_memory_mb
 from sklearn.linear_model import LogisticRegression
 
-from bench.load import Load, drive, peak_memory_mb
 from setpoint.artifacts.store import open_store
 from setpoint.config import Settings, settings
 from setpoint.db.local import open_local
@@ -159,7 +159,7 @@ def _peer(home: Path) -> Iterator[tuple[int, int]]:
     python = _environment()
     folder = home / "mlserver"
     folder.mkdir()
-    train = [python, "-c", _TRAIN, home / "data.npz", folder / "model.joblib"]
+    train = [str(python), "-c", _TRAIN, str(home / "data.npz"), str(folder / "model.joblib")]
     subprocess.run(train, check=True)
     port = _free_port()
     config = {
@@ -189,7 +189,7 @@ def _environment() -> Path:
     if not ready.exists():
         venv.create(_PEER, with_pip=True)
         needs = [f"mlserver=={VERSION}", f"mlserver-sklearn=={VERSION}"]
-        subprocess.run([python, "-m", "pip", "install", "-q", *needs], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *needs], check=True)
         ready.touch()
     return python
 
@@ -197,9 +197,10 @@ def _environment() -> Path:
 @contextmanager
 def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {**os.environ, **_ONE_THREAD}  # noqa: TID251
-    with (folder / "bench.log").open("wb") as log, subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=log, stderr=log
-    ) as process:
+    with (
+        (folder / "bench.log").open("wb") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as process,
+    ):
         try:
             yield process
         finally:
@@ -214,13 +215,13 @@ def _until(ready: Any, process: "subprocess.Popen[bytes]", seconds: float = 60) 
     end = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"{process.args} did not start")
+            raise RuntimeError("a server did not start: see its bench.log")
         time.sleep(0.05)
 
 
 def _answers(url: str) -> bool:
     try:
-        urllib.request.urlopen(url).close()
+        urllib.request.urlopen(url).close()  # noqa: S310
     except (urllib.error.URLError, OSError):
         return False
     return True

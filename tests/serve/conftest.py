@@ -97,5 +97,3 @@ def served(backend: LocalBackend, tmp_path: Path, clock: ManualClock) -> Iterato
     one = Served(backend, tmp_path / "log", clock)
     yield one
     one.close()
-
-

@@ -3,13 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import NOON
 
 from setpoint.core.clock import ManualClock, to_micros
 from setpoint.errors import Unavailable
 from setpoint.serve import http
 from setpoint.serve.entities import LabelRecord, PredictionRecord, ShadowRecord
 from setpoint.serve.rules import scores
-from tests.conftest import NOON
 
 from .conftest import Served
 from .made import Answers, Input, Raises, Sum, canary, live, shadow
@@ -258,9 +258,7 @@ def test_a_wrong_request_is_one_clear_error(
         ({"ids": ["a", "b\0"]}, "cannot be an id"),
     ],
 )
-def test_ids_and_keys_come_one_a_row(
-    served: Served, parameters: dict[str, Any], says: str
-) -> None:
+def test_ids_and_keys_come_one_a_row(served: Served, parameters: dict[str, Any], says: str) -> None:
     served.deploy(live())
     status, answer = served.infer([[1.0, 2.0], [1.0, 2.0]], **parameters)
     assert status == 400
@@ -344,8 +342,8 @@ def test_metrics_count_requests_labels_swaps_and_bytes(served: Served) -> None:
     assert f"setpoint_log_bytes_total {served.writer.bytes}" in text
 
 
-def _rows(served: Served, kind: type[Any]) -> list[tuple[str, int, float]]:
-    found = []
+def _rows(served: Served, kind: type[Any]) -> list[tuple[str, int, Any]]:
+    found: list[tuple[str, int, Any]] = []
     for record in served.logged():
         if isinstance(record, kind):
             found += list(zip(record.ids, record.versions, scores(record), strict=True))

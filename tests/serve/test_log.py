@@ -37,7 +37,8 @@ def test_a_reader_goes_on_where_it_stopped(tmp_path: Path) -> None:
     position, seen = Position(), []
     for i in range(60):
         writer.append(predicted(str(i)))
-        for position, record in read(tmp_path, position):
+        for reached, record in read(tmp_path, position):
+            position = reached
             seen += record.ids
     writer.close()
     assert seen == [str(i) for i in range(60)]
@@ -89,8 +90,7 @@ def test_a_full_disk_is_an_error_that_passes(
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
         with pytest.raises(Unavailable, match="no room for another segment"):
-            for _ in range(10):
-                writer.append(predicted("b"))
+            writer.append(predicted(*"bcdefghijklmnopqrstuvwxyz" * 10))
         before = everything(tmp_path)
     writer.append(predicted("c"))
     writer.close()
@@ -111,7 +111,7 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), finished=st.booleans())
 def test_no_changed_bit_ever_makes_a_wrong_record(
-    segment: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, finished: bool
+    segment: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, *, finished: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("flip")
     changed = bytearray(segment)

@@ -15,7 +15,7 @@ import pytest
 
 from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
-from setpoint.errors import Conflict, Denied, Invalid
+from setpoint.errors import Conflict, Denied, Invalid, SetpointError
 from setpoint.serve import store
 from setpoint.serve.client import Inference
 from setpoint.serve.log import read
@@ -95,7 +95,7 @@ def test_deployments_are_followed_without_being_told(
             try:
                 assert client.predict("m", {"a": [1.0], "b": [2.0]}).versions == [3]
                 break
-            except Exception:
+            except SetpointError:
                 assert time.monotonic() < until
                 time.sleep(0.05)
         client.close()

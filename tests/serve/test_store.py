@@ -1,13 +1,13 @@
 from datetime import timedelta
 
 import pytest
+from tests.conftest import NOON
 
 from setpoint.core.clock import to_micros
-from setpoint.errors import Invalid, NotFound
 from setpoint.db.local import LocalBackend
+from setpoint.errors import Invalid, NotFound
 from setpoint.serve import store
-from setpoint.serve.entities import PredictionRow, Role
-from tests.conftest import NOON
+from setpoint.serve.entities import Deployment, PredictionRow, Role
 
 from .made import canary, live, shadow
 
@@ -48,7 +48,7 @@ def test_deploying_the_same_again_changes_nothing(backend: LocalBackend) -> None
     ],
 )
 def test_there_is_never_anything_but_one_live_version(
-    backend: LocalBackend, wanted: list[store.Deployment]
+    backend: LocalBackend, wanted: list[Deployment]
 ) -> None:
     with backend.engine.begin() as conn, pytest.raises(Invalid):
         store.deploy(conn, "m", wanted)

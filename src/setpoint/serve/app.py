@@ -67,7 +67,9 @@ class Asked(Struct, frozen=True, gc=False):
 
 
 class App:
-    def __init__(self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock
+    ) -> None:
         self.endpoints = endpoints
         self.log = log
         self.metrics = metrics
@@ -88,7 +90,7 @@ class App:
             status, body = _status(error), http.error(error)
         except http.Gone:
             return
-        except Exception:  # the outermost frame: no traceback reaches a client
+        except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed", extra={"path": scope["path"]})
             status, body = 500, http.error(SetpointError(_FAILED))
         await send({"type": "http.response.start", "status": status, "headers": (
@@ -124,7 +126,7 @@ class App:
             return 200, self._finish(endpoint, asked, parts)
         except SetpointError as error:
             return _status(error), http.error(error)
-        except Exception:  # the outermost frame of this way
+        except Exception:  # noqa: BLE001 - the outermost frame of this way
             _log.exception("request failed", extra={"model": model})
             return 500, http.error(SetpointError(_FAILED))
 
@@ -139,8 +141,9 @@ class App:
             parts = []
         elif endpoint.slow:
             loop = asyncio.get_running_loop()
-            given = (scoring.score, endpoint, asked.rows, asked.keys)
-            parts = await loop.run_in_executor(self._pool, *given)
+            parts = await loop.run_in_executor(
+                self._pool, scoring.score, endpoint, asked.rows, asked.keys
+            )
         else:
             parts = scoring.score(endpoint, asked.rows, asked.keys)
         return self._finish(endpoint, asked, parts)
@@ -159,9 +162,7 @@ class App:
         total = perf_counter_ns() - asked.started - sum([part.nanos for part in parts])
         for part in parts:
             micros = (total + part.nanos) // 1000  # an arm does not answer for the other's time
-            self.log.append(
-                scoring.record(endpoint, part, ids, request_id, asked.at_us, micros)
-            )
+            self.log.append(scoring.record(endpoint, part, ids, request_id, asked.at_us, micros))
             self.metrics.answered(
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 500 if part.failed else 200, part.rows.count, micros,

@@ -69,9 +69,7 @@ class Inference:
                 f"{url!r} is no address of an inference server",
                 hint="http://127.0.0.1:8766",
             )
-        self._connection = http.client.HTTPConnection(
-            parts.hostname, parts.port, timeout=timeout
-        )
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
         self._url = url
 
     def predict(

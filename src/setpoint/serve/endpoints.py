@@ -26,7 +26,7 @@ SLOW_MICROS = 2_000
 _log = logging.getLogger(__name__)
 
 
-class ModelFailed(Exception):  # noqa: N818: it is an outcome, not our error
+class ModelFailed(Exception):  # an outcome, not an error of ours
     """A version raised, or answered something that is no score for every row."""
 
 
@@ -61,7 +61,7 @@ class Arm:
         try:
             given: Any = self._named(values, rows) if self.has_text else values
             scores = np.asarray(self.predictor.predict(given), dtype=np.float64)
-        except Exception as error:  # a model is foreign code: whatever it raises is its failure
+        except Exception as error:  # noqa: BLE001 - a model is foreign code
             _log.warning("model raised", extra={"version": self.version, "trace": _trace(error)})
             raise ModelFailed(f"version {self.version}: {type(error).__name__}: {error}") from None
         if scores.shape != (rows.count,):
@@ -143,7 +143,8 @@ class Endpoint:
 
     def took(self, nanos: int) -> None:
         """Note how long scoring a request took: a slow moving mean, so that one that was
-        held up by something else does not count as slow."""
+        held up by something else does not count as slow.
+        """
         self._micros += (min(nanos / 1000, 4 * SLOW_MICROS) - self._micros) * 0.05
 
     def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
@@ -197,7 +198,9 @@ class Endpoints:
                     }
             except SQLAlchemyError as error:
                 self.problem = f"the database cannot be read: {type(error).__name__}"
-                raise Unavailable(self.problem, hint="is the store set up, and reachable?") from error
+                raise Unavailable(
+                    self.problem, hint="is the store set up, and reachable?"
+                ) from error
             swapped = dict(self._now)
             for model, deployed in changed.items():
                 new = self._endpoint(model, wanted[model], deployed) if deployed else None
@@ -229,8 +232,10 @@ class Endpoints:
         if self._tried.get(model) != generation:
             return True
         served = self._now.get(model)
-        return again and served is not None and (
-            served.generation != generation or served.broken is not None
+        return (
+            again
+            and served is not None
+            and (served.generation != generation or served.broken is not None)
         )
 
     def _refresh_often(self, seconds: float) -> None:
@@ -256,7 +261,7 @@ class Endpoints:
             try:
                 arms[version] = Arm(version, self._load(model, version))
                 arms[version].warm()
-            except Exception as error:  # whatever a model does on loading is its failure
+            except Exception as error:  # noqa: BLE001 - a model is foreign code
                 self.metrics.failed_to_load(model)
                 _log.exception("version does not load", extra={"model": model, "version": version})
                 failed.append((version, f"version {version} does not load: {error}"))
@@ -271,7 +276,9 @@ def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:
     found = {i.name: InputSpec(i.name, i.datatype == "BYTES") for i in live.inputs}
     for arm in arms:
         for known in arm.inputs:
-            found.setdefault(known.name, InputSpec(known.name, known.datatype == "BYTES", False))
+            found.setdefault(
+                known.name, InputSpec(known.name, known.datatype == "BYTES", required=False)
+            )
     return Inputs(tuple(found.values()))
 
 

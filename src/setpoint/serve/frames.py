@@ -29,12 +29,8 @@ def segment_path(folder: Path, number: int) -> Path:
 
 def segments(folder: Path) -> list[int]:
     """Return the numbers of the segments in `folder`, oldest first."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    found = (name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
-    return sorted(int(name) for name in found if name.isdigit())
+    names = [path.stem for path in folder.glob(f"*{SUFFIX}")]
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def payloads(path: Path, offset: int, *, finished: bool) -> Iterator[tuple[int, bytes]]:
@@ -71,9 +67,8 @@ def payloads(path: Path, offset: int, *, finished: bool) -> Iterator[tuple[int, 
 
 def end_of_frames(path: Path) -> int | None:
     """Return where the valid frames of a segment end, None if anything follows them."""
-    at = START
-    for at, _ in payloads(path, START, finished=False):
-        pass
+    ends = [end for end, _ in payloads(path, START, finished=False)]
+    at = ends[-1] if ends else START
     with path.open("rb") as file:
         file.seek(at)
         while block := file.read(_CHUNK):

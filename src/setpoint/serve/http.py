@@ -29,7 +29,7 @@ class TooLarge(Invalid):
     code = "too-large"
 
 
-class Gone(Exception):  # noqa: N818: nobody is left to be told
+class Gone(Exception):
     """The client hung up before its request was complete."""
 
 
@@ -74,9 +74,7 @@ async def body(
     return _unpacked(got, encoding) if encoding else got
 
 
-async def _rest(
-    first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
-) -> bytes:
+async def _rest(first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
     chunks, size = [first], len(first)
     while True:
         message = await receive()

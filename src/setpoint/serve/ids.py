@@ -8,6 +8,7 @@ from setpoint.core.clock import Clock, SystemClock, to_micros
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_MILLIS = range(40, -1, -10)
 _POOL = 10 * 400
 
 
@@ -17,15 +18,22 @@ def maker(prefix: str) -> Callable[[int], str]:
     Random bytes are asked of the system 400 ids at a time. Not for use across `fork`.
     """
     pool, at = b"", 0
+    when, head = -1, ""
 
     def make(at_us: int) -> str:
-        nonlocal pool, at
+        nonlocal pool, at, when, head
         if at >= len(pool):
             pool, at = os.urandom(_POOL), 0
-        value = at_us // 1000 << 80 | int.from_bytes(pool[at : at + 10])
+        if at_us // 1000 != when:
+            when = at_us // 1000
+            head = prefix + "_" + "".join([_PAIRS[when >> shift & 1023] for shift in _MILLIS])
+        v = int.from_bytes(pool[at : at + 10])
         at += 10
-        pairs = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
-        return f"{prefix}_{''.join(pairs)}"
+        p = _PAIRS
+        return (
+            f"{head}{p[v >> 70]}{p[v >> 60 & 1023]}{p[v >> 50 & 1023]}{p[v >> 40 & 1023]}"
+            f"{p[v >> 30 & 1023]}{p[v >> 20 & 1023]}{p[v >> 10 & 1023]}{p[v & 1023]}"
+        )
 
     return make
 

@@ -68,77 +68,69 @@ def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
         answer: Answers an infer request at once.
         after: Called when an answer was handed to the system.
     """
-    heads: dict[bytes, tuple[str, int] | None] = {}
+    members = {"answer": staticmethod(answer), "after": staticmethod(after), "heads": {}}
+    return type("Lane", (_Lane,), members)
 
-    class Lane(HttpToolsProtocol):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._between = True  # no request is half read
-            self._head = b""  # a known head whose body is on its way
-            self._expected: tuple[str, int] | None = None
 
-        def data_received(self, data: bytes) -> None:
-            if self._head:
-                data, self._head = self._head + data, b""
-            if not self._between or not self._take(data):
-                super().data_received(data)
+class _Lane(HttpToolsProtocol):
+    answer: Answer
+    after: Callable[[], None]
+    heads: dict[bytes, tuple[str, int] | None]  #: what is known of heads, of all connections
 
-        def on_message_begin(self) -> None:
-            self._between = False
-            super().on_message_begin()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._between = True  # no request is half read by uvicorn
+        self._head = b""  # a known head whose body is on its way
 
-        def on_message_complete(self) -> None:
-            self._between = True
-            super().on_message_complete()
+    def data_received(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        if not self._between or not self._take(data):
+            super().data_received(data)
 
-        def _take(self, data: bytes) -> bool:
-            """Answer, or keep the head of, a request in `data`; False if it is not for us."""
-            if not data.startswith(_START) or self._busy():
-                return False
-            end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
-            if end < 0:
-                return False
-            head = data[:end]
-            known = heads.get(head)
-            if known is None:
-                known = self._learn(head)
-                if known is None:
-                    return False
-            missing = end + 4 + known[1] - len(data)
-            if missing:
-                if missing == known[1] and missing > 0:
-                    self._head = data
-                    return True
-                return False
-            found = answer(known[0], data[end + 4 :])
-            if found is None:
-                return False
-            self._write(*found)
-            return True
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
 
-        def _learn(self, head: bytes) -> tuple[str, int] | None:
-            if head in heads:
-                return None
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
+
+    def _take(self, data: bytes) -> bool:
+        """Answer the request in `data`, or keep its head; False if it is not for us."""
+        if not data.startswith(_START) or self._busy():
+            return False
+        end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
+        known = self._known(data[:end]) if end > 0 else None
+        if known is None:
+            return False
+        body = data[end + 4 :]
+        if len(body) == known[1]:
+            found = self.answer(known[0], body)
+            if found is not None:
+                self._write(*found)
+            return found is not None
+        if not body:
+            self._head = data
+        return not body
+
+    def _known(self, head: bytes) -> tuple[str, int] | None:
+        heads = self.heads
+        if head not in heads:
             if len(heads) >= _MOST_HEADS:
                 heads.clear()
-            heads[head] = found = read_head(head)
-            return found
+            heads[head] = read_head(head)
+        return heads[head]
 
-        def _busy(self) -> bool:
-            cycle = self.cycle
-            return (cycle is not None and not cycle.response_complete) or self.flow.write_paused
+    def _busy(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request that went the long way
+        return (cycle is not None and not cycle.response_complete) or self.flow.write_paused
 
-        def _write(self, status: int, body: bytes) -> None:
-            self._unset_keepalive_if_required()
-            self.server_state.total_requests += 1
-            self.transport.write(
-                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-                % (status, _REASONS.get(status, b"Error"), len(body), body)
-            )
-            after()
-
-        def eof_received(self) -> None:
-            self._head = b""
-            super().eof_received()
-
-    return Lane
+    def _write(self, status: int, body: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self.server_state.total_requests += 1
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, _REASONS.get(status, b"Error"), len(body), body)
+        )
+        self.after()

@@ -23,6 +23,7 @@ from setpoint.serve import frames
 from setpoint.serve.entities import Position, Record
 from setpoint.serve.frames import HEADER, MAGIC, START
 
+BEGINNING = Position()
 SEGMENT_BYTES = 16 << 20
 SYNC_SECONDS = 0.5
 
@@ -30,7 +31,7 @@ _logger = logging.getLogger(__name__)
 _decoder = msgspec.msgpack.Decoder(Record)
 
 
-def read(folder: Path, after: Position = Position()) -> Iterator[tuple[Position, Record]]:
+def read(folder: Path, after: Position = BEGINNING) -> Iterator[tuple[Position, Record]]:
     """Yield the records after a position, each with the position after it.
 
     Stops at the end of what is written now; go on later from the last position yielded.
@@ -46,6 +47,13 @@ def read(folder: Path, after: Position = Position()) -> Iterator[tuple[Position,
 
 class LogWriter:
     """Appends records to a folder of segments; the only one that may at a time."""
+
+    _file: int
+    _memory: mmap.mmap
+    _number: int
+    _at: int
+    _size: int
+    _synced: tuple[int, int]
 
     def __init__(
         self,
@@ -153,7 +161,7 @@ class LogWriter:
                 os.posix_fallocate(file, 0, size)
                 os.pwrite(file, MAGIC, 0)
                 memory = mmap.mmap(file, size)
-                os.rename(aside, path)
+                aside.rename(path)
                 frames.sync_folder(self._folder)
             except OSError:
                 os.close(file)
@@ -218,4 +226,3 @@ def _trim(path: Path) -> None:
     if end is not None:
         with contextlib.suppress(OSError):  # a read-only old segment is no reason to stop
             os.truncate(path, end)
-

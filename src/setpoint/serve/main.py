@@ -78,6 +78,7 @@ def run(
         date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=75,
     )
     server = _Server(config, ready, listener.getsockname()[1])
     try:
@@ -187,5 +188,5 @@ def _listen(host: str, port: int) -> socket.socket:
             where=f"{host}:{port}: {error.strerror}",
             hint="stop what listens there, or choose another with --inference-port",
         ) from None
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's own
     return listener

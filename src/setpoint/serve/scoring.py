@@ -28,8 +28,10 @@ class Part(Struct, frozen=True):
 
 
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
-    """Route every row to its arm and score it; the live version stands in for a canary
-    that fails."""
+    """Route every row to its arm and score it.
+
+    The live version stands in for a canary that fails.
+    """
     parts = _score(endpoint, rows, keys)
     endpoint.took(sum([part.nanos for part in parts]))
     return parts
@@ -54,7 +56,7 @@ def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
 
 def record(
     endpoint: Endpoint, part: Part, ids: list[str], request_id: str, at_us: int, micros: int
-) -> PredictionRecord:  # noqa: PLR0913, PLR0917
+) -> PredictionRecord:
     """Return the line of the log for one part."""
     mine = ids if part.index is None else [ids[i] for i in part.index]
     count = len(mine)
@@ -110,14 +112,16 @@ def assemble(parts: Sequence[Part], count: int) -> tuple[list[float], list[int]]
         return [], []
     first = parts[0]
     if first.index is None:
-        assert first.scores is not None  # noqa: S101: the caller asked `failure` before
-        return first.scores.tolist(), [first.version] * count
+        return _told(first), [first.version] * count
     scores, versions = [0.0] * count, [0] * count
     for part in parts:
-        assert part.scores is not None  # noqa: S101
-        for i, value in zip(part.index or (), part.scores.tolist(), strict=True):
+        for i, value in zip(part.index or (), _told(part), strict=True):
             scores[i], versions[i] = value, part.version
     return scores, versions
+
+
+def _told(part: Part) -> list[float]:
+    return [] if part.scores is None else part.scores.tolist()
 
 
 def failure(parts: Sequence[Part]) -> str | None:

@@ -59,9 +59,7 @@ def deploy(conn: Connection, model: str, wanted: Sequence[Deployment]) -> int:
         conn.execute(insert(e).values(model=model, generation=1))
         return 1
     done = conn.execute(
-        update(e)
-        .where(e.c.model == model, e.c.generation == was)
-        .values(generation=was + 1)
+        update(e).where(e.c.model == model, e.c.generation == was).values(generation=was + 1)
     )
     if done.rowcount != 1:
         raise Conflict(f"the endpoint of {model!r} changed meanwhile", hint="retry")
@@ -216,9 +214,7 @@ def named(
     return [msgspec.convert(row, Prediction, from_attributes=True) for row in conn.execute(query)]
 
 
-def tally(
-    conn: Connection, model: str, version: int, *, at_most: int
-) -> tuple[int, list[str]]:
+def tally(conn: Connection, model: str, version: int, *, at_most: int) -> tuple[int, list[str]]:
     """Count predictions of a version, no further than `at_most`; also return two of the ids.
 
     The cost grows with `at_most`, not with the number of predictions.

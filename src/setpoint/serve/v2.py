@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from setpoint.errors import Invalid
 from setpoint.serve.protocols import Floats
 
+T = TypeVar("T")
+
 OUTPUT = "score"  #: the one output: positive-class probability or value, FP64 [n]
 LONGEST_ID = 256
 
+_FLOATS = ("FP64", "FP32", "FP16")
 _INTEGERS = {
     f"{sign}INT{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for sign in ("", "U")
@@ -33,9 +36,13 @@ class Tensor(Struct, tag_field="datatype"):
     name: str
     shape: list[int]
 
+    @property
+    def datatype(self) -> str:
+        return str(self.__struct_config__.tag)
+
 
 class Numbers(Tensor):
-    data: list[float | None | list[float | None]]
+    data: list[float | list[float | None] | None]
 
 
 class Integers(Tensor):
@@ -47,20 +54,21 @@ class Booleans(Tensor):
 
 
 class Texts(Tensor, tag="BYTES"):
-    data: list[str | None | list[str | None]]
+    data: list[str | list[str | None] | None]
 
 
 def _tagged(base: type[Tensor], tag: str) -> type[Tensor]:
-    return msgspec.defstruct(tag, [], bases=(base,), tag=tag, module=__name__)
+    made = msgspec.defstruct(tag, [], bases=(base,), tag=tag, module=__name__)
+    return cast("type[Tensor]", made)
 
 
 _TENSORS = (
-    *(_tagged(Numbers, tag) for tag in ("FP64", "FP32", "FP16")),
+    *(_tagged(Numbers, tag) for tag in _FLOATS),
     *(_tagged(Integers, tag) for tag in _INTEGERS),
     _tagged(Booleans, "BOOL"),
     Texts,
 )
-DATATYPES = tuple(str(tensor.__struct_config__.tag) for tensor in _TENSORS)
+DATATYPES = (*_FLOATS, *_INTEGERS, "BOOL", "BYTES")
 
 
 class OutputAsked(Struct):
@@ -318,10 +326,10 @@ def _numeric(tensor: Tensor, where: str) -> Floats:
     values = _shaped(values, tensor, where)
     if isinstance(tensor, Numbers):
         return values
-    bounds = _INTEGERS.get(str(tensor.__struct_config__.tag))
+    bounds = _INTEGERS.get(tensor.datatype)
     if bounds and values.size and (values.min() < bounds[0] or values.max() > bounds[1]):
         raise Invalid(
-            f"a value of {tensor.name!r} does not fit {tensor.__struct_config__.tag}",
+            f"a value of {tensor.name!r} does not fit {tensor.datatype}",
             where=f"{where}.data",
             hint=f"values lie between {bounds[0]} and {bounds[1]}; send a wider datatype",
         )
@@ -331,7 +339,7 @@ def _numeric(tensor: Tensor, where: str) -> Floats:
 def _text(tensor: Tensor, where: str) -> list[str | None]:
     if not isinstance(tensor, Texts):
         raise Invalid(
-            f"the input {tensor.name!r} is text, not {tensor.__struct_config__.tag}",
+            f"the input {tensor.name!r} is text, not {tensor.datatype}",
             where=f"{where}.datatype",
             hint="send BYTES, with strings or null as data",
         )
@@ -360,7 +368,7 @@ def _misshapen(tensor: Tensor, where: str) -> Invalid:
     )
 
 
-def _read(decode: Callable[[bytes], Any], body: bytes, what: str) -> Any:
+def _read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
     try:
         return decode(body)
     except msgspec.ValidationError as error:
