@@ -7,7 +7,8 @@ SetpointError
 │   └── MissingExtra   an optional dependency is not installed
 ├── Denied         the actor may not do this
 ├── Unavailable    a dependency failed; retrying may help
-└── UserCodeFailed the user's own Python function raised
+├── UserCodeFailed the user's own Python function raised
+└── Defect         Setpoint itself is wrong
 
 The class fixes the *kind* of failure. The message says what happened and where, in the
 caller's own names; the hint says what to do next. HTTP statuses (`server.problems`) and
@@ -77,3 +78,9 @@ class UserCodeFailed(SetpointError):
     """A function of the user's project raised; `where` is its file and line."""
 
     code = "user-code-failed"
+
+
+class Defect(SetpointError):
+    """Setpoint itself is wrong; `where` is a file with the details."""
+
+    code = "defect"

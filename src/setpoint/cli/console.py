@@ -24,9 +24,9 @@ def home_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """Add ``--json``."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, for programs."
-    )(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+        command
+    )
 
 
 def backend(home: str | None) -> LocalBackend:
@@ -53,13 +53,9 @@ def table(
     if not rows:
         return empty
     cells = [[_text(value) for value in row] for row in rows]
-    widths = [
-        max(len(header), *(len(row[i]) for row in cells))
-        for i, header in enumerate(headers)
-    ]
+    widths = [max(len(header), *(len(row[i]) for row in cells)) for i, header in enumerate(headers)]
     right = [
-        all(isinstance(row[i], int | float | None) for row in rows)
-        for i in range(len(headers))
+        all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(headers))
     ]
 
     def line(values: Sequence[str]) -> str:

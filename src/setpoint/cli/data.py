@@ -20,8 +20,7 @@ def ls_(home: str | None, as_json: bool, dataset: str | None) -> None:
     """List the newest version of every dataset, or all versions of DATASET."""
     found = backend(home).call(ls, ListDatasets(dataset=dataset))
     rows = [
-        [v.dataset, v.number, v.rows, v.added, v.set_aside, when(v.until)]
-        for v in found.datasets
+        [v.dataset, v.number, v.rows, v.added, v.set_aside, when(v.until)] for v in found.datasets
     ]
     headers = ["dataset", "version", "rows", "added", "set aside", "known until"]
     say(
@@ -42,8 +41,9 @@ def show_(home: str | None, as_json: bool, dataset: str, number: int | None) -> 
     version = found.version
     columns = table(["column", "type"], [[c.name, c.type] for c in version.columns])
     text = (
-        f"{version.dataset} version {version.number}: {version.rows:,} rows, {version.added:,} added, "
-        f"{version.set_aside:,} set aside; known until {when(version.until)} UTC\n\n"
+        f"{version.dataset} version {version.number}: {version.rows:,} rows, "
+        f"{version.added:,} added, {version.set_aside:,} set aside; "
+        f"known until {when(version.until)} UTC\n\n"
         f"{columns}\n\n{_report(found.validation)}"
     )
     say(text, found, as_json=as_json)

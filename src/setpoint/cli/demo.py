@@ -28,9 +28,7 @@ from setpoint.errors import Invalid
 @click.option(
     "--seed", default=7, show_default=True, help="The same seed makes the same decisions."
 )
-@click.option(
-    "--no-ui", is_flag=True, help="Exit at the end instead of keeping the pages up."
-)
+@click.option("--no-ui", is_flag=True, help="Exit at the end instead of keeping the pages up.")
 @click.option("--port", default=8765, show_default=True, help="Pages and API.")
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
 def demo(
@@ -69,6 +67,4 @@ def _date(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(hour=5, tzinfo=UTC)
     except ValueError:
-        raise Invalid(
-            f"{text!r} is not a date", hint="such as --until 2013-05-01"
-        ) from None
+        raise Invalid(f"{text!r} is not a date", hint="such as --until 2013-05-01") from None

@@ -18,14 +18,11 @@ def events() -> None:
 @click.option("--subject", help="Only subjects that begin so, such as model:churn.")
 @click.option("--kind", help="Only kinds that begin so, such as release.")
 @click.option("--limit", default=30, show_default=True)
-def ls_(
-    home: str | None, as_json: bool, subject: str | None, kind: str | None, limit: int
-) -> None:
+def ls_(home: str | None, as_json: bool, subject: str | None, kind: str | None, limit: int) -> None:
     """List events, newest first."""
     found = backend(home).call(ls, ListEvents(subject=subject, kind=kind, limit=limit))
     rows = [
-        [e.seq, when(e.at), e.actor, e.kind, e.subject, encode(e.detail)[:80]]
-        for e in found.events
+        [e.seq, when(e.at), e.actor, e.kind, e.subject, encode(e.detail)[:80]] for e in found.events
     ]
     headers = ["#", "at (UTC)", "actor", "kind", "subject", "detail"]
     say(table(headers, rows, empty="no events yet"), found, as_json=as_json)

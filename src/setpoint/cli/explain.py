@@ -14,12 +14,8 @@ from setpoint.control.spec.schema import schema as make_schema
 @click.command(epilog="Example: setpoint explain churn --set")
 @json_option
 @click.argument("model", required=False)
-@click.option(
-    "--project", default=".", metavar="FOLDER", help="Where the setpoint file is."
-)
-@click.option(
-    "--set", "only_set", is_flag=True, help="Only what the file sets, no defaults."
-)
+@click.option("--project", default=".", metavar="FOLDER", help="Where the setpoint file is.")
+@click.option("--set", "only_set", is_flag=True, help="Only what the file sets, no defaults.")
 def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> None:
     """Show every setting of MODEL's spec, its default and what follows from it."""
     rows = explained(load(project).spec(model))

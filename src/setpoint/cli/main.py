@@ -1,6 +1,7 @@
 """``setpoint``: the group of commands, and the one place where errors become exit codes."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 from setpoint import __version__
 from setpoint.errors import (
     Conflict,
+    Defect,
     Denied,
     Invalid,
     NotFound,
@@ -24,6 +26,7 @@ EXIT_CODES: dict[type[SetpointError], int] = {
     Denied: 5,
     Unavailable: 6,
     UserCodeFailed: 7,
+    Defect: 70,
 }
 
 # name: (module, what it does). The help of the group is written here so that showing it
@@ -34,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what apply would change, and why."),
     "apply": ("plan", "Put the specs of a project in force."),
     "up": ("up", "Run pages, API, inference and controller on this machine."),
-    "status": ("status", "Say of each model: on target, settling, off target or held."),
+    "status": ("plan", "Say of each model: on target, settling, off target or held."),
     "explain": (
         "explain",
         "Show every setting of a spec, its default and its consequence.",
@@ -112,8 +115,14 @@ def run(args: list[str] | None = None) -> int:
         click.echo("stopped", err=True)
         return 130
     except BrokenPipeError:  # the reader went away, as in: setpoint events ls | head
-        sys.stderr.close()
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - or Python's end complains
         return 0
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        from setpoint.core.defects import in_words  # noqa: PLC0415 - only on this way out
+
+        said = in_words(error)
+        complain(said)
+        return exit_code(said)
     return result if isinstance(result, int) else 0
 
 

@@ -18,10 +18,7 @@ def models() -> None:
 def ls_(home: str | None, as_json: bool) -> None:
     """List all models."""
     found = backend(home).call(ls, ListModels())
-    rows = [
-        [m.model, m.versions, m.aliases.get("live"), when(m.created_at)]
-        for m in found.models
-    ]
+    rows = [[m.model, m.versions, m.aliases.get("live"), when(m.created_at)] for m in found.models]
     text = table(
         ["model", "versions", "live", "since"], rows, empty="no models yet: setpoint apply"
     )
@@ -78,11 +75,7 @@ def _version(version: ModelVersion) -> str:
 
 
 def _interval(check: Check) -> str:
-    return (
-        ""
-        if check.low is None or check.high is None
-        else f"{check.low:.4g} .. {check.high:.4g}"
-    )
+    return "" if check.low is None or check.high is None else f"{check.low:.4g} .. {check.high:.4g}"
 
 
 def _passed(version: ModelVersion) -> str:

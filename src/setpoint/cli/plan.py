@@ -1,22 +1,26 @@
 """``setpoint plan`` and ``setpoint apply``: from the files of a project to what is in force."""
 
+import threading
+import time
+
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from setpoint.cli.console import backend, home_option, json_option, say
 from setpoint.control import applying
 from setpoint.control.controller import Controller
+from setpoint.control.engine import Subprocess
 from setpoint.control.entities import JobState, State
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import load
 from setpoint.control.service import ListStatus, Status, Statuses, ls
 from setpoint.control.spec.explain import UNSET, Change
-from setpoint.control.store import holder
 from setpoint.db.local import LocalBackend
 from setpoint.pipelines.local import StepRun
 
 _WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
+_LOOK_SECONDS = 0.1
 _SHOWN = 60  #: changed keys in the terminal; --json has all
 
 
@@ -36,9 +40,7 @@ def plan(home: str | None, as_json: bool, project: str) -> None:
 @home_option
 @json_option
 @click.argument("project", default=".", metavar="[FOLDER|FILE]")
-@click.option(
-    "--no-wait", is_flag=True, help="Record the spec and leave the rest to setpoint up."
-)
+@click.option("--no-wait", is_flag=True, help="Record the spec and leave the rest to setpoint up.")
 def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
     """Put the specs of a project in force, and do what follows from them.
 
@@ -49,9 +51,9 @@ def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
     applying.check(found)
     store = backend(home)
     applied = applying.apply(store, found)
-    if not no_wait and not applied.empty:
-        _settle(store, quiet=as_json)
     names = {spec.model for spec in found.specs}
+    if not no_wait and not applied.empty:
+        _settle(store, names, quiet=as_json)
     statuses = [s for s in store.call(ls, ListStatus()).models if s.model in names]
     text = "nothing to do" if applied.empty else _plan(applied, done=True)
     shown = "\n".join([text, "", *(_status(s) for s in statuses)])
@@ -69,23 +71,57 @@ def status(home: str | None, as_json: bool, model: str | None) -> None:
     say(_statuses(found), found, as_json=as_json)
 
 
-def _settle(store: LocalBackend, *, quiet: bool) -> None:
-    """Tick until there is nothing to do, unless a running controller does."""
-    with store.engine.begin() as conn:
-        busy = holder(conn, "controller")
-    if busy is not None:
-        return
+def _settle(store: LocalBackend, models: set[str], *, quiet: bool) -> None:
+    """Wait until there is nothing to do for `models`; do it here if nobody else does."""
     console = Console(stderr=True, quiet=quiet)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    engine = Subprocess()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("reading the data")
+        task = progress.add_task("starting")
 
         def told(model: str, step: StepRun) -> None:
             how = "cached" if step.cached else f"{step.seconds:.1f} s"
             progress.console.print(f"  {model}: {step.step} ({how})", highlight=False)
-            progress.update(task, description=f"{model}: after {step.step}")
 
-        Controller(store, told=told).tick()
+        controller = Controller(store, told=told, engine=engine)
+        once = threading.Event()
+        once.set()  # take the lease if it is free, without waiting for it
+        try:
+            while True:
+                with controller.leased(once) as mine:
+                    left = _work(store, controller if mine else None, models, progress, task)
+                if not left:
+                    return
+                time.sleep(_LOOK_SECONDS)
+        except KeyboardInterrupt:
+            progress.console.print("the spec is in force; apply or up goes on where this stopped")
+            raise
+        finally:
+            engine.stop()
+
+
+def _work(
+    store: LocalBackend,
+    controller: Controller | None,
+    models: set[str],
+    progress: Progress,
+    task: TaskID,
+) -> bool:
+    """Tick (or watch `setpoint up` do so) until all is settled; False when it is.
+
+    Returns True when somebody else's controller went away, or may have.
+    """
+    while True:
+        if controller is not None:
+            controller.tick()
+        todo = applying.unsettled(store, models)
+        if not todo:
+            return False
+        who = "" if controller else "setpoint up is at it: "
+        progress.update(task, description=who + todo)
+        if controller is None:
+            return True
+        time.sleep(_LOOK_SECONDS)
 
 
 def _went_wrong(status: Status) -> bool:
@@ -110,8 +146,8 @@ def _model(model: ModelPlan, *, done: bool) -> str:
         lines.append(f"  every setting and its default: setpoint explain {model.model}")
     else:
         lines += [_change(change) for change in model.changes[:_SHOWN]]
-    lead = "did" if done else "then"
-    lines += [f"  {lead} {i}. {action}" for i, action in enumerate(model.actions, 1)]
+    if not done:  # what came of them is told by the status
+        lines += [f"  then {i}. {action}" for i, action in enumerate(model.actions, 1)]
     lines += [f"  by hand: {drift}" for drift in model.drift]
     return "\n".join(lines)
 

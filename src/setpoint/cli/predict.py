@@ -23,9 +23,7 @@ from setpoint.serve.client import Inference
 @click.argument("values", nargs=-1, metavar="[INPUT=VALUE]...")
 @click.option("--file", "file", metavar="FILE", help="JSON: a list of objects, one a row.")
 @click.option("--url", default="http://127.0.0.1:8766", show_default=True)
-def predict(
-    as_json: bool, model: str, values: tuple[str, ...], file: str | None, url: str
-) -> None:
+def predict(as_json: bool, model: str, values: tuple[str, ...], file: str | None, url: str) -> None:
     """Send rows to the inference server and show what MODEL answers."""
     rows = _from_file(file) if file else [_from_words(values)]
     names = list(dict.fromkeys(name for row in rows for name in row))

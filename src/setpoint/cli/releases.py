@@ -70,7 +70,8 @@ def _decision(name: str, operation: Operation[Decide, Release], help_: str) -> N
     @click.option("--reason", required=True, help="Recorded with who decided.")
     def decide(home: str | None, as_json: bool, release: str, reason: str) -> None:
         found = backend(home).call(operation, Decide(release=release, reason=reason))
-        text = f"{found.id} of {found.model} (version {found.version}): {found.state.replace('_', ' ')}"
+        state = found.state.replace("_", " ")
+        text = f"{found.id} of {found.model} (version {found.version}): {state}"
         say(text, found, as_json=as_json)
 
 
@@ -82,9 +83,10 @@ _decision("rollback", rollback, "Go back to the version before.")
 
 def _detail(found: ReleaseDetail) -> str:
     release, readings = found.release, found.readings
+    state, share = release.state.replace("_", " "), f"{release.weight:.0%}"
     lines = [
         f"{release.id}: {release.model} version {release.from_version or '-'} → {release.version}",
-        f"state     {release.state.replace('_', ' ')}, stage {release.stage}, share {release.weight:.0%}",
+        f"state     {state}, stage {release.stage}, share {share}",
         f"started   {when(release.started_at)} UTC, ended {when(release.ended_at)}",
         f"why       {release.verdict_why or '-'}",
         f"evidence  {readings.summary}",

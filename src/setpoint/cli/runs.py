@@ -22,9 +22,7 @@ def runs() -> None:
 def ls_(home: str | None, as_json: bool, experiment: str | None, limit: int) -> None:
     """List runs, newest first."""
     found = backend(home).call(ls, ListRuns(experiment=experiment, limit=limit))
-    rows = [
-        [r.id, r.experiment, r.status, when(r.started_at), _metrics(r)] for r in found.runs
-    ]
+    rows = [[r.id, r.experiment, r.status, when(r.started_at), _metrics(r)] for r in found.runs]
     headers = ["run", "experiment", "status", "started (UTC)", "metrics"]
     say(table(headers, rows, empty="no runs yet: setpoint apply"), found, as_json=as_json)
 
@@ -52,9 +50,7 @@ def compare_(home: str | None, as_json: bool, names: tuple[str, ...]) -> None:
 
 
 def _metrics(run: Run) -> str:
-    return "  ".join(
-        f"{name}={value:.4g}" for name, value in sorted(run.metrics.items())[:_SHOWN]
-    )
+    return "  ".join(f"{name}={value:.4g}" for name, value in sorted(run.metrics.items())[:_SHOWN])
 
 
 def _run(run: Run) -> str:

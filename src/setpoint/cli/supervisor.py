@@ -16,6 +16,8 @@ import uvicorn
 
 from setpoint.config import Settings, environment
 from setpoint.control.controller import Controller
+from setpoint.control.engine import Subprocess
+from setpoint.core.defects import in_words
 from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Conflict, Denied

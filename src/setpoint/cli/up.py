@@ -24,9 +24,7 @@ def up(home: str | None, host: str, port: int, inference_port: int) -> None:
     """
     from setpoint.cli.supervisor import Supervisor  # noqa: PLC0415 - heavy
 
-    supervisor = Supervisor(
-        settings(home), host=host, port=port, inference_port=inference_port
-    )
+    supervisor = Supervisor(settings(home), host=host, port=port, inference_port=inference_port)
     with supervisor.running():
         click.echo(f"pages      http://{host}:{port}")
         click.echo(f"inference  http://{host}:{inference_port}")

@@ -16,11 +16,12 @@ from setpoint.control.spec.explain import Change, changes
 from setpoint.control.spec.parse import canonical, from_document, hash_of
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
+from setpoint.errors import SetpointError
 from setpoint.events.store import record
 from setpoint.releases import store as releases
-from setpoint.releases.entities import State
+from setpoint.releases.entities import Release, State
+from setpoint.releases.transitions import layout
 from setpoint.serve import store as serving
-from setpoint.serve.entities import Role
 
 
 def plan(home: LocalBackend, project: Project) -> Plan:
@@ -61,6 +62,22 @@ def apply(home: LocalBackend, project: Project) -> Plan:
     return found
 
 
+def unsettled(home: LocalBackend, models: set[str]) -> str:
+    """Say what is left to do at once for the first of `models` that has any; "" if none.
+
+    A release that waits for traffic is settled: there is nothing to do about it now.
+    """
+    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        ctx = home.context(conn)
+        for applied in store.all_applied(conn):
+            if applied.model not in models:
+                continue
+            action = deciding.decide(observe(ctx, applied), ctx.now)
+            if action is not None:
+                return f"{applied.model}: {in_words(action)}"
+    return ""
+
+
 def check(project: Project) -> None:
     """Import everything that the specs name, so that a mistake shows before applying.
 
@@ -76,11 +93,7 @@ def check(project: Project) -> None:
 def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     was = store.applied(ctx.conn, spec.model)
     new = _applied(ctx, project, spec, address="")
-    differ = changes(from_document(was.content), spec) if was else []
-    if was is not None and was.training != new.training and not differ:
-        differ = [Change(path="code", before=was.training, after=new.training)]
-    if was is not None and was.file != new.file:
-        differ.append(Change(path="file", before=was.file, after=new.file))
+    differ = _differences(project, was, new, spec) if was else []
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
     return ModelPlan(
@@ -91,6 +104,32 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
         actions=_actions(seen, ctx),
         drift=by_hand(ctx, was) if was else [],
     )
+
+
+def _differences(project: Project, was: Applied, new: Applied, spec: Spec) -> list[Change]:
+    """Return what is not as it was applied: keys, code, the file, a spec edited by hand."""
+    try:
+        old = from_document(was.content)
+    except SetpointError:  # edited in the database
+        return [Change(path="spec", before=was.hash, after=new.hash)]
+    found = changes(old, spec)
+    if was.training != new.training and _code_changed(project, old, was, quiet=not found):
+        found.append(Change(path="code", before=was.training, after=new.training))
+    if was.file != new.file:
+        found.append(Change(path="file", before=was.file, after=new.file))
+    if was.hash != new.hash and not found:
+        found.append(Change(path="spec", before=was.hash, after=new.hash))
+    return found
+
+
+def _code_changed(project: Project, old: Spec, was: Applied, *, quiet: bool) -> bool:
+    """Tell whether the old spec with the present code would make other versions."""
+    if quiet:
+        return True  # no key differs, so it is the code
+    try:
+        return training_hash(old, code_hash(project, code_of(old))) != was.training
+    except SetpointError:  # what the old spec names is not there any more
+        return True
 
 
 def _applied(ctx: Context, project: Project, spec: Spec, address: str) -> Applied:
@@ -144,13 +183,43 @@ def by_hand(ctx: Context, applied: Applied) -> list[str]:
                 f"release {release.id} of version {release.version} was {what} by "
                 f"{release.override_by}: {release.override_reason}"
             )
+    found += _edited(applied)
     open_release = releases.current(ctx.conn, applied.model)
-    for deployed in serving.deployments(ctx.conn, applied.model):
-        stray = deployed.role is not Role.LIVE and (
-            open_release is None or open_release.version != deployed.version
-        )
-        if stray:
-            found.append(f"version {deployed.version} is deployed as {deployed.role} by no release")
+    found += _deployed(ctx, applied.model, open_release)
     if open_release is not None and open_release.state is State.HELD:
         found.append(f"release {open_release.id} is held: {open_release.verdict_why}")
+    return found
+
+
+def _edited(applied: Applied) -> list[str]:
+    """Return whether somebody changed the spec in force in the database."""
+    try:
+        same = hash_of(from_document(applied.content)) == applied.hash
+    except SetpointError as error:
+        return [f"the spec in force was edited in the database and cannot be read: {error.message}"]
+    return (
+        [] if same else ["the spec in force was edited in the database; apply restores the file's"]
+    )
+
+
+def _deployed(ctx: Context, model: str, release: Release | None) -> list[str]:
+    """Return how what serves differs from what the newest release left."""
+    newest = releases.ls(ctx.conn, model, limit=1)
+    serves = serving.deployments(ctx.conn, model)
+    if not newest:
+        return [f"version {d.version} is deployed as {d.role} by no release" for d in serves]
+    wanted = {(d.version, d.role): d.weight for d in layout(release or newest[0])}
+    actual = {(d.version, d.role): d.weight for d in serves}
+    found = []
+    for (version, role), weight in sorted(actual.items()):
+        if (version, role) not in wanted:
+            found.append(f"version {version} is deployed as {role} by no release")
+        elif abs(weight - wanted[version, role]) > 1e-9:
+            share = wanted[version, role]
+            found.append(
+                f"version {version} is deployed as {role} with {weight:.0%} of the traffic; "
+                f"its release gave it {share:.0%}"
+            )
+    for version, role in sorted(wanted.keys() - actual.keys()):
+        found.append(f"version {version} is not deployed as {role}, as its release left it")
     return found

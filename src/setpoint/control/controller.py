@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,12 +22,12 @@ from setpoint.control.decide import (
     Train,
     decide,
 )
+from setpoint.control.engine import Engine, in_process
 from setpoint.control.entities import Applied, Job, JobState
 from setpoint.control.follow import Followed, Follower
 from setpoint.control.observe import observe
 from setpoint.control.policies import release_policy
 from setpoint.control.spec.units import parse_duration
-from setpoint.control.training import train
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -47,6 +48,7 @@ from setpoint.serve.client import Inference
 _MOST_ACTIONS = 50  #: in one tick and model; more means that deciding goes in circles
 _LEASE = timedelta(seconds=15)
 _WAIT_SECONDS = 1.0
+_READ_ANEW = 20  #: looks after which everything is read again, changed or not
 _LABELS_COME = timedelta(seconds=QualityPolicy(target=0).after)
 
 
@@ -66,6 +68,7 @@ class Controller:
         *,
         inference: str | None = None,
         told: Callable[[str, StepRun], None] = lambda _model, _step: None,
+        engine: Engine = in_process,
     ) -> None:
         """Prepare a controller.
 
@@ -74,52 +77,83 @@ class Controller:
             inference: Address of an inference server to tell of changed deployments at
                 once; without one it finds out by itself within a fifth of a second.
             told: Called with the model and each step of a training, for progress.
+            engine: Where trainings run: in this process (a tick then lasts as long), or
+                in one of their own that ticks look after.
         """
         self._home = home
         self._follower = Follower(home)
         self._inference = Inference(inference) if inference else None
         self._told = told
+        self._engine = engine
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self._generations: dict[str, int] = {}
         self._judged: dict[str, tuple[datetime, datetime]] = {}
         self._seen: dict[str, tuple[int, Observed]] = {}
         self._in_force: tuple[int, list[Applied]] = (-1, [])
         self._sealed = -1
+        self._head = 0
+        self._looks = 0
 
     def tick(self) -> Tick:
         """Bring in the log, judge the windows that are over, and do what is to be done.
 
         Ticking again at the same time does nothing: every action changes what the next
         decision observes.
+
+        Raises:
+            SetpointError: What went wrong with a model first, after all the others had
+                their turn. Tick again: it goes on where it was.
         """
         followed = self._follower.follow()
+        self._look()
         actions: list[tuple[str, Action]] = []
+        trouble: SetpointError | None = None
         for applied in self._applied():
-            self._watch(applied)
-            actions += [(applied.model, action) for action in self._reconcile(applied)]
+            try:
+                if self._watch(applied):
+                    self._look()
+                actions += [(applied.model, action) for action in self._reconcile(applied)]
+            except SetpointError as error:  # one model's must not stop the others
+                trouble = trouble or error
         self._seal()
+        if trouble is not None:
+            raise trouble
         return Tick(followed=followed, actions=actions)
 
-    def _head(self) -> int:
-        """Return the number of the newest event: what changed since is behind it."""
+    def releasing(self, model: str) -> bool:
+        """Tell whether a release of the model was open when it was last looked at."""
+        seen = self._seen.get(model)
+        return seen is not None and seen[1].release is not None and seen[1].release.open
+
+    def _look(self) -> None:
+        """Note the newest event: every change but a release's evidence records one.
+
+        What was read before it need not be read again, except now and then: on PostgreSQL
+        an event may become visible after one with a higher number.
+        """
+        self._looks += 1
+        if self._looks % _READ_ANEW == 0:
+            self._seen.clear()
+            self._in_force = (-1, [])
         with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-            return events.head(conn)
+            self._head = events.head(conn)
 
     @contextmanager
-    def leased(self, stopping: threading.Event) -> Iterator[None]:
+    def leased(self, stopping: threading.Event) -> Iterator[bool]:
         """Hold the controller's lease, renewed in the background; wait for it if need be.
 
         The lease of a process of this machine that died is taken over at once, any other
-        when it runs out.
+        when it runs out. The block gets False if `stopping` was set before that.
         """
         while not self._acquire():
             if stopping.wait(_WAIT_SECONDS):
+                yield False
                 return
         done = threading.Event()
         thread = threading.Thread(target=self._renew, args=(done,), daemon=True)
         thread.start()
         try:
-            yield
+            yield True
         finally:
             done.set()
             thread.join()
@@ -134,30 +168,33 @@ class Controller:
             if action is None:
                 return done
             try:
-                self._act(seen, action)
-            except Conflict:  # somebody was faster: look again
-                continue
-            done.append(action)
+                if not self._act(seen, action):
+                    return done  # it goes on: the next tick asks again
+                done.append(action)
+            except Conflict:
+                pass  # somebody was faster: look again
+            self._look()
         raise SetpointError(
             f"{applied.model}: {_MOST_ACTIONS} actions in one tick and still no rest",
             hint="this is a defect of Setpoint: report it with the last events",
         )
 
     def _observe(self, applied: Applied) -> Observed:
-        """Observe, or remember: every change but a release's evidence records an event."""
-        head = self._head()
+        """Observe, or remember what nothing has changed since."""
         known = self._seen.get(applied.model)
-        if known is not None and known[0] == head and not _running(known[1]):
+        if known is not None and known[0] == self._head and not _running(known[1]):
             return known[1]
         with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
             seen = observe(self._home.context(conn), applied)
-        self._seen[applied.model] = (head, seen)
+        self._seen[applied.model] = (self._head, seen)
         return seen
 
-    def _act(self, seen: Observed, action: Action) -> None:
+    def _act(self, seen: Observed, action: Action) -> bool:
+        """Do `action`; return whether it is done."""
         if isinstance(action, Run):
-            train(self._home, action.job, lambda step: self._told(action.job.model, step))
-            return
+            job = action.job
+            told = partial(self._told, job.model)
+            return self._engine(self._home, job, told) is not None
         with self._home.engine.begin() as conn:
             ctx = self._home.context(conn)
             if isinstance(action, Train):
@@ -167,6 +204,7 @@ class Controller:
             else:
                 _step(ctx, action)
         self._tell(seen.spec.model)
+        return True
 
     def _tell(self, model: str) -> None:
         """Have the inference server take up changed deployments before anything else."""
@@ -180,32 +218,31 @@ class Controller:
             return  # it is away: when it is back it reads the deployments first
         self._generations[model] = generation
 
-    def _watch(self, applied: Applied) -> None:
+    def _watch(self, applied: Applied) -> bool:
+        """Judge the windows that are over; return whether there was one."""
         now, window = self._home.clock.now(), _window(applied)
         grid = (aligned(now, window), aligned(now - _LABELS_COME, window))
         if self._judged.get(applied.model) == grid:
-            return  # no window has ended since
-        self._judged[applied.model] = grid
+            return False  # no window has ended since
         with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
             due = watching.due(self._home.context(conn), applied)
-        if due is None:
-            return
-        with self._home.engine.begin() as conn:
-            watching.judge(self._home.context(conn), applied, due, self._follower.reference)
+        if due is not None:
+            with self._home.engine.begin() as conn:
+                watching.judge(self._home.context(conn), applied, due, self._follower.reference)
+        self._judged[applied.model] = grid
+        return due is not None
 
     def _seal(self) -> None:
-        head = self._head()
-        if head == self._sealed:
+        if self._head == self._sealed:
             return
         with self._home.engine.begin() as conn:
             chain.seal(conn)
-        self._sealed = head
+        self._sealed = self._head
 
     def _applied(self) -> list[Applied]:
-        head = self._head()
-        if self._in_force[0] != head:
+        if self._in_force[0] != self._head:
             with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
-                self._in_force = (head, store.all_applied(conn))
+                self._in_force = (self._head, store.all_applied(conn))
         return self._in_force[1]
 
     def _acquire(self) -> bool:

@@ -1,14 +1,22 @@
 """Opening a database: SQLite in one file, or PostgreSQL by a URL."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from setpoint.errors import Invalid, MissingExtra, Unavailable
 
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "cache_size=-65536",  # 64 MB: the index of predictions is written all over
+    "wal_autocheckpoint=8000",  # pages, 32 MB: a page written often is copied back once
+)
 _URLS = "use sqlite:///path/to/file.db or postgresql://user@host/name"
 
 
@@ -37,11 +45,31 @@ def connect(url: str) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except ModuleNotFoundError:
         raise MissingExtra(
             "PostgreSQL needs its driver", hint="pip install 'setpoint[postgres]'"
         ) from None
+    _tell_of_trouble(engine, url.render_as_string(hide_password=True))
+    return engine
+
+
+def _tell_of_trouble(engine: Engine, name: str) -> None:
+    """Make a database that is away, full, locked or damaged an `Unavailable`."""
+
+    @event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> None:
+        error = context.original_exception
+        damaged = type(error) is sqlite3.DatabaseError  # "file is not a database"
+        if context.is_pre_ping or not (
+            damaged or isinstance(context.sqlalchemy_exception, OperationalError)
+        ):
+            return
+        raise Unavailable(
+            f"the database failed: {' '.join(str(error).split())[:200]}",
+            where=name,
+            hint="it may be full, damaged, read-only or away; what was committed is kept",
+        ) from error
 
 
 def _sqlite(url: URL) -> Engine:
@@ -56,11 +84,12 @@ def _sqlite(url: URL) -> Engine:
                 hint="choose a folder you may write to with --home DIR",
             ) from None
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    _tell_of_trouble(engine, str(url.database))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, not the driver
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
