@@ -120,11 +120,6 @@ class Controller:
             raise trouble
         return Tick(followed=followed, actions=actions)
 
-    def releasing(self, model: str) -> bool:
-        """Tell whether a release of the model was open when it was last looked at."""
-        seen = self._seen.get(model)
-        return seen is not None and seen[1].release is not None and seen[1].release.open
-
     def _look(self) -> None:
         """Note the newest event: every change but a release's evidence records one.
 

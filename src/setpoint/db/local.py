@@ -18,9 +18,7 @@ R = TypeVar("R")
 class LocalBackend:
     """Runs operations in this process, each in one transaction of its own."""
 
-    def __init__(
-        self, engine: Engine, settings: Settings, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, settings: Settings, clock: Clock | None = None) -> None:
         self.engine = engine
         self.settings = settings
         self.clock = clock or clock_of(settings.home)

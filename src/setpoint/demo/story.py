@@ -37,6 +37,7 @@ from setpoint.models import service as models
 from setpoint.models import store as registry
 from setpoint.models.entities import Check
 from setpoint.pipelines.local import StepRun
+from setpoint.releases import store as releases
 from setpoint.serve import store as serving
 from setpoint.serve.client import Inference
 
@@ -44,6 +45,7 @@ MODEL = "flights-late"
 START = datetime(2013, 3, 1, 5, tzinfo=UTC)  #: midnight in New York
 UNTIL = datetime(2014, 1, 1, 5, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
+QUIET = timedelta(hours=3)  #: between ticks while no release is open
 _PROGRESS = "replay"
 _REASON = "demo: a version trained on shuffled labels, to see it rolled back"
 
@@ -52,8 +54,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     """Where the replay stands after an hour."""
 
     at: datetime
-    asked: int  #: predictions so far
-    labelled: int  #: labels delivered so far
+    asked: int  #: predictions so far, since it was started or resumed
+    labelled: int  #: labels delivered, likewise
     hour: int  #: requests in this hour
     tick: Tick | None
 
@@ -63,8 +65,7 @@ class Mark(Struct, kw_only=True):
 
     done: datetime  #: everything before was asked, labelled and reconciled
     begun: bool = False  #: whether the first version went live
-    asked: int = 0
-    labelled: int = 0
+    releasing: bool = False  #: whether a release was open then
     sabotage: str = ""  #: job of the bad version, once requested
     forced: bool = False  #: whether it was forced past the gate
 
@@ -103,6 +104,8 @@ class Story:
         self._controller: Controller | None = None
         self._inference: Inference | None = None
         self._resuming = True
+        self._delivered = self.mark.done
+        self._asked = self._labelled = 0
 
     def make_project(self, folder: Path, seed: int) -> Project:
         """Return the project, copied beside the store the first time."""
@@ -165,19 +168,25 @@ class Story:
         for hour in self.stream.hours(self.mark.done):
             self._ask(hour)
             self._deliver(self.stream, hour.at + HOUR)
-            tick = self._controller.tick()
-            sabotage = sabotage_at is not None and hour.at >= sabotage_at
-            self._write_mark(hour.at + HOUR, len(hour.ids), sabotage=sabotage)
+            tick = None
+            if self._is_time(hour.at + HOUR):
+                tick = self._controller.tick()
+                sabotage = sabotage_at is not None and hour.at >= sabotage_at
+                self._write_mark(hour.at + HOUR, sabotage=sabotage)
             shown(
                 Progress(
                     at=hour.at + HOUR,
-                    asked=self.mark.asked,
-                    labelled=self.mark.labelled,
+                    asked=self._asked,
+                    labelled=self._labelled,
                     hour=len(hour.ids),
                     tick=tick,
                 )
             )
         self._rest()
+
+    def _is_time(self, now: datetime) -> bool:
+        """Tell whether the controller ticks: each hour of a release, else every third."""
+        return self.mark.releasing or now - self.mark.done >= QUIET
 
     def close(self) -> None:
         """Let go of the store."""
@@ -198,6 +207,7 @@ class Story:
             if not counted.issuperset(ids):
                 self.clock.set(hour.at + quarter * self.quarter)
                 self._inference.predict_matrix(self.model, rows, ids=ids)
+                self._asked += len(ids)
 
     def _counted(self, hour: Hour) -> set[str]:
         with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
@@ -206,15 +216,14 @@ class Story:
     def _deliver(self, stream: Replay, to: datetime) -> None:
         """Deliver the labels that became known, and wait until all of it is in the log."""
         assert self._inference is not None  # noqa: S101 - `play` has checked
-        known = stream.labels(self.mark.done, to)
+        known = stream.labels(self._delivered, to)
         self.clock.set(to)
         if known.ids:
             self._inference.label(self.model, known.ids, known.labels.tolist())
-            self.mark.labelled += len(known.ids)
-        assert self._controller is not None  # noqa: S101 - `play` has checked
-        if self._resuming or self._controller.releasing(self.model):
+            self._labelled += len(known.ids)
+        if self._resuming or self.mark.releasing:
             self._inference.sync(self.model, 0)
-        self._resuming = False
+        self._delivered = to
 
     def _rest(self) -> None:
         """Deliver the labels of the last flights, which land after `until`."""
@@ -225,7 +234,7 @@ class Story:
             last = self.mark.done  # a shortened replay stops where it was told to
         self._deliver(self.stream, last)
         self._controller.tick()
-        self._write_mark(last, 0)
+        self._write_mark(last)
 
     def _sabotage(self, ctx: Context) -> None:
         """Train a version on shuffled labels and force it past the gate, when all is quiet."""
@@ -267,14 +276,15 @@ class Story:
             found = store.cursor(conn, _PROGRESS)
         return msgspec.convert(found, Mark) if found else Mark(done=self.start)
 
-    def _write_mark(self, done: datetime, asked: int, *, sabotage: bool = False) -> None:
+    def _write_mark(self, done: datetime, *, sabotage: bool = False) -> None:
         """Write down that all before `done` is done, and what the story adds to it, as one."""
         with self.home.engine.begin() as conn:
             if sabotage:
                 self._sabotage(self.home.context(conn))
             self.mark.done = done
-            self.mark.asked += asked
+            self.mark.releasing = releases.current(conn, self.model) is not None
             store.move_cursor(conn, _PROGRESS, self.mark)
+        self._resuming = False
 
 
 def _in_words(check: Check) -> str:

@@ -34,7 +34,7 @@ class OnBreach(StrEnum):
 
 class Inconclusive(StrEnum):
     HOLD = "hold"
-    PROMOTE = "promote"  #: recorded as not proven
+    PROMOTE = "promote"  #: recorded as not proven; unless it leans towards worse: rolled back
 
 
 class Policy(Struct, frozen=True, kw_only=True):

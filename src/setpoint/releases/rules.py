@@ -86,6 +86,8 @@ def _at_limit(readings: Readings, policy: Policy) -> Decision:
     if not readings.missing:
         return Promote(why=readings.summary, proven=True)
     why = f"inconclusive after {in_words(policy.at_most)}: {'; '.join(readings.missing)}"
+    if policy.inconclusive is Inconclusive.PROMOTE and readings.worries:
+        return RollBack(why=f"not proven in time, and {'; '.join(readings.worries)}")
     if policy.inconclusive is Inconclusive.PROMOTE:
         return Promote(why=f"not proven, promoted by policy; {why}", proven=False)
     return Hold(why=why)

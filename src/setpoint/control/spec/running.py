@@ -91,7 +91,8 @@ class Canary(Struct, frozen=True, kw_only=True):
         Literal["hold", "promote"],
         Doc(
             "what happens at `at_most` without a verdict",
-            "`hold` waits for a person; `promote` goes on and records “not proven”",
+            "`hold` waits for a person; `promote` goes on and records “not proven”, or rolls "
+            "back what leans towards worse",
         ),
     ] = "hold"
 

@@ -142,7 +142,7 @@ def train_on_shuffled_labels(features: pl.DataFrame, label: np.ndarray, seed: in
 
 
 def baseline(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
-    """Logistic regression on the same features: what a day's work would give."""
+    """Logistic regression on 30,000 of the rows: what a day's work would give."""
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -153,7 +153,8 @@ def baseline(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
         StandardScaler(),
         LogisticRegression(max_iter=200, random_state=seed),
     )
-    return model.fit(features.to_numpy(), np.asarray(label))
+    picked = np.random.default_rng(seed).permutation(features.height)[:30_000]
+    return model.fit(features.to_numpy()[picked], np.asarray(label)[picked])
 
 
 def cost(label: np.ndarray, score: np.ndarray) -> np.ndarray:
