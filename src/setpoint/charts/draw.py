@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from setpoint.charts import svg, ticks
-from setpoint.charts.figure import Area, Figure, Line, Panel, Rule, Span
+from setpoint.charts.figure import Area, Figure, Line, Panel, Rule
+from setpoint.charts.lanes import HEIGHT, draw_lane
 from setpoint.charts.scales import Linear, finite, placed, stack, x_domain, y_domain
 from setpoint.charts.svg import el
 
 #: Widths in px of the variants that a page carries; the style sheet shows the fitting one.
 WIDTHS = {"narrow": 358, "middle": 720, "wide": 1120}
 
-_LANE = 24.0
 _TITLE = 26.0
 _GAP = 14.0
 _AXIS = 26.0
 _LETTER = 13.0  # least distance of two labels' baselines
+
+
+Domain = tuple[float, float] | None
 
 
 class Plot(Struct, frozen=True):
@@ -33,24 +36,38 @@ class Plot(Struct, frozen=True):
 
 def draw(figure: Figure, width: float = 1120, class_: str = "") -> str:
     """Return `figure` as SVG, `width` px wide; its height follows from what is in it."""
-    low, high = x_domain(figure)
+    return _draw(figure, width, x_domain(figure), _domains(figure), class_)
+
+
+def variants(figure: Figure) -> dict[str, str]:
+    """Return `figure` in each of `WIDTHS`, by its name."""
+    ends, domains = x_domain(figure), _domains(figure)
+    return {name: _draw(figure, width, ends, domains, "") for name, width in WIDTHS.items()}
+
+
+def _domains(figure: Figure) -> list[Domain]:
+    return [y_domain(panel) for panel in figure.panels]
+
+
+def _draw(
+    figure: Figure, width: float, ends: tuple[float, float], domains: list[Domain], class_: str
+) -> str:
+    low, high = ends
     direct = width >= 600
-    left = _gutter(figure)
+    left = _gutter(figure, domains)
     right = width - (_margin(figure) if direct else 10.0)
     x = Linear(low, high, left, right)
     parts: list[str] = []
     top = 4.0
     for lane in figure.lanes:
-        parts.append(_lane_title(lane.title, top))
-        parts.append(el("line", x1=left, x2=right, y1=top + 18, y2=top + 18, class_="grid"))
-        parts.append(_lane(lane.spans, x, top))
-        top += _LANE
+        parts.append(draw_lane(lane, x, top))
+        top += HEIGHT
     lanes_end = top
     if figure.lanes:
         top += 6
     bodies: list[str] = []
-    for panel in figure.panels:
-        body, top = _panel(panel, x, top, direct=direct)
+    for panel, domain in zip(figure.panels, domains, strict=True):
+        body, top = _panel(panel, domain, x, top, direct=direct)
         bodies.append(body)
     bottom = top - _GAP
     verticals = [
@@ -79,11 +96,10 @@ def draw(figure: Figure, width: float = 1120, class_: str = "") -> str:
     )
 
 
-def _gutter(figure: Figure) -> float:
+def _gutter(figure: Figure, domains: list[Domain]) -> float:
     lanes = [svg.width_of(lane.title) + 10 for lane in figure.lanes]
     axes = []
-    for panel in figure.panels:
-        domain = y_domain(panel)
+    for panel, domain in zip(figure.panels, domains, strict=True):
         if domain:
             axes += [svg.width_of(t.text) + 12 for t in _y_ticks(panel, *domain)]
     return min(max([34.0, *lanes, *axes]), 92.0)
@@ -102,7 +118,9 @@ def _margin(figure: Figure) -> float:
     return min(max((svg.width_of(n) + 16 for n in names), default=12.0), 170.0)
 
 
-def _panel(panel: Panel, x: Linear, top: float, *, direct: bool) -> tuple[str, float]:
+def _panel(
+    panel: Panel, domain: Domain, x: Linear, top: float, *, direct: bool
+) -> tuple[str, float]:
     """Return one panel's markup and where the next begins."""
     title = svg.label(panel.title, x=0.0, y=top + 12, class_="strong")
     start = top + _TITLE
@@ -110,7 +128,6 @@ def _panel(panel: Panel, x: Linear, top: float, *, direct: bool) -> tuple[str, f
     if not direct:
         legend, start = _legend(panel, x.end, start)
     end = start + panel.height
-    domain = y_domain(panel)
     base = el("line", x1=x.start, x2=x.end, y1=end, y2=end, class_="axis")
     if domain is None:
         words = svg.label(
@@ -145,7 +162,7 @@ def _zones(panel: Panel, plot: Plot) -> list[str]:
         upper = plot.top if high is None else max(plot.top, plot.y(high))
         lower = plot.bottom if low is None else min(plot.bottom, plot.y(low))
         if lower > upper:
-            parts.append(_rect(plot.left, upper, plot.right, lower, "zone"))
+            parts.append(svg.box(plot.left, upper, plot.right, lower, "zone"))
     return parts
 
 
@@ -174,14 +191,31 @@ def _areas(panel: Panel, plot: Plot) -> list[str]:
     edges = stack(panel)
     below = [0.0] * len(edges[0]) if edges else []
     for area, above in zip(panel.areas, edges, strict=True):
-        up = [(plot.x(t), plot.y(v)) for t, v in zip(area.xs, above, strict=False)]
-        down = [(plot.x(t), plot.y(v)) for t, v in zip(area.xs, below, strict=False)]
-        if len(up) == 1:
-            up, down = _wide(up), _wide(down)
-        shape = svg.path([*up, *reversed(down)]) + "Z"
-        parts.append(el("path", d=shape, class_=f"fill {area.color}"))
+        for first, last in _filled(below, above):
+            part = slice(first, last)
+            xs = [plot.x(t) for t in area.xs[part]]
+            up = list(zip(xs, map(plot.y, above[part]), strict=True))
+            down = list(zip(xs, map(plot.y, below[part]), strict=True))
+            if len(up) == 1:
+                up, down = _wide(up), _wide(down)
+            shape = svg.path([*up, *reversed(down)]) + "Z"
+            parts.append(el("path", d=shape, class_=f"fill {area.color}"))
         below = above
     return parts
+
+
+def _filled(below: list[float], above: list[float]) -> list[tuple[int, int]]:
+    """Return where a layer has any height, as slices with one point of slope each side."""
+    runs: list[tuple[int, int]] = []
+    for index, (low, high) in enumerate(zip(below, above, strict=True)):
+        if high <= low:
+            continue
+        first, last = max(index - 1, 0), min(index + 2, len(above))
+        if runs and first <= runs[-1][1]:
+            runs[-1] = (runs[-1][0], last)
+        else:
+            runs.append((first, last))
+    return runs
 
 
 def _wide(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -256,12 +290,11 @@ def _names(panel: Panel, plot: Plot) -> list[str]:
         if edge:
             wanted.append((plot.y((below + edge[-1]) / 2), area.label, f"name {area.color}"))
             below = edge[-1]
-    wanted.sort()
+    wanted = sorted(each for each in wanted if each[1])
     places = spread([y for y, _, _ in wanted], plot.top + 4, plot.bottom)
     return [
         svg.label(svg.fit(name, 156.0), x=plot.right + 8, y=y + 4, class_=style)
         for y, (_, name, style) in zip(places, wanted, strict=True)
-        if name
     ]
 
 
@@ -325,73 +358,3 @@ def _x_axis(figure: Figure, x: Linear, bottom: float) -> str:
             svg.label(figure.x_title, x=middle, y=bottom + 33, class_="tick", anchor="middle")
         )
     return el("g", *parts, class_="x-axis")
-
-
-def _lane_title(title: str, top: float) -> str:
-    return svg.label(title, x=0.0, y=top + 14, class_="strong")
-
-
-def _lane(spans: Sequence[Span], x: Linear, top: float) -> str:
-    ends = [*(span.start for span in spans[1:]), math.inf]
-    return "".join(_span(span, x, top, free) for span, free in zip(spans, ends, strict=True))
-
-
-def _span(span: Span, x: Linear, top: float, free: float) -> str:
-    """Draw one span; its text goes inside, else behind it if that room is `free`."""
-    start = max(x(span.start), x.start)
-    end = x.end if span.end is None else min(x(span.end), x.end)
-    if end < x.start or start > x.end:
-        return ""
-    if span.shape == "flag":
-        shape = _flag(span, start, max(end, start + 3), top)
-    else:
-        shape = _rect(start, top + 4, max(end, start + 3), top + 16, f"fill {span.color}", 2)
-    parts = [el("title", svg.text(span.title)), shape]
-    parts.append(_span_text(span, start, max(end, start + 3), top, _limit(x, free)))
-    group = el("g", *parts, class_=f"span {span.mark}".strip())
-    return el("a", group, href=span.href) if span.href else group
-
-
-def _limit(x: Linear, free: float) -> float:
-    return min(x(free) if math.isfinite(free) else x.end + 6, x.end + 6)
-
-
-def _span_text(span: Span, start: float, end: float, top: float, limit: float) -> str:
-    """Say what the span is, inside or behind it; its first word where that is too long."""
-    y = top + 14
-    onfill = "ondark" if span.color in {"c1", "c3", "c4"} else "onfill"
-    first = span.text.partition(" ")[0]
-    for words in dict.fromkeys((span.text, first)):
-        wide = svg.width_of(words) + 8
-        if span.shape == "bar" and wide <= end - start:
-            return svg.label(words, x=start + 5, y=y, class_=onfill)
-        if end + wide <= limit:
-            return svg.label(words, x=end + 5, y=y, class_="tick")
-    return ""
-
-
-def _flag(span: Span, start: float, end: float, top: float) -> str:
-    """A triangle where it began, a thin line as long as it lasts."""
-    y = top + 10
-    line = el("line", x1=start, x2=end, y1=y, y2=y, class_=f"lasting {span.color}")
-    points = f"{start - 5:.1f},{y + 5:.1f} {start + 5:.1f},{y + 5:.1f} {start:.1f},{y - 5:.1f}"
-    return line + el("polygon", points=points, class_=f"fill {span.color}")
-
-
-def _rect(
-    left: float,
-    top: float,
-    right: float,
-    bottom: float,
-    class_: str,
-    rx: float | None = None,
-) -> str:
-    return el(
-        "rect",
-        x=left,
-        y=top,
-        width=max(right - left, 0.0),
-        height=max(bottom - top, 0.0),
-        rx=rx,
-        class_=class_,
-    )

@@ -80,9 +80,9 @@ def stack(panel: Panel) -> list[list[float]]:
     edges: list[list[float]] = []
     below = [0.0] * max((len(area.xs) for area in panel.areas), default=0)
     for area in panel.areas:
-        heights = [next(finite([y]), 0.0) for y in area.ys]
+        heights = [y if y is not None and 0 < y < 1e200 else 0.0 for y in area.ys]
         heights += [0.0] * (len(below) - len(heights))
-        below = [b + max(h, 0.0) for b, h in zip(below, heights, strict=True)]
+        below = [b + h for b, h in zip(below, heights, strict=True)]
         edges.append(below)
     return edges
 
@@ -92,5 +92,5 @@ def _values(panel: Panel) -> Iterator[float | None]:
         yield from line.ys
         yield from line.low or ()
         yield from line.high or ()
-    for edge in stack(panel):
+    for edge in stack(panel)[-1:]:
         yield from edge

@@ -37,6 +37,21 @@ def label(value: str, *, x: float, y: float, class_: str, anchor: str = "start")
     return el("text", text(value), x=x, y=y, class_=class_, text_anchor=anchor)
 
 
+def box(
+    left: float, top: float, right: float, bottom: float, class_: str, rx: float | None = None
+) -> str:
+    """Return a rectangle by its edges; turned inside out it has no extent."""
+    return el(
+        "rect",
+        x=left,
+        y=top,
+        width=max(right - left, 0.0),
+        height=max(bottom - top, 0.0),
+        rx=rx,
+        class_=class_,
+    )
+
+
 def width_of(value: str) -> float:
     """Estimate the width of `value` in 11 px text, in px."""
     return CHARACTER * len(value)

@@ -26,7 +26,7 @@ from setpoint.server.live import live
 from setpoint.server.security import Guard
 from setpoint.server.ui import queries
 from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
-from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, why
+from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, versions, why
 from setpoint.server.ui.pages import events as record
 
 STATIC = Path(__file__).parent / "static"
@@ -47,7 +47,7 @@ _NAVIGATION = (
 _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/", models.overview),
     ("/models/{model}", models.model),
-    ("/models/{model}/{number:int}", models.version),
+    ("/models/{model}/{number:int}", versions.version),
     ("/releases", releases.releases),
     ("/releases/{release}", releases.release),
     ("/runs", runs.runs),

@@ -50,7 +50,7 @@ def _loss(seen: list[tuple[float, Readings]], release: Release) -> Panel:
             )
         ],
         rules=[
-            Rule(value=margin, text=f"tolerated {margin:+g}", kind="limit"),
+            Rule(value=margin, text=f"tolerated {margin:+.2g}", kind="limit"),
             Rule(value=0.0, text="no difference", kind="rule"),
         ],
         zones=[Zone(high=margin)],

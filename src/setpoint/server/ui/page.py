@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from setpoint import __version__
-from setpoint.charts.draw import WIDTHS, draw, layers
+from setpoint.charts.draw import draw, layers, variants
 from setpoint.charts.figure import Figure
 from setpoint.charts.palette import of_version, standalone
 from setpoint.core.operations import Operation
@@ -175,13 +175,13 @@ def figure(page: Page, name: str, ask: Ask) -> Markup:
             for kind, width in _SMALL.items()
         ]
         return Markup('<figure class="chart">{}</figure>').format(Markup().join(shown))
-    variants = [
-        Markup('<div class="{}">{}</div>').format(kind, Markup(draw(drawn, width)))  # noqa: S704
-        for kind, width in WIDTHS.items()
+    pictures = [
+        Markup('<div class="{}">{}</div>').format(kind, Markup(picture))  # noqa: S704
+        for kind, picture in variants(drawn).items()
     ]
     return Markup(_FIGURE).format(  # noqa: S704 - a constant
         title=drawn.title,
-        variants=Markup().join(variants),
+        variants=Markup().join(pictures),
         url=_url(ask, format="svg", chart=name),
         name=name,
         data=Markup(_readable(drawn)),  # noqa: S704 - JSON with < escaped

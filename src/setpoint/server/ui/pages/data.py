@@ -57,31 +57,18 @@ def datasets(ask: Ask) -> Page:
         title="Data",
         active="Data",
         values={"heading": heading, "datasets": rows},
-        tables={
-            "datasets": Table(
-                columns=[
-                    "dataset",
-                    "version",
-                    "rows",
-                    "added",
-                    "set_aside",
-                    "until",
-                    "failing_checks",
-                ],
-                rows=[
-                    [
-                        each.version.dataset,
-                        each.version.number,
-                        each.version.rows,
-                        each.version.added,
-                        each.version.set_aside,
-                        each.version.until,
-                        row["failing"],
-                    ]
-                    for each, row in zip(shown, rows, strict=True)
-                ],
-            )
-        },
+        tables={"datasets": _overview(rows)},
+    )
+
+
+def _overview(rows: list[dict[str, Any]]) -> Table:
+    fields = ("dataset", "number", "rows", "added", "set_aside", "until")
+    return Table(
+        columns=[*fields, "failing_checks", "warnings"],
+        rows=[
+            [getattr(row["version"], name) for name in fields] + [row["failing"], row["warnings"]]
+            for row in rows
+        ],
     )
 
 

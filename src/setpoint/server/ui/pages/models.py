@@ -1,21 +1,19 @@
-"""Is everything on target, how has a model held, and may a version be trusted."""
+"""Is everything on target, and how has a model held?"""
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from setpoint.charts.lineage import Node, lineage
+from setpoint.charts.figure import Figure
 from setpoint.charts.palette import of_version
 from setpoint.charts.small import sparkline
 from setpoint.events.entities import Event
-from setpoint.models.entities import Check, ModelVersion
-from setpoint.models.service import ShowModel, Which, get
+from setpoint.models.service import ModelDetail, ShowModel
 from setpoint.models.service import show as show_model
 from setpoint.monitor.entities import Alarm, AlarmState
 from setpoint.releases.entities import Release
-from setpoint.server.ui import figures, history, queries, status, words
+from setpoint.server.ui import figures, history, queries, status
 from setpoint.server.ui.history import Judged, Live, Promise, Traffic
 from setpoint.server.ui.page import Ask, Page, Table
 from setpoint.server.ui.pages.events import told
@@ -140,7 +138,6 @@ def _line(seen: Seen, state: status.Status, now: datetime) -> dict[str, Any]:
     promise = seen.promise
     everything = [each for each in seen.traffic if each.role != "shadow"]
     answered = history.whole_days(everything, now)
-    last_day = max((each.day for each in answered), default=None)
     recent: dict[Any, int] = {}
     for each in answered:
         recent[each.day] = recent.get(each.day, 0) + each.rows
@@ -166,8 +163,7 @@ def _line(seen: Seen, state: status.Status, now: datetime) -> dict[str, Any]:
             height=24,
         ),
         "predictions": sum(each.rows for each in everything),
-        "today": recent[last_day] if last_day else 0,
-        "last_day": last_day,
+        "daily": sum(recent[day] for day in days[-7:]) / max(len(days[-7:]), 1),
     }
 
 
@@ -177,27 +173,7 @@ def model(ask: Ask) -> Page:
     detail = ask.call(show_model, ShowModel(model=name))
     seen = look(ask, name)
     state = status.of_model(ask, name)
-    start, end = history.window(seen.lives, seen.traffic, ask.now)
     shown = ask.query.get("range", "all")
-    days = _RANGES.get(shown, 0)
-    if days:
-        start = max(start, end - timedelta(days=days))
-    drawn = figures.held(
-        promise=seen.promise,
-        quality=[each for each in seen.quality if each.end >= start],
-        estimate=[each for each in seen.estimate if each.end >= start],
-        drift=[each for each in seen.drift if each.end >= start],
-        traffic=[
-            each
-            for each in history.whole_days(seen.traffic, end)
-            if each.day >= start - timedelta(days=1)
-        ],
-        lives=seen.lives,
-        releases=seen.releases,
-        alarms=seen.alarms,
-        start=start,
-        end=end,
-    )
     return Page(
         template="model.html",
         title=name,
@@ -211,154 +187,50 @@ def model(ask: Ask) -> Page:
             "history": {each.version: each for each in seen.lives},
             "releases_of": {r.version: r for r in reversed(seen.releases)},
         },
-        figures={"held": drawn},
-        tables={
-            "versions": Table(
-                columns=[
-                    "version",
-                    "created_at",
-                    "why",
-                    "gate",
-                    "run",
-                    *_metric_names(detail),
-                ],
-                rows=[
-                    [
-                        v.number,
-                        v.created_at,
-                        v.why,
-                        None if v.gate is None else v.gate.passed,
-                        v.run_id,
-                        *(v.metrics.get(n) for n in _metric_names(detail)),
-                    ]
-                    for v in detail.versions
-                ],
-            ),
-            "quality": Table(
-                columns=[
-                    "version",
-                    "start",
-                    "end",
-                    "value",
-                    "low",
-                    "high",
-                    "bound",
-                    "labels",
-                ],
-                rows=[
-                    [j.version, j.start, j.end, j.value, j.low, j.high, j.bound, j.labels]
-                    for j in seen.quality
-                ],
-            ),
-            "traffic": Table(
-                columns=["day", "version", "role", "predictions"],
-                rows=[[t.day, t.version, t.role, t.rows] for t in seen.traffic],
-            ),
-        },
+        figures={"held": _held(seen, ask.now, _RANGES.get(shown, 0))},
+        tables=_tables(detail, seen),
     )
 
 
-def _metric_names(detail: Any) -> list[str]:
-    return sorted({name for v in detail.versions for name in v.metrics})
-
-
-def version(ask: Ask) -> Page:
-    """Answer "what is it, and may I trust it?"."""
-    name, number = ask.params["model"], ask.params["number"]
-    found: ModelVersion = ask.call(get, Which(model=name, number=number))
-    seen = look(ask, name)
-    checks = [] if found.gate is None else found.gate.checks
-    return Page(
-        template="version.html",
-        title=f"{name} v{number}",
-        active="Overview",
-        values={
-            "version": found,
-            "seen": seen,
-            "heading": _trust(found),
-            "was_live": [each for each in seen.lives if each.version == number],
-            "releases": [r for r in seen.releases if r.version == number],
-            "checks": [c for c in checks if not c.name.startswith("slice")],
-            "slices": [c for c in checks if c.name.startswith("slice")],
-            "bound": bound_words,
-        },
-        figures={"lineage": partial(_lineage, found, seen)},
-        tables={
-            "gate": Table(
-                columns=["check", "passed", "value", "low", "high", "bound", "detail"],
-                rows=[
-                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail] for c in checks
-                ],
-            ),
-            "signature": Table(
-                columns=["name", "datatype"],
-                rows=[[i.name, i.datatype] for i in found.signature.inputs],
-            ),
-        },
+def _held(seen: Seen, now: datetime, days: int) -> Figure:
+    start, end = history.window(seen.lives, seen.traffic, now)
+    if days:
+        start = max(start, end - timedelta(days=days))
+    whole = history.whole_days(seen.traffic, end)
+    return figures.held(
+        promise=seen.promise,
+        quality=[each for each in seen.quality if each.end >= start],
+        estimate=[each for each in seen.estimate if each.end >= start],
+        drift=[each for each in seen.drift if each.end >= start],
+        traffic=[each for each in whole if each.day >= start - timedelta(days=1)],
+        lives=seen.lives,
+        releases=seen.releases,
+        alarms=seen.alarms,
+        start=start,
+        end=end,
     )
 
 
-def _trust(found: ModelVersion) -> str:
-    name = f"{found.model} version {found.number}"
-    if found.gate is None:
-        return f"{name} was never gated"
-    if found.gate.passed:
-        return f"{name} passed all {len(found.gate.checks)} checks of its gate"
-    failing = len(found.gate.failing)
-    after = ", and was let through by a person" if found.override else ""
-    return f"{name} failed {failing} of {len(found.gate.checks)} checks of its gate{after}"
-
-
-def bound_words(check: Check) -> str:
-    """Return a check's value with its interval."""
-    if check.value is None:
-        return ""
-    said = words.number(check.value)
-    if check.low is not None and check.high is not None:
-        said += f" ({words.number(check.low)} … {words.number(check.high)})"
-    return said
-
-
-def _lineage(found: ModelVersion, seen: Seen, width: float) -> str:
-    me = f"v{found.number}"
-    nodes = [
-        Node(
-            key=f"d{name}",
-            column=0,
-            kind="dataset",
-            name=f"{name} {number}",
-            href=f"/data/{name}/{number}",
-        )
-        for name, number in found.datasets.items()
-    ]
-    nodes += [
-        Node(
-            key="run",
-            column=1,
-            kind="run",
-            name=words.short(found.run_id),
-            href=f"/runs/{found.run_id}",
+def _tables(detail: ModelDetail, seen: Seen) -> dict[str, Table]:
+    names = sorted({name for v in detail.versions for name in v.metrics})
+    return {
+        "versions": Table(
+            columns=["version", "created_at", "why", "gate", "run", *names],
+            rows=[
+                [v.number, v.created_at, v.why, v.gate and v.gate.passed, v.run_id]
+                + [v.metrics.get(name) for name in names]
+                for v in detail.versions
+            ],
         ),
-        Node(
-            key=me,
-            column=2,
-            kind="version",
-            name=f"{found.model} {me}",
-            href=f"/models/{found.model}/{found.number}",
-            color=of_version(found.number),
+        "quality": Table(
+            columns=["version", "start", "end", "value", "low", "high", "bound", "labels"],
+            rows=[
+                [j.version, j.start, j.end, j.value, j.low, j.high, j.bound, j.labels]
+                for j in seen.quality
+            ],
         ),
-    ]
-    edges = [(f"d{name}", "run") for name in found.datasets] + [("run", me)]
-    for release in [r for r in seen.releases if r.version == found.number][:3]:
-        nodes.append(
-            Node(
-                key=release.id,
-                column=3,
-                kind="release",
-                name=words.said(release.state),
-                href=f"/releases/{release.id}",
-                color=f"state-{words.tone(release.state)}",
-            )
-        )
-        edges.append((me, release.id))
-    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)
+        "traffic": Table(
+            columns=["day", "version", "role", "predictions"],
+            rows=[[t.day, t.version, t.role, t.rows] for t in seen.traffic],
+        ),
+    }

@@ -17,7 +17,8 @@ from setpoint.releases.service import (
     rollback,
     show,
 )
-from setpoint.server.ui import evidence, words
+from setpoint.server.ui import evidence, history, words
+from setpoint.server.ui.history import Live
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
 
 _DECISIONS = {"hold": hold, "resume": resume, "promote": promote, "rollback": rollback}
@@ -96,7 +97,7 @@ def release(ask: Ask) -> Page:
             "heading": _heading(found),
             "next": _next(shown),
             "guards": [(g, f"arms-{g.name}") for g in readings.guards],
-            "actions": _actions(found),
+            "actions": _actions(found, ask.read(history.lives, found.model)),
         },
         figures={
             "track": partial(evidence.stages, found),
@@ -162,7 +163,7 @@ def _next(shown: ReleaseDetail) -> str:
     return f"At the next look it {coming}: {shown.next.why}"
 
 
-def _actions(found: Release) -> list[tuple[str, str, str]]:
+def _actions(found: Release, lives: list[Live]) -> list[tuple[str, str, str]]:
     """Return (decision, button, class) of what a person may do now."""
     go, back = ("promote", "Promote", "button"), ("rollback", "Roll back", "button danger")
     match found.state:
@@ -171,5 +172,6 @@ def _actions(found: Release) -> list[tuple[str, str, str]]:
         case State.HELD:
             return [("resume", "Resume", "button primary"), go, back]
         case State.PROMOTED:
-            return [back] if found.from_version is not None else []
+            serves = bool(lives) and lives[-1].version == found.version
+            return [back] if serves and found.from_version is not None else []
     return []

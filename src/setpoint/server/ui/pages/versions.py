@@ -1,0 +1,113 @@
+"""What is a version, and may I trust it?"""
+
+from functools import partial
+
+from setpoint.charts.lineage import Node, lineage
+from setpoint.charts.palette import of_version
+from setpoint.models.entities import Check, ModelVersion
+from setpoint.models.service import Which, get
+from setpoint.releases.entities import Release
+from setpoint.server.ui import history, words
+from setpoint.server.ui.page import Ask, Page, Table
+
+
+def version(ask: Ask) -> Page:
+    """Answer "what is it, and may I trust it?"."""
+    name, number = ask.params["model"], ask.params["number"]
+    found: ModelVersion = ask.call(get, Which(model=name, number=number))
+    lives = ask.read(history.lives, name)
+    releases = [r for r in ask.read(history.releases, name) if r.version == number]
+    checks = [] if found.gate is None else found.gate.checks
+    return Page(
+        template="version.html",
+        title=f"{name} v{number}",
+        active="Overview",
+        values={
+            "version": found,
+            "heading": _trust(found),
+            "was_live": [each for each in lives if each.version == number],
+            "releases": releases,
+            "checks": [c for c in checks if not c.name.startswith("slice")],
+            "slices": [c for c in checks if c.name.startswith("slice")],
+            "bound": bound_words,
+        },
+        figures={"lineage": partial(_lineage, found, releases)},
+        tables={
+            "gate": Table(
+                columns=["check", "passed", "value", "low", "high", "bound", "detail"],
+                rows=[
+                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail] for c in checks
+                ],
+            ),
+            "signature": Table(
+                columns=["name", "datatype"],
+                rows=[[i.name, i.datatype] for i in found.signature.inputs],
+            ),
+        },
+    )
+
+
+def _trust(found: ModelVersion) -> str:
+    name = f"{found.model} version {found.number}"
+    if found.gate is None:
+        return f"{name} was never gated"
+    if found.gate.passed:
+        return f"{name} passed all {len(found.gate.checks)} checks of its gate"
+    failing = len(found.gate.failing)
+    after = ", and was let through by a person" if found.override else ""
+    return f"{name} failed {failing} of {len(found.gate.checks)} checks of its gate{after}"
+
+
+def bound_words(check: Check) -> str:
+    """Return a check's value with its interval."""
+    if check.value is None:
+        return ""
+    said = words.number(check.value)
+    if check.low is not None and check.high is not None:
+        said += f" ({words.number(check.low)} … {words.number(check.high)})"
+    return said
+
+
+def _lineage(found: ModelVersion, releases: list[Release], width: float) -> str:
+    me = f"v{found.number}"
+    nodes = [
+        Node(
+            key=f"d{name}",
+            column=0,
+            kind="dataset",
+            name=f"{name} {number}",
+            href=f"/data/{name}/{number}",
+        )
+        for name, number in found.datasets.items()
+    ]
+    nodes += [
+        Node(
+            key="run",
+            column=1,
+            kind="run",
+            name=words.short(found.run_id),
+            href=f"/runs/{found.run_id}",
+        ),
+        Node(
+            key=me,
+            column=2,
+            kind="version",
+            name=f"{found.model} {me}",
+            href=f"/models/{found.model}/{found.number}",
+            color=of_version(found.number),
+        ),
+    ]
+    edges = [(f"d{name}", "run") for name in found.datasets] + [("run", me)]
+    for release in releases[:3]:
+        nodes.append(
+            Node(
+                key=release.id,
+                column=3,
+                kind="release",
+                name=words.said(release.state),
+                href=f"/releases/{release.id}",
+                color=f"state-{words.tone(release.state)}",
+            )
+        )
+        edges.append((me, release.id))
+    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)
