@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,8 @@ def test_a_damaged_record_costs_only_itself_once_its_segment_is_finished(
 
 _WRITES = """
 import sys
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from tests.serve.made import predicted
 from setpoint.serve.log import LogWriter
@@ -197,3 +201,37 @@ def test_nothing_acknowledged_is_lost_by_kill_nine(tmp_path: Path) -> None:
 
 def test_the_log_of_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert everything(tmp_path / "nowhere") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs more rights")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_really_full_disk_loses_nothing_and_is_no_crash(small_disk: Path) -> None:
+    writer = LogWriter(small_disk / "log", segment_bytes=300_000)
+    other = small_disk / "other"
+    other.write_bytes(bytes(500_000))
+    fill = map(writer.append, (predicted(str(i)) for i in range(10_000)))
+    with pytest.raises(Unavailable, match="no room"):
+        deque(fill)
+    kept = len(everything(small_disk / "log"))
+    assert kept > 500
+    other.unlink()
+    writer.append(predicted("after"))
+    writer.close()
+    assert [r.ids[0] for r in everything(small_disk / "log")] == [
+        *(str(i) for i in range(kept)),
+        "after",
+    ]
