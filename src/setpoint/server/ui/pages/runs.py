@@ -9,6 +9,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.charts.figure import Figure, Line, Panel
 from setpoint.charts.ticks import seconds
 from setpoint.errors import NotFound
+from setpoint.models.entities import ModelVersion
 from setpoint.runs.entities import Environment, Run
 from setpoint.runs.service import Curve, ListRuns, ShowRun, ls, points, show
 from setpoint.server.ui import history, queries, words
@@ -48,6 +49,7 @@ def runs(ask: Ask) -> Page:
 def run(ask: Ask) -> Page:
     """Answer "what happened in this training?"."""
     found: Run = ask.call(show, ShowRun(run=ask.params["run"]))
+    made = ask.read(queries.versions_of_run, found.id)
     before = ask.read(queries.run_before, found)
     sibling = None if before is None else ask.call(show, ShowRun(run=before))
     figures = _curves(ask, found)
@@ -57,9 +59,10 @@ def run(ask: Ask) -> Page:
         title=f"Run {words.short(found.id)}",
         active="Runs",
         values={
-            "heading": f"{found.experiment}: {label(found)}",
+            "heading": _heading(found, made),
+            "label": label(found),
             "run": found,
-            "made": ask.read(queries.versions_of_run, found.id),
+            "made": made,
             "metrics": rows,
             "sibling": sibling,
             "environment": _environment(ask, found),
@@ -76,6 +79,12 @@ def run(ask: Ask) -> Page:
             ),
         },
     )
+
+
+def _heading(run: Run, made: list[ModelVersion]) -> str:
+    if made:
+        return f"The training of {made[0].model} version {made[0].number}"
+    return f"A run of {run.experiment}"
 
 
 def label(run: Run) -> str:
