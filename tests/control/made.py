@@ -146,7 +146,10 @@ def version(
         why="made",
         flavor="sklearn",
         artifact=objects.put(b"nothing"),
-        signature=Signature(inputs=[Input(name="a", datatype="FP64"), Input(name="b", datatype="FP64")], kind="classification"),
+        signature=Signature(
+            inputs=[Input(name="a", datatype="FP64"), Input(name="b", datatype="FP64")],
+            kind="classification",
+        ),
         gate=PASSED,
         reference=objects.put(found.encode()) if found else None,
         metrics={"log_loss": 0.5},
@@ -199,6 +202,4 @@ def labelled(ids: Sequence[str], labels: Sequence[float], *, at: Any) -> LabelRe
 
 
 def home_at(folder: Path) -> Settings:
-    return Settings(
-        home=folder, database_url=f"sqlite:///{folder / 'setpoint.db'}", actor="ada"
-    )
+    return Settings(home=folder, database_url=f"sqlite:///{folder / 'setpoint.db'}", actor="ada")

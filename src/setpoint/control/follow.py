@@ -244,12 +244,15 @@ def _first(records: Sequence[PredictionRecord], new: set[str]) -> list[Predictio
     left = set(new)
     found = []
     for record in records:
+        if not record.scores:
+            found.append(record)  # nobody answered: a failure, and no row
+            continue
         keep = []
         for i, name in enumerate(record.ids):
             if name in left:
                 left.remove(name)
                 keep.append(i)
-        if not record.scores or len(keep) == len(record.ids):
+        if len(keep) == len(record.ids):
             found.append(record)
         elif keep:
             found.append(_only(record, keep))
@@ -269,9 +272,7 @@ def _only(record: PredictionRecord, keep: list[int]) -> PredictionRecord:
     )
 
 
-def _paired(
-    conn: Connection, model: str, shadows: Sequence[ShadowRecord]
-) -> list[ShadowRecord]:
+def _paired(conn: Connection, model: str, shadows: Sequence[ShadowRecord]) -> list[ShadowRecord]:
     """Write down the other arm's scores; return the records that say something new.
 
     A record may come long after the prediction it is about, so whether it was counted is

@@ -8,7 +8,6 @@ from sqlalchemy import Engine, text
 import setpoint
 from setpoint.db.schema import metadata
 
-
 _LOCK = 7_311_402_026  #: any number; all Setpoint processes use this one
 
 
