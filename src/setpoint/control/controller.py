@@ -120,6 +120,11 @@ class Controller:
             raise trouble
         return Tick(followed=followed, actions=actions)
 
+    def close(self) -> None:
+        """Close the connection to the inference server."""
+        if self._inference is not None:
+            self._inference.close()
+
     def _look(self) -> None:
         """Note the newest event: every change but a release's evidence records one.
 
@@ -259,16 +264,22 @@ class Controller:
 def request_training(
     ctx: Context, seen: Observed, *, why: str, cause: str | None = None
 ) -> Job | None:
-    """Record the intent to train, in the caller's transaction; None if one is open."""
+    """Record the intent to train, in the caller's transaction; None if one is open.
+
+    It is later than the last one even where the clock stands still, as in a replay.
+    """
+    now = ctx.now
+    if seen.job is not None:
+        now = max(now, seen.job.requested_at + timedelta(microseconds=1))
     job = Job(
-        id=new_id("job", ctx.now),
+        id=new_id("job", now),
         model=seen.spec.model,
         why=why,
         cause=cause,
         training=seen.training,
         spec=seen.spec_address,
         state=JobState.REQUESTED,
-        requested_at=ctx.now,
+        requested_at=now,
     )
     if not store.request(ctx.conn, job):
         return None
