@@ -12,7 +12,9 @@ from setpoint.errors import Invalid, NotFound, Unavailable
 
 
 @given(data=st.binary(max_size=500))
-def test_what_is_stored_comes_back(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_stored_comes_back(
+    data: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     store = FileStore(tmp_path_factory.getbasetemp() / "objects")
     address = store.put(data)
     assert store.get(address) == data
@@ -33,7 +35,9 @@ def test_a_missing_object_says_where_it_was_looked_for(tmp_path: Path) -> None:
         FileStore(tmp_path).get(address_of(b"never stored"))
 
 
-@pytest.mark.parametrize("address", ["", "b3:", "b3:../../etc/passwd", "sha256:" + "0" * 64])
+@pytest.mark.parametrize(
+    "address", ["", "b3:", "b3:../../etc/passwd", "sha256:" + "0" * 64]
+)
 def test_an_address_is_never_a_path(address: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no artifact address"):
         FileStore(tmp_path).path(address)
@@ -68,7 +72,7 @@ FileStore(Path(sys.argv[1])).put(b"x" * 100_000)
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_writer_killed_half_way_leaves_all_or_nothing(after: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _WRITER, str(tmp_path), str(after)]
-    subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": "src"})  # noqa: S603
+    subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": "src"})
     store = FileStore(tmp_path)
     for address in store.addresses():
         assert store.get(address) == b"x" * 100_000

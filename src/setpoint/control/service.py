@@ -57,10 +57,8 @@ class Jobs(Struct, frozen=True, kw_only=True):
 @operation("status.ls", needs="models:read")
 def ls(ctx: Context, cmd: ListStatus) -> Statuses:
     """Say of each model: on target, settling, off target or held, and why."""
-    if cmd.model is None:
-        found = store.all_applied(ctx.conn)
-    else:
-        found = [store.need(ctx.conn, cmd.model)]
+    one = cmd.model
+    found = store.all_applied(ctx.conn) if one is None else [store.need(ctx.conn, one)]
     return Statuses(models=[_status(ctx, applied) for applied in found])
 
 

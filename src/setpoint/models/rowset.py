@@ -17,23 +17,28 @@ import struct
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from blake3 import blake3
 
 from setpoint.errors import Invalid
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _MAGIC = b"SPROWS1\0"
 _HEAD = struct.Struct("<8sQ")
 
 
-def encode(ids: Sequence[str] | pl.Series) -> bytes:
+def encode(ids: "Sequence[str] | pl.Series") -> bytes:
     """Return the artifact for these row ids; a Series of another type is read as text.
 
     Raises:
         Invalid: If an id is null.
     """
+    import polars as pl  # noqa: PLC0415 - looking a row up needs none of it
+
     column = ids if isinstance(ids, pl.Series) else pl.Series(ids, dtype=pl.String)
     column = column.cast(pl.String).alias("id")
     if column.null_count():
@@ -71,8 +76,10 @@ def count(rows: Path | bytes) -> int:
         return _count(memoryview(file.read(_HEAD.size)))
 
 
-def ids(rows: Path | bytes) -> pl.Series:
+def ids(rows: Path | bytes) -> "pl.Series":
     """Return the ids in the order they were given, as a Series of text."""
+    import polars as pl  # noqa: PLC0415
+
     data = rows if isinstance(rows, bytes) else rows.read_bytes()
     start = _HEAD.size + 8 * _count(memoryview(data))
     return pl.read_parquet(io.BytesIO(data[start:]))["id"]

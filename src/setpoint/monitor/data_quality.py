@@ -9,8 +9,8 @@ from datetime import datetime
 
 import numpy as np
 from msgspec import Struct
-from scipy.special import betainc, betaincinv
 
+from setpoint.core import special
 from setpoint.errors import Invalid
 from setpoint.monitor.evidence import (
     Floats,
@@ -107,7 +107,7 @@ def update(
     if judged:
         k, n = _events(reference, profile)
         limit = allowed(reference, policy)
-        p = np.where(k > 0, betainc(np.maximum(k, 1), np.maximum(n - k, 0) + 1, limit), 1.0)
+        p = np.where(k > 0, special.betainc(np.maximum(k, 1), np.maximum(n - k, 0) + 1, limit), 1.0)
         log_r = shiryaev_roberts(log_r, log_e(p))
         events = _above(reference, (k, n, limit, shares(log_r, weights)))
     level = float(np.exp(log_mean(log_r, weights)))
@@ -126,9 +126,7 @@ def update(
     kept: list[float | None] = log_r.tolist()
     if verdict.alarm:
         kept = [None] * len(kept)
-    after = DataQualityState(
-        edges=state.edges, log_r=kept, since=end, windows=state.windows + 1
-    )
+    after = DataQualityState(edges=state.edges, log_r=kept, since=end, windows=state.windows + 1)
     return after, verdict
 
 
@@ -141,7 +139,7 @@ def allowed(reference: Reference, policy: DataQualityPolicy) -> Floats:
     if reference.profile is None:
         raise Invalid("the reference has no rows")
     k, n = _events(reference, reference.profile)
-    limit = betaincinv(k + 1, np.maximum(n - k, 1e-9), 0.99)
+    limit = special.betaincinv(k + 1, np.maximum(n - k, 1e-9), 0.99)
     known = reference.variation(policy.seconds)
     if known is not None:
         limit = limit.reshape(-1, len(EVENTS))
@@ -163,9 +161,7 @@ def _events(reference: Reference, profile: Profile) -> tuple[Floats, Floats]:
     return np.array(found, dtype=np.float64), np.array(rows, dtype=np.float64)
 
 
-def _above(
-    reference: Reference, parts: tuple[Floats, Floats, Floats, Floats]
-) -> list[EventRate]:
+def _above(reference: Reference, parts: tuple[Floats, Floats, Floats, Floats]) -> list[EventRate]:
     k, n, limit, share = parts
     rate = k / np.maximum(n, 1)
     events = [

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from msgspec import Struct
-from scipy.special import chndtr, stdtr
 
+from setpoint.core import special
 from setpoint.errors import Invalid
 from setpoint.monitor.evidence import (
     Floats,
@@ -97,9 +97,7 @@ def aligned(at: datetime, seconds: int) -> datetime:
     return epoch + (at - epoch) // timedelta(seconds=seconds) * timedelta(seconds=seconds)
 
 
-def ends(
-    since: datetime, now: datetime, seconds: int, *, after: float = 0
-) -> Iterator[datetime]:
+def ends(since: datetime, now: datetime, seconds: int, *, after: float = 0) -> Iterator[datetime]:
     """Yield the ends of all windows from `since` that are over, oldest first.
 
     Args:
@@ -141,8 +139,7 @@ def update(
     """
     if not state.edges == reference.id == profile.edges:
         raise Invalid(
-            f"edges differ: state {state.edges}, reference {reference.id}, "
-            f"window {profile.edges}",
+            f"edges differ: state {state.edges}, reference {reference.id}, window {profile.edges}",
             hint="a new version has a reference of its own: begin its monitor anew",
         )
     log_r = np.array([-np.inf if r is None else r for r in state.log_r])
@@ -182,11 +179,9 @@ def p_values(
         return p, damping
     windows = np.array(known.windows, dtype=np.float64)
     some = windows > 0
-    spread = np.maximum(np.array(known.sd), _SPREAD) * np.sqrt(
-        1 + 1 / np.maximum(windows, 1)
-    )
+    spread = np.maximum(np.array(known.sd), _SPREAD) * np.sqrt(1 + 1 / np.maximum(windows, 1))
     log_v = np.log(np.maximum(effect(found), LEAST))
-    student = stdtr(np.maximum(windows - 1, 1), -(log_v - np.array(known.mean)) / spread)
+    student = special.stdtr(np.maximum(windows - 1, 1), -(log_v - np.array(known.mean)) / spread)
     echo = np.array(known.echo)
     return (
         np.where(some, np.maximum(p, student), p),
@@ -201,7 +196,7 @@ def floor_p(found: Homogeneity, floor: float) -> Floats:
     sample too; its non-centrality is n V².
     """
     scale = found.inflation
-    p = 1 - chndtr(found.x2 / scale, found.df, found.n * floor**2 / scale)
+    p = 1 - special.chndtr(found.x2 / scale, found.df, found.n * floor**2 / scale)
     clipped: Floats = np.where(found.n > 0, np.clip(p, 0, 1), 1.0)
     return clipped
 

@@ -79,9 +79,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     labels: int
-    verdict: (
-        str  #: ``met``, ``missed``, or ``open`` where the interval has the bound inside
-    )
+    verdict: str  #: ``met``, ``missed``, or ``open`` where the interval has the bound inside
     estimated: bool = False  #: True: no labels were used, see `profiles.quality.estimate`
 
 
@@ -178,9 +176,7 @@ def judge(
     return after, verdict
 
 
-def standing(
-    found: Joint, metric: str, bound: float, *, confidence: float = 0.95
-) -> Standing:
+def standing(found: Joint, metric: str, bound: float, *, confidence: float = 0.95) -> Standing:
     """Return how realised quality stands, e.g. to ``roc_auc`` of at least 0.68."""
     return _standing(measure(found, metric), bound, confidence)
 

@@ -46,9 +46,7 @@ def describe_drift(verdict: DriftVerdict) -> str:
         if column.share < 0.05:
             break
         usual = "" if column.usual is None else f", usually {column.usual:.2f}"
-        parts.append(
-            f"{column.column} ({column.share:.0%}; effect {column.effect:.2f}{usual})"
-        )
+        parts.append(f"{column.column} ({column.share:.0%}; effect {column.effect:.2f}{usual})")
     return f"inputs are not what they were: {', '.join(parts) or 'many columns a little'}"
 
 

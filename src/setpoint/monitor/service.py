@@ -153,9 +153,7 @@ def close_alarms(
     monitor: str | None = None,
 ) -> list[Alarm]:
     """Close all alarms of a model that stand (of one version or monitor, if given)."""
-    found = store.list_alarms(
-        ctx.conn, model=model, monitor=monitor, states=_STANDING, limit=1000
-    )
+    found = store.list_alarms(ctx.conn, model=model, monitor=monitor, states=_STANDING, limit=1000)
     chosen = [alarm for alarm in found if version is None or alarm.version == version]
     return [_close(ctx, alarm, reason) for alarm in chosen]
 
@@ -234,9 +232,7 @@ def watch_quality(
     if state is None:
         state = quality.begin(since=drift.aligned(since, policy.seconds))
 
-    def step(
-        state: QualityState, end: datetime
-    ) -> tuple[QualityState, QualityVerdict] | None:
+    def step(state: QualityState, end: datetime) -> tuple[QualityState, QualityVerdict] | None:
         found = store.quality_between(ctx.conn, model, version, state.since, end)
         return None if found is None else quality.update(state, found, policy, end=end)
 
@@ -265,9 +261,7 @@ def watch_quality_estimate(
     if state is None:
         state = quality.begin(since=drift.aligned(since, policy.seconds))
 
-    def step(
-        state: QualityState, end: datetime
-    ) -> tuple[QualityState, QualityVerdict] | None:
+    def step(state: QualityState, end: datetime) -> tuple[QualityState, QualityVerdict] | None:
         found = store.quality_between(ctx.conn, model, version, state.since, end)
         if found is None or found.predicted < policy.labels:
             return None

@@ -49,9 +49,7 @@ def profile_between(
     roles: tuple[str, ...] = ("live", "canary"),
 ) -> Profile | None:
     """Return the sum of the windows that start in [start, end), None if there is none."""
-    return _total(
-        _between(conn, profile_windows, (model, version), start, end, roles), decode
-    )
+    return _total(_between(conn, profile_windows, (model, version), start, end, roles), decode)
 
 
 def quality_between(
@@ -87,16 +85,12 @@ def quality_series(
 def forget_windows(conn: Connection, model: str, *, before: datetime) -> int:
     """Delete windows that started before a time (retention); return how many."""
     return sum(
-        conn.execute(
-            delete(table).where(table.c.model == model, table.c.start < before)
-        ).rowcount
+        conn.execute(delete(table).where(table.c.model == model, table.c.start < before)).rowcount
         for table in (profile_windows, quality_windows)
     )
 
 
-def detector(
-    conn: Connection, model: str, version: int, monitor: str, kind: type[S]
-) -> S | None:
+def detector(conn: Connection, model: str, version: int, monitor: str, kind: type[S]) -> S | None:
     """Return a detector's state, None if it never ran."""
     d = detectors.c
     state = conn.execute(
@@ -136,15 +130,11 @@ def verdict_of(conn: Connection, model: str, version: int, monitor: str) -> Any:
     """Return a detector's newest verdict as plain values, None if it never ran."""
     d = detectors.c
     return conn.execute(
-        select(d.verdict).where(
-            d.model == model, d.version == version, d.monitor == monitor
-        )
+        select(d.verdict).where(d.model == model, d.version == version, d.monitor == monitor)
     ).scalar_one_or_none()
 
 
-def add_verdict(
-    conn: Connection, model: str, version: int, monitor: str, verdict: Any
-) -> None:
+def add_verdict(conn: Connection, model: str, version: int, monitor: str, verdict: Any) -> None:
     """Keep the verdict of a judged window, for charts and for `why`."""
     conn.execute(
         insert(verdicts).values(
@@ -190,9 +180,7 @@ def set_alarm(conn: Connection, alarm: Alarm, *, was: AlarmState) -> None:
     """
     values = msgspec.structs.asdict(alarm)
     done = conn.execute(
-        update(alarms)
-        .where(alarms.c.id == values.pop("id"), alarms.c.state == was)
-        .values(values)
+        update(alarms).where(alarms.c.id == values.pop("id"), alarms.c.state == was).values(values)
     )
     if done.rowcount != 1:
         raise Conflict(f"{alarm.ref} changed meanwhile", hint="look at it again and retry")
@@ -269,9 +257,7 @@ _updates = {
 }
 
 
-def _held(
-    conn: Connection, table: Table, keys: list[WindowKey]
-) -> Mapping[WindowKey, bytes]:
+def _held(conn: Connection, table: Table, keys: list[WindowKey]) -> Mapping[WindowKey, bytes]:
     """Read the windows that exist already: one query per model, version, role, length."""
     groups: dict[tuple[str, int, str, int], list[datetime]] = {}
     for key in keys:

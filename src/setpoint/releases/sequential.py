@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincc, betaln
 
+from setpoint.core import special
 from setpoint.releases.evidence import GuardTally, PairedLoss
 
 #: Pseudo-events of the prior. Small: much weight on ratios far beyond the tolerated one, so
@@ -52,20 +52,20 @@ def log_e(k: Any, n: Any, theta: Any, *, concentration: float = CONCENTRATION) -
     inside = (theta > 0) & (theta < 1)
     x = np.where(inside, theta, 0.5)
     a, b = concentration * x, concentration * (1 - x)
-    posterior = betaln(a + k, b + n - k) + _log_above(x, a + k, b + n - k)
-    prior = betaln(a, b) + _log_above(x, a, b)
+    posterior = special.betaln(a + k, b + n - k) + _log_above(x, a + k, b + n - k)
+    prior = special.betaln(a, b) + _log_above(x, a, b)
     value = posterior - prior - k * np.log(x) - (n - k) * np.log1p(-x)
     return np.where(inside, value, 0.0)
 
 
 def _log_above(x: Numbers, a: Numbers, b: Numbers) -> Numbers:
     """Return log P(Beta(a, b) > x), by a continued fraction where that underflows."""
-    above = np.asarray(betaincc(a, b, x))
+    above = np.asarray(special.betaincc(a, b, x))
     tiny = above < 1e-290
     logs = np.array(np.log(np.where(tiny, 1.0, above)))
     if tiny.any():
         x, a, b = (np.broadcast_to(each, tiny.shape)[tiny] for each in (x, a, b))
-        front = a * np.log(x) + b * np.log1p(-x) - betaln(a, b) - np.log(b)
+        front = a * np.log(x) + b * np.log1p(-x) - special.betaln(a, b) - np.log(b)
         logs[tiny] = front + np.log(_fraction(b, a, 1 - x))
     return logs
 
