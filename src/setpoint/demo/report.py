@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
@@ -20,7 +19,6 @@ from setpoint.monitor import store as monitor
 from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
 from setpoint.serve import store as serving
-from setpoint.serve.tables import predictions
 
 Floats = NDArray[np.float64]
 
@@ -136,9 +134,8 @@ def report(
 
 
 def _answered(home: LocalBackend, model: str) -> pl.DataFrame:
-    c = predictions.c
     with home.engine.execution_options(setpoint_reads=True).begin() as conn:
-        rows = conn.execute(select(c.id, c.score, c.label).where(c.model == model)).all()
+        rows = serving.outcomes(conn, model)
     return pl.DataFrame(
         rows,
         schema={"id": pl.String, "score": pl.Float64, "label": pl.Float64},

@@ -246,6 +246,12 @@ def predictions(
     return [msgspec.convert(row, Prediction, from_attributes=True) for row in conn.execute(query)]
 
 
+def outcomes(conn: Connection, model: str) -> list[tuple[str, float | None, float | None]]:
+    """Return (id, score, label) of every prediction of a model, in no order."""
+    query = select(p.c.id, p.c.score, p.c.label).where(p.c.model == model)
+    return [(row[0], row[1], row[2]) for row in conn.execute(query)]
+
+
 def count_predictions(conn: Connection, model: str, version: int | None = None) -> tuple[int, int]:
     """Return how many predictions there are, and how many of them have a label."""
     query = select(func.count(), func.count(p.c.label)).where(p.c.model == model)
