@@ -51,9 +51,7 @@ def test_any_name_of_a_model_gives_a_spec_of_that_model(tmp_path: Path, name: st
 
 
 def test_the_contract_is_valid_by_the_published_schema() -> None:
-    schema = json.loads(
-        files("open_data_contract_standard").joinpath("schema.json").read_text()
-    )
+    schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text())
     text = contents("churn")["contracts/churn.odcs.yaml"]
     jsonschema.Draft201909Validator(schema).validate(msgspec.yaml.decode(text))
 
@@ -68,9 +66,7 @@ def test_the_data_is_the_same_every_time() -> None:
     assert len(customers().splitlines()) == init_project.ROWS + 1
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a/b", "../up", "a b", "x" * 65, ".hidden", "a:b", "a\0"]
-)
+@pytest.mark.parametrize("name", ["", "a/b", "../up", "a b", "x" * 65, ".hidden", "a:b", "a\0"])
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Invalid, match="cannot be the name"):
         create(name, tmp_path)
@@ -99,18 +95,14 @@ def test_a_file_in_place_of_the_folder_is_a_conflict(tmp_path: Path) -> None:
         create("churn", tmp_path / "taken")
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write"
-)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
 def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(Denied, match="cannot be written"):
         create("churn", tmp_path / "new")
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self").is_dir(), reason="needs a folder nobody can write"
-)
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder nobody can write")
 def test_a_folder_nobody_can_write_is_an_error_in_words() -> None:
     with pytest.raises((Denied, Unavailable), match="cannot be written"):
         create("churn", Path("/proc/self/churn"))

@@ -20,7 +20,7 @@ from setpoint.db.local import LocalBackend
 from setpoint.pipelines.local import StepRun
 
 _WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.25
 _SHOWN = 60  #: changed keys in the terminal; --json has all
 
 
@@ -90,6 +90,7 @@ def _settle(store: LocalBackend, models: set[str], *, quiet: bool) -> None:
             while True:
                 with controller.leased(once) as mine:
                     left = _work(store, controller if mine else None, models, progress, task)
+                engine.tidy()
                 if not left:
                     return
                 time.sleep(_LOOK_SECONDS)

@@ -10,18 +10,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 import uvicorn
 
 from setpoint.config import Settings, environment
-from setpoint.control.controller import Controller
-from setpoint.control.engine import Subprocess
 from setpoint.core.defects import in_words
 from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Conflict, Denied
-from setpoint.server.app import create_app
+
+if TYPE_CHECKING:
+    from setpoint.control.controller import Controller
 
 _TICK_SECONDS = 1.0
 _STOP_SECONDS = 10.0
@@ -85,6 +86,8 @@ class Supervisor:
         """Answer pages and API until told to stop."""
         if self._backend is None:
             raise Conflict("the platform is not running", hint="enter running() first")
+        from setpoint.server.app import create_app  # noqa: PLC0415 - while inference starts
+
         app = create_app(self._backend)
         config = uvicorn.Config(
             app, self._host, self._port, log_level="warning", timeout_graceful_shutdown=2
@@ -129,6 +132,9 @@ class Supervisor:
 
     def _reconcile(self) -> None:
         """Tick until told to stop; one model's trouble is told and tried again, never fatal."""
+        from setpoint.control.controller import Controller  # noqa: PLC0415 - pages need not wait
+        from setpoint.control.engine import Subprocess  # noqa: PLC0415
+
         assert self._backend is not None  # noqa: S101 - set before the thread starts
         address = f"http://{_bracketed(self._host)}:{self._inference_port}"
         engine = Subprocess()
@@ -138,10 +144,11 @@ class Supervisor:
             with controller.leased(self._stopping) as mine:
                 while mine and not self._stopping.wait(_TICK_SECONDS):
                     said = self._tick(controller, said)
+                    engine.tidy()
         finally:
             engine.stop()
 
-    def _tick(self, controller: Controller, said: str) -> str:
+    def _tick(self, controller: "Controller", said: str) -> str:
         """Tick once; return the trouble there was, told unless it was `said` already."""
         try:
             controller.tick()

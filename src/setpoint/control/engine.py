@@ -66,10 +66,10 @@ class Subprocess:
         child = self._children.get(job.id)
         if child is None:
             if not self.busy and time.monotonic() >= self._not_before.get(job.id, 0.0):
-                self._children[job.id] = _Child(home, job)
+                self._children[job.id] = _Child(home, job, told)
             return None
         code = child.code  # before its last words are read
-        child.tell(told)
+        child.tell()
         if code is None:
             return None
         child.close()
@@ -77,6 +77,14 @@ class Subprocess:
         if not _is_open(home, job):
             return job
         return self._died(home, job, code)
+
+    def tidy(self) -> None:
+        """Bury children whose trainings have their outcome; call it now and then."""
+        for name, child in list(self._children.items()):
+            if child.code is not None and not _is_open(child.home, child.job):
+                child.tell()
+                child.close()
+                del self._children[name]
 
     def stop(self) -> None:
         """End what is going on; its training stays open and goes on when asked for again."""
@@ -104,7 +112,10 @@ class Subprocess:
 class _Child:
     """A training process, and the pipe through which it tells of its steps."""
 
-    def __init__(self, home: LocalBackend, job: Job) -> None:
+    def __init__(self, home: LocalBackend, job: Job, told: Told) -> None:
+        self.home = home
+        self.job = job
+        self._told = told
         self._read, write = os.pipe()
         os.set_blocking(self._read, False)
         self._rest = b""
@@ -128,14 +139,14 @@ class _Child:
     def code(self) -> int | None:
         return self._process.poll()
 
-    def tell(self, told: Told) -> None:
+    def tell(self) -> None:
         """Pass on the steps that were finished since the last time."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._read, 65536):
                 self._rest += data
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
-            told(msgspec.json.decode(line, type=StepRun))
+            self._told(msgspec.json.decode(line, type=StepRun))
 
     def stop(self) -> None:
         self._process.terminate()

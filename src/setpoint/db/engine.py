@@ -61,8 +61,11 @@ def _tell_of_trouble(engine: Engine, name: str) -> None:
     def tell(context: ExceptionContext) -> None:
         error = context.original_exception
         damaged = type(error) is sqlite3.DatabaseError  # "file is not a database"
-        if context.is_pre_ping or not (
-            damaged or isinstance(context.sqlalchemy_exception, OperationalError)
+        ours = "no such column" in str(error) or "syntax error" in str(error)
+        if (
+            context.is_pre_ping
+            or ours
+            or not (damaged or isinstance(context.sqlalchemy_exception, OperationalError))
         ):
             return
         raise Unavailable(

@@ -1,0 +1,105 @@
+"""`setpoint up`: starts, stops, crashes, refuses; a changed function becomes a release."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from setpoint.serve.client import Inference
+from tests.cli.running import free_ports, setpoint, until, up
+
+ROW = {
+    "tenure_months": 3.0, "monthly_fee": 10.0, "logins_30d": 2.0, "support_tickets_90d": 1.0,
+    "days_since_login": 3.0, "fee_per_login": 3.3, "plan_churn_90d": 0.3,
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(applied: Path, tmp_path: Path) -> Path:
+    """A store of its own with a live version, as a folder to run in."""
+    shutil.copytree(applied / ".setpoint", tmp_path / ".setpoint")
+    return tmp_path
+
+
+def test_it_serves_and_stops_cleanly_by_ctrl_c(store: Path) -> None:
+    with up(store) as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+        answer = platform.client.predict("churn", {k: [v, v] for k, v in ROW.items()})
+        assert answer.versions == [1, 1]
+        inference = platform.inference()
+        assert platform.stop() == ""
+        assert platform.process.returncode == 0
+        assert not inference.is_running()
+    with up(store):
+        pass  # and it starts again
+
+
+def test_a_killed_platform_leaves_no_orphan_and_the_next_one_works(store: Path) -> None:
+    with up(store) as platform:
+        inference = platform.inference()
+        platform.process.send_signal(signal.SIGKILL)
+        platform.process.wait()
+        until(lambda: not inference.is_running(), "the end of inference", 3.0)
+    with up(store) as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+
+
+def test_a_killed_inference_process_is_started_again(store: Path) -> None:
+    with up(store) as platform:
+        first = platform.inference()
+        first.kill()
+        psutil.wait_procs([first], 5)
+        until(platform.healthy, "healthy again")
+        until(lambda: platform.serves("churn"), "churn served")
+        assert platform.inference().pid != first.pid
+        assert "inference ended with -9; starting it again" in platform.stop()
+
+
+def test_what_cannot_be_is_refused_in_one_line(store: Path, tmp_path: Path) -> None:
+    a, b = (str(port) for port in free_ports())
+    with up(store) as platform:
+        port = platform.pages.rpartition(":")[2]
+        second = setpoint(store, "up", "--port", a, "--inference-port", b)
+        taken = setpoint(store, "up", "--home", "other", "--port", port, "--inference-port", b)
+    assert (second.returncode, second.stdout) == (4, "")
+    assert f"is already up (process {platform.process.pid})" in second.stderr
+    assert (taken.returncode, taken.stdout) == (4, "")
+    assert f"port {port} on 127.0.0.1 is taken" in taken.stderr
+    refused = setpoint(store, "up", "--home", "/proc/nowhere", "--port", a)
+    assert (refused.returncode, refused.stdout) == (6, "")
+    assert "cannot write to /proc/nowhere" in refused.stderr
+    assert "Traceback" not in second.stderr + taken.stderr + refused.stderr
+
+
+def test_a_changed_function_becomes_a_release_while_it_runs(project: Path) -> None:
+    spec = project / "churn.setpoint.yaml"
+    spec.write_text(spec.read_text().replace("500 requests", "60 requests"))
+    with up(project) as platform:
+        applied = setpoint(project, "apply", "--json")  # the running platform does the work
+        assert applied.returncode == 0, applied.stderr
+        assert json.loads(applied.stdout)["models"][0]["live"] == 1
+        until(lambda: platform.serves("churn"), "churn served")
+        code = project / "churn.py"
+        code.write_text(code.read_text().replace("max_iter=1000", "max_iter=2000, C=0.8"))
+        changed = setpoint(project, "apply", "--json")
+        assert changed.returncode == 0, changed.stderr
+        (model,) = json.loads(changed.stdout)["models"]
+        assert model["release"]["version"] == 2
+        assert model["release"]["stage"] == "shadow"
+        _send(platform.client, 400)
+        until(lambda: _stage(project) == "canary", "the canary stage", 30)
+
+
+def _stage(folder: Path) -> str:
+    (found,) = json.loads(setpoint(folder, "status", "--json").stdout)["models"]
+    release = found["release"]
+    return str(release["stage"]) if release else ""
+
+
+def _send(client: Inference, requests: int) -> None:
+    for number in range(requests):
+        row = {**ROW, "tenure_months": float(number % 50)}
+        client.predict("churn", {name: [value] for name, value in row.items()})
