@@ -37,6 +37,18 @@ def request(conn: Connection, job: Job) -> bool:
     return True
 
 
+def job(conn: Connection, job_id: str) -> Job:
+    """Return one training.
+
+    Raises:
+        NotFound: If there is none of this id.
+    """
+    row = conn.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no training {job_id!r}", hint="list a model's with: setpoint status")
+    return _job(row)
+
+
 def open_job(conn: Connection, model: str) -> Job | None:
     query = select(jobs).where(jobs.c.model == model, jobs.c.state == JobState.REQUESTED)
     row = conn.execute(query).one_or_none()

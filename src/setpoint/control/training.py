@@ -56,6 +56,9 @@ def train(home: LocalBackend, job: Job, told: Callable[[StepRun], None] = lambda
     """
     with home.engine.begin() as conn:
         applied = store.need(conn, job.model)
+        now = store.job(conn, job.id)
+        if now.state is not JobState.REQUESTED:
+            return now  # another process has done it
         store.began(conn, job)
     try:
         return _train(home, job, applied, told)
@@ -187,10 +190,9 @@ def failed(home: LocalBackend, job: Job, error: SetpointError) -> Job:
     with home.engine.begin() as conn:
         ctx = home.context(conn)
         run_id = job.id.replace("job_", "run_")
-        if run_store.find(conn, run_id) is not None:
-            runs.finish(ctx, runs.Finish(run=run_id, error=str(error)))
         done = replace(job, state=JobState.FAILED, finished_at=ctx.now, outcome=said)
-        _finish(ctx, done)
+        if _finish(ctx, done) and run_store.find(conn, run_id) is not None:
+            runs.finish(ctx, runs.Finish(run=run_id, error=str(error)))
     return done
 
 
