@@ -59,7 +59,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE, HOURS, A_DAY, AN_HOUR = 10, 64, 200, 40
@@ -93,6 +92,8 @@ def rows(now):
 
 
 def train(features, label, seed):
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(random_state=seed).fit(features.to_numpy(), label.to_numpy())
 
 
@@ -101,17 +102,12 @@ def train_wrong(features, label, seed):
 
 
 def baseline(features, label):
-    model = LogisticRegression().fit(features.to_numpy()[:, :1], label.to_numpy())
-    return OneColumn(model)
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
 
-
-class OneColumn:
-    def __init__(self, model):
-        self.model = model
-        self.classes_ = model.classes_
-
-    def predict_proba(self, rows):
-        return self.model.predict_proba(np.asarray(rows)[:, :1])
+    one = make_column_transformer(("passthrough", [0]))
+    return make_pipeline(one, LogisticRegression()).fit(features.to_numpy(), label.to_numpy())
 '''
 
 

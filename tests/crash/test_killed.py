@@ -43,6 +43,9 @@ _TELLING = re.compile(
 )
 _IDS = re.compile(r"\b(job|run|rel|alm|val|evt|req|prd)_[0-9A-HJKMNP-TV-Z]{26}")
 _BESIDE = {"leases", "event_seals", "cursors"}  # who, where in the log: never the same
+_MEASURED = re.compile(
+    r'"detail":"seconds of CPU[^}]*|(?<=judged\', \'address\': \')b3:\w+'
+)  # how fast the model answered at the gate, and the judgement with that number in it
 _OFTEN = {("jobs", "attempts"), ("step_results", "seconds"), ("events", "seq"), ("runs", "code")}
 
 
@@ -61,8 +64,8 @@ def test_the_replay_has_all_that_happens_to_a_model(undisturbed: tuple[Path, lis
     kinds = Counter(kind for (kind,) in _rows(home, "SELECT kind FROM events"))
     assert kinds["release.promoted"] >= 1
     assert kinds["release.rolled_back"] == 1
-    assert kinds["release.advanced"] >= 3
-    assert kinds["training.refused"] >= 1
+    assert kinds["release.advanced"] >= 2
+    assert kinds["training.refused"] == 1
     assert kinds["model.overridden"] == 1
     assert kinds["alarm.opened"] >= 1
     assert len(points) >= 1_000
@@ -85,8 +88,8 @@ def test_killed_and_started_again_it_comes_to_the_same(
     assert done.returncode == 0, done.stderr
     _must_hold(home)
     _must_have(home)
-    told = ", ".join(when(point) for point in mine)
-    assert _differences(_contents(expected), _contents(home)) == [], told
+    differences = _differences(_contents(expected), _contents(home))
+    assert not differences, "\n".join([*differences, "killed at:", *map(when, mine)])
 
 
 def _chosen(points: list[str], count: int) -> list[str]:
@@ -101,8 +104,12 @@ def _chosen(points: list[str], count: int) -> list[str]:
 
 
 def _run(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "PYTHONHASHSEED": "0",  # a pickled set is in the order of its hashes
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, str(Path(__file__).with_name("child.py")), str(home), *more]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -174,7 +181,9 @@ def _contents(home: Path) -> dict[str, list[str]]:
         names = [row[1] for row in _rows(home, f"PRAGMA table_info({table})")]
         kept = [name for name in names if (table, name) not in _OFTEN]
         rows = _rows(home, f"SELECT {', '.join(map(_quoted, kept))} FROM {table}")
-        lines = [_IDS.sub(r"\1", repr(dict(zip(kept, row, strict=True)))) for row in rows]
+        lines = [repr(dict(zip(kept, row, strict=True))) for row in rows]
+        lines = [_IDS.sub(r"\1", line.replace(str(home), "HOME")) for line in lines]
+        lines = [_MEASURED.sub("", line) for line in lines]
         found[table] = lines if table == "events" else sorted(lines)
     return found
 
