@@ -20,9 +20,7 @@ NAME = "profiles"
 ROWS, COLUMNS = 100_000, 50
 VERSION = "0.7.23"
 _PEER = Path(__file__).parent / ".peers" / "evidently"
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
-)
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
 # Runs in the peer's environment: reads two files, reports, prints CPU seconds.
 _SCRIPT = """
@@ -82,9 +80,7 @@ def _peer() -> Path:
 
 def _seconds(command: list[str]) -> float:
     environment = {**os.environ, **_ONE_THREAD, "DO_NOT_TRACK": "1"}  # noqa: TID251
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return float(done.stdout.split()[-1])
 
 

@@ -46,7 +46,7 @@ def encode(ids: "Sequence[str] | pl.Series") -> bytes:
             f"{column.null_count():,} of {len(column):,} training rows have no id",
             hint="the entity column of the spec must be filled in every row",
         )
-    digests = b"".join([_digest(each) for each in column.to_list()])
+    digests = b"".join([blake3(each.encode()).digest(8) for each in column.to_list()])
     hashes = np.unique(np.frombuffer(digests, dtype="<u8"))
     listing = io.BytesIO()
     column.to_frame().write_parquet(listing, compression="zstd", statistics=False)
