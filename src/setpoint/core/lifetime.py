@@ -1,7 +1,6 @@
 """Keeping the processes of one platform together."""
 
 import fcntl
-import json
 import os
 import signal
 import threading
@@ -71,16 +70,19 @@ def sole_owner(home: Path) -> Iterator[None]:
 def await_predecessor(home: Path) -> None:
     """Wait until the inference server of a platform that was killed has ended as well.
 
-    Call it as the sole owner of `home`: whoever serves from it then is about to stop.
+    Call it as the sole owner of `home`: whoever writes its prediction log then is about to
+    stop. Returns after five seconds in any case.
     """
     try:
-        pid = int(json.loads((home / "run" / "inference.json").read_text())["pid"])
-    except (OSError, ValueError, KeyError):
-        return  # none was ready
+        file = (home / "log" / "writer.lock").open("rb")
+    except OSError:
+        return  # none ever ran
     end = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < end:
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return
-        time.sleep(_LOOK_SECONDS / 4)
+    with file:
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOOK_SECONDS / 4)
+            else:
+                return
