@@ -101,13 +101,9 @@ def train_wrong(features, label, seed):
     return train(features, 1 - label, seed)
 
 
-def baseline(features, label):
-    from sklearn.compose import make_column_transformer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    one = make_column_transformer(("passthrough", [0]))
-    return make_pipeline(one, LogisticRegression()).fit(features.to_numpy(), label.to_numpy())
+def baseline(features, label, seed):
+    alone = features.with_columns(x1=0.0, x2=0.0, x3=0.0)
+    return train(alone, label, seed)
 '''
 
 

@@ -31,16 +31,17 @@ from setpoint.serve.entities import LabelRecord, PredictionRecord
 ROOT = Path(__file__).parents[2]
 HOWS = ("self", "self", "server", "self", "both", "soon")
 ALL = os.environ.get("CRASH_POINTS") == "all"
-CHAINS = 12 if ALL else 1
-POINTS = 252 if ALL else 9
+CHAINS = 14 if ALL else 1
+SAMPLE, OTHERS = 9, 60
 
 pytestmark = pytest.mark.crash
 
-# What a release, a verdict or a new version writes.
+# What a training or a verdict writes, and (at a moment when traffic moves) any statement.
 _TELLING = re.compile(
     r"\|(INSERT|UPDATE|DELETE) (releases|deployments|endpoints|model_\w+|models|jobs|alarms|"
     r"dataset_versions|step_results|runs|release_looks)\|"
 )
+_WRITES = re.compile(r"\|(INSERT|UPDATE|DELETE|commit)\b")
 _IDS = re.compile(r"\b(job|run|rel|alm|val|evt|req|prd)_[0-9A-HJKMNP-TV-Z]{26}")
 _BESIDE = {"leases", "event_seals", "cursors"}  # who, where in the log: never the same
 _MEASURED = re.compile(
@@ -78,7 +79,7 @@ def test_killed_and_started_again_it_comes_to_the_same(
 ) -> None:
     expected, points = undisturbed
     home = tmp_path / "home"
-    mine = _chosen(points, POINTS)[number::CHAINS]
+    mine = _chosen(points)[number::CHAINS]
     for turn, point in enumerate(mine):
         how = HOWS[(turn + number) % len(HOWS)]
         done = _run(home, "--die", point, "--how", how)
@@ -92,15 +93,22 @@ def test_killed_and_started_again_it_comes_to_the_same(
     assert not differences, "\n".join([*differences, "killed at:", *map(when, mine)])
 
 
-def _chosen(points: list[str], count: int) -> list[str]:
-    """Return points in order: the telling ones first, then the others, both evenly spread."""
-    telling = [i for i, point in enumerate(points) if _TELLING.search(point)]
-    if len(telling) > count * 2 // 3:
-        telling = telling[:: -(-len(telling) // (count * 2 // 3))] if not ALL else telling
-    others = sorted(set(range(len(points))) - set(telling))
-    left = max(count - len(telling), count // 3)
-    some = others[:: max(1, len(others) // left)]
-    return [points[i] for i in sorted({*telling, *some})]
+def _chosen(points: list[str]) -> list[str]:
+    """Return points in order: every telling one and a spread of the others, or a few of all."""
+    moving = {_moment(point) for point in points if " deployments|" in point}
+    telling = [
+        point
+        for point in points
+        if _TELLING.search(point) or (_WRITES.search(point) and _moment(point) in moving)
+    ]
+    if not ALL:
+        return telling[:: -(-len(telling) // SAMPLE)]
+    others = sorted(set(points) - set(telling), key=points.index)
+    return sorted([*telling, *others[:: len(others) // OTHERS]], key=points.index)
+
+
+def _moment(point: str) -> str:
+    return point.split("|", 1)[0]
 
 
 def _run(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":
