@@ -3,7 +3,7 @@
 #   make test ARGS="tests/events -x"         checks, then tests
 #   make bench ONLY=serving                  measure a part beside its peers
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crash bench lock ui setup clean
+.PHONY: help demo test check crash bench docs lock ui setup clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -26,6 +26,7 @@ help:
 	@echo "crash   kill a replay at every point and compare"
 	@echo "bench   measure beside the peers                          (ONLY=… one part)"
 	@echo "ui      rebuild the pages' script and style"
+	@echo "docs    write the reference anew from the code"
 	@echo "lock    resolve dependencies anew"
 
 demo: $(VENV)/.installed $(BUILT)
@@ -52,6 +53,9 @@ bench: $(VENV)/.dev
 
 ui: $(VENV)/.installed
 	@$(BIN)/python hatch_build.py build
+
+docs: $(VENV)/.dev
+	@$(BIN)/python -m tests.docs.reference
 
 setup: $(VENV)/.dev
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.running import setpoint
 
 from setpoint.cli.init_project import create
 from setpoint.cli.main import run
-from tests.cli.running import setpoint
 
 Said = tuple[int, str, str]
 

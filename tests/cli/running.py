@@ -65,7 +65,9 @@ def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
 class Up:
     """A running `setpoint up`."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[str], ports: tuple[int, int]):
+    def __init__(
+        self, folder: Path, process: subprocess.Popen[str], ports: tuple[int, int]
+    ) -> None:
         self.folder = folder
         self.process = process
         self.pages = f"http://127.0.0.1:{ports[0]}"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.cli.running import free_ports, setpoint, until, up
 
 from setpoint.serve.client import Inference
-from tests.cli.running import free_ports, setpoint, until, up
 
 ROW = {
     "tenure_months": 3.0, "monthly_fee": 10.0, "logins_30d": 2.0, "support_tickets_90d": 1.0,

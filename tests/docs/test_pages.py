@@ -1,0 +1,125 @@
+"""What the documentation says to type works as written, and its reference is up to date."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.cli.running import ENVIRONMENT, setpoint, until, up
+from tests.docs import reference
+
+DOCS = Path(__file__).parents[2] / "docs"
+README = DOCS.parent / "README.md"
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HOW_TO = sorted(path.name for path in (DOCS / "how-to").glob("*.md") if path.name != "README.md")
+
+
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    assert setpoint(folder, "init", "churn").returncode == 0
+    out = setpoint(folder / "churn", "apply")
+    assert out.returncode == 0, out.stderr
+    return folder / "churn"
+
+
+class Reader:
+    """Somebody who types what a page says, in a folder."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.folder = folder
+        self._running = running
+        self._inference = "8766"
+        self._script = script = folder.parent / "bin" / "setpoint"
+        script.parent.mkdir(parents=True)
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m setpoint "$@"\n')
+        script.chmod(0o755)
+        (script.parent / "python").symlink_to(sys.executable)
+        self._path = f"{script.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def read(self, page: Path) -> str:
+        """Do what every block says; return what they printed."""
+        said = ""
+        for language, file, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            text = block.replace("8766", self._inference)
+            if file:
+                (self.folder / file).write_text(text)
+            elif language == "python":
+                said += self._run([sys.executable, "-c", text])
+            elif block.strip() == "setpoint up":
+                platform = self._running.enter_context(up(self.folder))
+                until(lambda served=platform: served.serves("churn"), "churn served")  # type: ignore[misc]
+                self._inference = platform.url.rpartition(":")[2]
+            elif language == "sh":
+                said += self._shell(text)
+        return said
+
+    def _shell(self, text: str) -> str:
+        url = f"http://127.0.0.1:{self._inference}"
+        text = text.replace("setpoint predict", f"setpoint predict --url {url}")
+        where = self._script.parent / "where"
+        out = self._run(["bash", "-euo", "pipefail", "-c", f"{text}\npwd > '{where}'"])
+        self.folder = Path(where.read_text().strip())
+        return out
+
+    def _run(self, words: list[str]) -> str:
+        out = subprocess.run(
+            words,
+            cwd=self.folder,
+            env={**ENVIRONMENT, "PATH": self._path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+        assert out.returncode == 0, f"{words[-1]}\n{out.stdout}{out.stderr}"
+        return out.stdout
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_the_tutorial_ends_with_a_release_that_was_promoted(
+    tmp_path: Path, running: ExitStack
+) -> None:
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    said = Reader(folder, running).read(DOCS / "tutorials" / "first-release.md")
+    assert "answered by versions [1, 2]" in said
+    assert re.search(r"1 → 2 +promoted", said)
+    assert "churn: on target, version 2 live" in said
+    assert "events verify" in said
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_a_guide_works_as_written(
+    page: str, applied: Path, tmp_path: Path, running: ExitStack
+) -> None:
+    folder = tmp_path / "churn"
+    shutil.copytree(applied, folder)
+    assert Reader(folder, running).read(DOCS / "how-to" / page)
+
+
+@pytest.mark.parametrize("name", sorted(reference.pages()))
+def test_the_reference_is_up_to_date(name: str) -> None:
+    found = (reference.FOLDER / name).read_text(encoding="utf-8")
+    assert found == reference.pages()[name], "run: make docs"
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [README, *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
