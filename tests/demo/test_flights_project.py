@@ -50,23 +50,17 @@ def test_arrivals_follow_departures_in_every_time_zone(
     arrived = tables["flights"].drop_nulls("late")
     minutes = (arrived["known_at"] - arrived["scheduled_departure"]).dt.total_minutes()
     assert minutes.min() > 15  # type: ignore[operator]
-    block = (
-        arrived["scheduled_arrival"] - arrived["scheduled_departure"]
-    ).dt.total_minutes()
+    block = (arrived["scheduled_arrival"] - arrived["scheduled_departure"]).dt.total_minutes()
     assert (block.min(), block.max()) == (50, 700)  # Boston or Philadelphia; Honolulu
     # New York to Honolulu in January: 9:00 EST to 15:30 HST is 11.5 hours.
-    honolulu = arrived.filter(pl.col("flight_id") == "HA-51-JFK-01011400").row(
-        0, named=True
-    )
+    honolulu = arrived.filter(pl.col("flight_id") == "HA-51-JFK-01011400").row(0, named=True)
     assert honolulu["scheduled_arrival"] == datetime(2013, 1, 2, 1, 30, tzinfo=UTC)
 
 
 def test_late_shares_by_month_are_those_of_the_year(
     tables: dict[str, pl.DataFrame],
 ) -> None:
-    month = (
-        pl.col("scheduled_departure").dt.convert_time_zone("America/New_York").dt.month()
-    )
+    month = pl.col("scheduled_departure").dt.convert_time_zone("America/New_York").dt.month()
     shares = tables["flights"].group_by(month).agg(pl.col("late").cast(float).mean())
     late = shares["late"].to_numpy()
     assert 0.12 < late.min() < 0.14
@@ -97,9 +91,7 @@ def test_the_contract_finds_the_two_rows_that_cannot_be_true(
         "pressure is measured": (2_729, "warning"),
     }
     short = tables["flights"].filter(pl.col("distance") < 50)
-    assert short.select("origin", "dest", "distance", "late").rows() == [
-        ("EWR", "LGA", 17, None)
-    ]
+    assert short.select("origin", "dest", "distance", "late").rows() == [("EWR", "LGA", 17, None)]
 
 
 def test_features_are_the_same_without_the_future(tables: dict[str, pl.DataFrame]) -> None:
@@ -123,9 +115,7 @@ def test_features_are_numbers_that_32_bit_floats_hold(
     project = load(PROJECT)
     built = features(project, project.specs[0], tables["flights"], tables)
     assert set(built.dtypes) == {pl.Float32}
-    assert not any(
-        built[c].is_nan().any() or built[c].is_infinite().any() for c in built.columns
-    )
+    assert not any(built[c].is_nan().any() or built[c].is_infinite().any() for c in built.columns)
     grid = built.select(pl.all().drop_nulls().mul(256).mod(1).abs().max())
     assert max(grid.row(0)) == 0
 
@@ -134,14 +124,11 @@ def test_the_model_learns_and_the_seed_fixes_it(
     tables: dict[str, pl.DataFrame], code: ModuleType
 ) -> None:
     project = load(PROJECT)
-    rows = (
-        tables["flights"].filter(pl.col("known_at") <= MARCH).drop_nulls("late").tail(9000)
-    )
+    rows = tables["flights"].filter(pl.col("known_at") <= MARCH).drop_nulls("late").tail(9000)
     built = features(project, project.specs[0], rows, tables)
     late = rows["late"].cast(float).to_numpy()
     scores = [
-        code.train(built, late, seed).predict_proba(built.to_numpy())[:, 1]
-        for seed in (7, 7)
+        code.train(built, late, seed).predict_proba(built.to_numpy())[:, 1] for seed in (7, 7)
     ]
     assert np.array_equal(*scores)
     assert scores[0][late == 1].mean() > scores[0][late == 0].mean() + 0.1
@@ -179,9 +166,7 @@ def test_a_replay_asks_every_flight_once_in_order_of_time(
     rows = tables["flights"].filter(pl.col("flight_id").is_in(hours[3].ids))
     views = [function(load(PROJECT), view) for view in load(PROJECT).specs[0].features]
     built = build(rows, views, tables, "scheduled_departure").cast(pl.Float64)
-    assert np.array_equal(
-        hours[3].features, built.fill_null(np.nan).to_numpy(), equal_nan=True
-    )
+    assert np.array_equal(hours[3].features, built.fill_null(np.nan).to_numpy(), equal_nan=True)
 
 
 def test_a_replay_goes_on_at_any_hour(replay: Replay) -> None:
@@ -195,9 +180,7 @@ def test_labels_come_once_and_in_the_order_they_become_known(replay: Replay) -> 
     at, found = MARCH, []
     while at < END:
         part = replay.labels(at, at + step)
-        assert all(
-            at < datetime.fromtimestamp(k / 1e6, UTC) <= at + step for k in part.known_at
-        )
+        assert all(at < datetime.fromtimestamp(k / 1e6, UTC) <= at + step for k in part.known_at)
         found += part.ids
         at += step
     assert len(found) == len(set(found)) == replay.labelled

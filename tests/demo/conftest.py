@@ -1,0 +1,3 @@
+from tests.journeys.conftest import browser, pictures
+
+__all__ = ["browser", "pictures"]
