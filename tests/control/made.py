@@ -94,8 +94,13 @@ def document(**changed: Any) -> dict[str, Any]:
     found = {**DOCUMENT}
     for key, value in changed.items():
         merged = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = {**found[key], **value} if merged else value
+        found[key] = _merged(found[key], value) if merged else value
     return found
+
+
+def _merged(before: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group with keys changed; None takes one out."""
+    return {key: value for key, value in {**before, **changed}.items() if value is not None}
 
 
 def spec(**changed: Any) -> Spec:

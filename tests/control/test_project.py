@@ -77,9 +77,7 @@ def test_two_specs_of_one_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_bad_spec_names_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "m.setpoint.yaml").write_text("model: m\ndata: {sorce: a.csv}\n")
-    with pytest.raises(
-        SpecInvalid, match=r"m\.setpoint\.yaml:2: unknown key “data\.sorce”"
-    ):
+    with pytest.raises(SpecInvalid, match=r"m\.setpoint\.yaml:2: unknown key “data\.sorce”"):
         load(tmp_path)
 
 
@@ -204,9 +202,7 @@ def test_an_exception_of_the_user_names_their_innermost_line(tmp_path: Path) -> 
         call_by_name(train, {"features": "{", "seed": 1}, name="work:train")
     error = caught.value
     assert error.message.startswith("work:train raised JSONDecodeError: Expecting")
-    assert error.where == (
-        f"{project.folder / 'work.py'}:5, in inner: return json.loads(features)"
-    )
+    assert error.where == (f"{project.folder / 'work.py'}:5, in inner: return json.loads(features)")
 
 
 def test_leaving_the_process_is_a_failure_as_any_other(tmp_path: Path) -> None:
