@@ -81,7 +81,7 @@ def _replay(
             display.say(
                 f"{len(stream):,} flights to come, {stream.labelled:,} will get a label"
             )
-            sabotage = START + min(timedelta(days=14), (until - START) / 3)
+            sabotage = START + sabotage_after(until - START)
             story.play(display.progress, sabotage)
             return report(
                 story.home,
@@ -92,6 +92,14 @@ def _replay(
             )
         finally:
             story.close()
+
+
+def sabotage_after(whole: timedelta) -> timedelta:
+    """Return when the bad version comes: after two weeks, sooner where its end would not show.
+
+    A release lasts a week at most, and it begins when all is quiet.
+    """
+    return max(timedelta(days=1), min(timedelta(days=14), whole - timedelta(days=8)))
 
 
 @contextmanager
