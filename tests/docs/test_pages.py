@@ -39,7 +39,6 @@ class Reader:
         script.parent.mkdir(parents=True)
         script.write_text(f'#!/bin/sh\nexec {sys.executable} -m setpoint "$@"\n')
         script.chmod(0o755)
-        (script.parent / "python").symlink_to(sys.executable)
         self._path = f"{script.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     def read(self, page: Path) -> str:

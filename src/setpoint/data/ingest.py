@@ -84,7 +84,7 @@ def ingest(
     frame = _load(source, now, dataset)
     for _ in range(_TRIES):
         before = reconcile(home, dataset)
-        fresh, fingerprint = _fresh(frame, before, now, dataset)
+        fresh, fingerprint = _newly_known(frame, before, now, dataset)
         if fresh is None and before is not None:
             return before
         if fresh is None:
@@ -131,6 +131,20 @@ def _load(source: Source, now: datetime, dataset: str) -> pl.LazyFrame:
             hint="return a polars DataFrame or LazyFrame",
         )
     return frame.lazy()
+
+
+def _newly_known(
+    frame: pl.LazyFrame, before: DatasetVersion | None, now: datetime, dataset: str
+) -> tuple[pl.DataFrame | None, str | None]:
+    """Do as `_fresh` does; what only shows when the table is read is told as its fault."""
+    try:
+        return _fresh(frame, before, now, dataset)
+    except pl.exceptions.PolarsError as error:
+        said = " ".join(str(error).split())[:300]
+        raise Invalid(
+            f"the table {dataset!r} cannot be read: {said}",
+            hint=f"look at the source of {dataset!r}: a file may be damaged, or no UTF-8",
+        ) from error
 
 
 def _fresh(
@@ -195,9 +209,7 @@ def _prepare(
         checks=report.checks,
         contract=None if contract is None else f"{contract.name} {contract.version}",
         failing_rows=_keep(home.settings, bad) if bad.height else None,
-        notes=[f"not in the contract: {', '.join(report.undeclared)}"]
-        if report.undeclared
-        else [],
+        notes=[f"not in the contract: {', '.join(report.undeclared)}"] if report.undeclared else [],
     )
     kept = 0 if before is None or fingerprint else before.rows
     version = DatasetVersion(
@@ -260,10 +272,7 @@ def _not_again(
     """Set aside rows whose key is stored already."""
     name = f"{', '.join(keys)} is not stored already"
     seen = (
-        stored.select(keys)
-        .join(good.lazy().select(keys), on=keys, how="semi")
-        .unique()
-        .collect()
+        stored.select(keys).join(good.lazy().select(keys), on=keys, how="semi").unique().collect()
     )
     again = good.join(seen, on=keys, how="semi")
     reasons = pl.Series(checks.REASONS, [[name]] * again.height, dtype=pl.List(pl.String))
