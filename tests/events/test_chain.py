@@ -1,16 +1,18 @@
 from sqlalchemy import delete, text, update
 
+from setpoint.db.local import LocalBackend
 from setpoint.events import chain
 from setpoint.events.chain import Fault
 from setpoint.events.store import record
 from setpoint.events.tables import events
-from setpoint.sdk.backends import LocalBackend
 
 
 def filled(backend: LocalBackend, count: int = 6) -> None:
     with backend.engine.begin() as conn:
         for i in range(count):
-            record(backend.context(conn), "thing.happened", f"thing:{i}", value=i, note="ä\x00")
+            record(
+                backend.context(conn), "thing.happened", f"thing:{i}", value=i, note="ä\x00"
+            )
         assert chain.seal(conn) == count
 
 
@@ -57,7 +59,10 @@ def test_lines_that_changed_places_are_named(backend: LocalBackend) -> None:
     with backend.engine.begin() as conn:
         for was, to in ((2, 99), (4, 2), (99, 4)):
             conn.execute(text(f"UPDATE events SET seq = {to} WHERE seq = {was}"))
-    assert faults(backend) == [Fault(seq=2, what="reordered"), Fault(seq=4, what="reordered")]
+    assert faults(backend) == [
+        Fault(seq=2, what="reordered"),
+        Fault(seq=4, what="reordered"),
+    ]
 
 
 def test_an_event_exists_only_if_its_change_does(backend: LocalBackend) -> None:

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from setpoint.artifacts.store import open_store
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid
 from setpoint.pipelines.graph import step
 from setpoint.pipelines.local import StepRun, Workshop, run
-from setpoint.sdk.backends import LocalBackend
 
 
 def rows(count: int) -> pl.DataFrame:
@@ -30,7 +30,9 @@ def workshop(backend: LocalBackend) -> Workshop:
     )
 
 
-def ran(steps: list[Any], given: dict[str, Any], workshop: Workshop) -> tuple[Any, list[str]]:
+def ran(
+    steps: list[Any], given: dict[str, Any], workshop: Workshop
+) -> tuple[Any, list[str]]:
     told: list[StepRun] = []
     results = run(steps, given, workshop, told=told.append)
     return results, [item.step for item in told if not item.cached]
@@ -46,7 +48,11 @@ def test_the_same_inputs_are_never_computed_twice(workshop: Workshop) -> None:
     _, first = ran(steps, {"count": 4}, workshop)
     _, second = ran(steps, {"count": 4}, workshop)
     _, other = ran(steps, {"count": 5}, workshop)
-    assert (first, second, other) == (["rows", "total", "doubled"], [], ["rows", "total", "doubled"])
+    assert (first, second, other) == (
+        ["rows", "total", "doubled"],
+        [],
+        ["rows", "total", "doubled"],
+    )
 
 
 def test_a_run_that_died_goes_on_after_its_last_step(workshop: Workshop) -> None:

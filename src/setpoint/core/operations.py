@@ -52,9 +52,7 @@ class Backend(Protocol):
     def call(self, op: Operation[C, R], cmd: C) -> R: ...
 
 
-def operation(
-    name: str, *, needs: str
-) -> Callable[[Callable[[Context, C], R]], Operation[C, R]]:
+def operation(name: str, *, needs: str) -> Callable[[Callable[[Context, C], R]], Operation[C, R]]:
     """Declare the decorated ``(ctx, cmd) -> result`` function as an operation."""
 
     def declare(run: Callable[[Context, C], R]) -> Operation[C, R]:
