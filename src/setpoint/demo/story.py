@@ -189,7 +189,11 @@ class Story:
         return self.mark.releasing or now - self.mark.done >= QUIET
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store and of the server."""
+        if self._controller is not None:
+            self._controller.close()
+        if self._inference is not None:
+            self._inference.close()
         self.home.engine.dispose()
 
     def _ask(self, hour: Hour) -> None:
