@@ -20,13 +20,13 @@ from setpoint.runs import service as runs
 from setpoint.serve import store as serving
 from setpoint.serve.entities import PredictionRow
 
-NAME = "why: a prediction to its causes, a row to its effects"
+NAME = "why"
 _PREDICTIONS, _VERSIONS, _ROWS = 1_000_000, 50, 20_000
 _LIMIT_MS = 10.0
 
 
 def run() -> list[dict[str, Any]]:
-    """Fill a store, time each question (CPU, median); the ratio is of the 10 ms allowed."""
+    """Fill a store, time each question (wall clock, median); the ratio is of the 10 ms allowed."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         url = f"sqlite:///{home / 'setpoint.db'}"
@@ -45,9 +45,9 @@ def run() -> list[dict[str, Any]]:
 def _measured(backend: LocalBackend, work: str, name: str) -> dict[str, Any]:
     took = []
     for _ in range(30):
-        began = time.process_time()
+        began = time.perf_counter()
         backend.call(trace, Why(id=name))
-        took.append((time.process_time() - began) * 1e3)
+        took.append((time.perf_counter() - began) * 1e3)
     ours = sorted(took)[len(took) // 2]
     return {"work": work, "ours": ours, "peer": None, "ratio": ours / _LIMIT_MS, "unit": "ms"}
 
