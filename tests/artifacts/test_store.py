@@ -12,9 +12,7 @@ from setpoint.errors import Invalid, NotFound, Unavailable
 
 
 @given(data=st.binary(max_size=500))
-def test_what_is_stored_comes_back(
-    data: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_stored_comes_back(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     store = FileStore(tmp_path_factory.getbasetemp() / "objects")
     address = store.put(data)
     assert store.get(address) == data
@@ -35,9 +33,7 @@ def test_a_missing_object_says_where_it_was_looked_for(tmp_path: Path) -> None:
         FileStore(tmp_path).get(address_of(b"never stored"))
 
 
-@pytest.mark.parametrize(
-    "address", ["", "b3:", "b3:../../etc/passwd", "sha256:" + "0" * 64]
-)
+@pytest.mark.parametrize("address", ["", "b3:", "b3:../../etc/passwd", "sha256:" + "0" * 64])
 def test_an_address_is_never_a_path(address: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no artifact address"):
         FileStore(tmp_path).path(address)

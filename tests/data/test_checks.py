@@ -52,8 +52,7 @@ def orders() -> pl.DataFrame:
             "id": [1, 2, 2, None, 5],
             "amount": [1.0, -1.0, float("nan"), 600.0, float("inf")],
             "country": ["DE", "FR", "de", "FR", None],
-            "at": [datetime(2026, 1, 1, tzinfo=UTC)] * 4
-            + [datetime(2025, 1, 1, tzinfo=UTC)],
+            "at": [datetime(2026, 1, 1, tzinfo=UTC)] * 4 + [datetime(2025, 1, 1, tzinfo=UTC)],
         }
     )
 
@@ -97,9 +96,7 @@ def test_a_failing_row_says_every_reason_and_the_first_of_repeated_keys_stays() 
 
 def test_counting_and_naming_agree_on_every_rule() -> None:
     rules = [r for r in parse(ORDERS).rules if r.kind not in ("rowCount", "sql")]
-    report = {
-        c.name: c.failing for c in checks.check(orders().lazy(), parse(ORDERS)).checks
-    }
+    report = {c.name: c.failing for c in checks.check(orders().lazy(), parse(ORDERS)).checks}
     for rule in rules:
         assert checks.failing(orders(), [rule])[1].height == report[rule.name], rule.name
 
@@ -121,9 +118,7 @@ def test_a_missing_column_is_named_with_the_nearest_one() -> None:
 
 def test_a_wrong_type_says_both_types() -> None:
     frame = orders().with_columns(pl.col("amount").cast(pl.String))
-    with pytest.raises(
-        Invalid, match="column 'amount' is String, the contract says number"
-    ):
+    with pytest.raises(Invalid, match="column 'amount' is String, the contract says number"):
         checks.check(frame.lazy(), parse(ORDERS))
 
 
@@ -158,9 +153,7 @@ def test_a_query_that_fails_is_refused_with_its_reason() -> None:
         ("{name: x, quality: [{metric: duplicateValues, mustBe: 0}]}", [1, 1, 2], 1),
     ],
 )
-def test_each_kind_of_rule_counts_its_rows(
-    rule: str, values: list[int], failing: int
-) -> None:
+def test_each_kind_of_rule_counts_its_rows(rule: str, values: list[int], failing: int) -> None:
     frame = pl.LazyFrame({"x": values})
     (result,) = checks.check(frame, contract(f"  - {rule}")).checks
     assert (result.failing, result.passed) == (failing, False)

@@ -17,9 +17,7 @@ PROJECT = Path(str(files("setpoint.demo"))) / "project"
     "text", [ORDERS, (PROJECT / "contracts/flights.odcs.yaml").read_text(encoding="utf-8")]
 )
 def test_our_contracts_are_valid_by_the_published_schema(text: str) -> None:
-    schema = json.loads(
-        files("open_data_contract_standard").joinpath("schema.json").read_text()
-    )
+    schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text())
     jsonschema.Draft201909Validator(schema).validate(msgspec.yaml.decode(text))
     parse(text, table=msgspec.yaml.decode(text)["schema"][0]["name"])
 
@@ -61,9 +59,7 @@ def test_our_contracts_are_valid_by_the_published_schema(text: str) -> None:
         (("kind: DataContract\n", ""), "the contract lacks 'kind'", "ODCS"),
     ],
 )
-def test_a_mistake_is_one_clear_error(
-    change: tuple[str, str], said: str, hint: str
-) -> None:
+def test_a_mistake_is_one_clear_error(change: tuple[str, str], said: str, hint: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse(ORDERS.replace(*change), where="orders.odcs.yaml")
     assert said in caught.value.message

@@ -72,9 +72,7 @@ def test_every_row_gets_what_was_known_at_its_time_and_nothing_later(
 
 
 @given(st.lists(st.tuples(keys, hours), max_size=12), st.randoms())
-def test_the_order_of_rows_is_kept(
-    rows: list[tuple[str | None, int | None]], random: Any
-) -> None:
+def test_the_order_of_rows_is_kept(rows: list[tuple[str | None, int | None]], random: Any) -> None:
     facts = pl.DataFrame(
         [(k, at(t), t) for k in "ab" for t in range(7)], schema=FACTS, orient="row"
     )
@@ -111,9 +109,9 @@ def test_a_row_feature_that_looks_at_other_rows_is_refused(expression: pl.Expr) 
     def leaky(trips: pl.LazyFrame) -> list[pl.Expr]:
         return [expression]
 
-    rows = pl.DataFrame(
-        [("a", at(i)) for i in range(200)], schema=ROWS, orient="row"
-    ).with_columns(x=pl.int_range(200))
+    rows = pl.DataFrame([("a", at(i)) for i in range(200)], schema=ROWS, orient="row").with_columns(
+        x=pl.int_range(200)
+    )
     with pytest.raises((Invalid, UserCodeFailed), match="leaky"):
         build(rows, [leaky], {}, "time")
 
@@ -131,9 +129,7 @@ def test_an_error_in_a_users_function_says_its_line() -> None:
     rows = pl.DataFrame([("a", at(5))], schema=ROWS, orient="row")
     facts = pl.DataFrame([], schema=FACTS, orient="row")
     line = _raises.__code__.co_firstlineno + 2
-    with pytest.raises(
-        UserCodeFailed, match="_raises failed: ValueError: out of coffee"
-    ) as caught:
+    with pytest.raises(UserCodeFailed, match="_raises failed: ValueError: out of coffee") as caught:
         build(rows, [feature_view(by="key")(_raises)], {"facts": facts}, "time")
     assert caught.value.where == f"{__file__}:{line}"
     with pytest.raises(UserCodeFailed, match="valeu") as caught:
@@ -161,9 +157,7 @@ def _without_key(facts: pl.LazyFrame) -> pl.LazyFrame:
         (_without_key, "'_without_key' returned no column 'key'"),
     ],
 )
-def test_a_mistaken_view_is_one_clear_error(
-    function: Callable[..., Any], said: str
-) -> None:
+def test_a_mistaken_view_is_one_clear_error(function: Callable[..., Any], said: str) -> None:
     rows = pl.DataFrame([("a", at(5))], schema=ROWS, orient="row")
     facts = pl.DataFrame([], schema=FACTS, orient="row")
     with pytest.raises(Invalid) as caught:

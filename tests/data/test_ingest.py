@@ -262,9 +262,7 @@ def test_a_bad_table_is_one_clear_error_and_stores_nothing(
 def test_a_column_that_changes_its_type_is_refused(backend: LocalBackend) -> None:
     ingest(backend, "trips", trips(3), hour(2))
     with pytest.raises(Invalid, match="'km' of 'trips' was Float64, now is String"):
-        ingest(
-            backend, "trips", trips(9).with_columns(pl.col("km").cast(pl.String)), hour(8)
-        )
+        ingest(backend, "trips", trips(9).with_columns(pl.col("km").cast(pl.String)), hour(8))
     with pytest.raises(Invalid, match="new rows of 'trips' lack its column 'km'"):
         ingest(backend, "trips", trips(9).drop("km"), hour(8))
 

@@ -10,9 +10,7 @@ from setpoint.events.tables import events
 def filled(backend: LocalBackend, count: int = 6) -> None:
     with backend.engine.begin() as conn:
         for i in range(count):
-            record(
-                backend.context(conn), "thing.happened", f"thing:{i}", value=i, note="ä\x00"
-            )
+            record(backend.context(conn), "thing.happened", f"thing:{i}", value=i, note="ä\x00")
         assert chain.seal(conn) == count
 
 

@@ -149,9 +149,7 @@ def weather(days: int, rng: np.random.Generator, *, warmer: float = 0.0) -> Any:
     return times, np.repeat(means, 800) + rng.normal(0, 0.4, days * 800) + warmer
 
 
-def days_to_alarm(
-    reference: Reference, values: Any, policy: DriftPolicy, days: int
-) -> list[int]:
+def days_to_alarm(reference: Reference, values: Any, policy: DriftPolicy, days: int) -> list[int]:
     state = drift.begin(reference, since=START, policy=policy)
     alarms = []
     for day in range(days):

@@ -216,9 +216,7 @@ def test_data_quality_is_watched(backend: LocalBackend, clock: ManualClock) -> N
     assert "x: 16.7% missing" in alarm.text
 
 
-def test_an_alarm_that_stands_is_added_to(
-    backend: LocalBackend, clock: ManualClock
-) -> None:
+def test_an_alarm_that_stands_is_added_to(backend: LocalBackend, clock: ManualClock) -> None:
     first = opened(backend)
     clock.advance(timedelta(hours=1))
     again = opened(backend, text="and wind too")

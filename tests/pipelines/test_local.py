@@ -30,9 +30,7 @@ def workshop(backend: LocalBackend) -> Workshop:
     )
 
 
-def ran(
-    steps: list[Any], given: dict[str, Any], workshop: Workshop
-) -> tuple[Any, list[str]]:
+def ran(steps: list[Any], given: dict[str, Any], workshop: Workshop) -> tuple[Any, list[str]]:
     told: list[StepRun] = []
     results = run(steps, given, workshop, told=told.append)
     return results, [item.step for item in told if not item.cached]

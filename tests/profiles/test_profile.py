@@ -133,9 +133,7 @@ def test_the_grid_finds_what_a_search_finds_at_every_cut() -> None:
     grid = Grid(column.cuts)
     assert grid.useful
     inner = column.cuts[:-2]
-    around = np.concatenate(
-        [inner, np.nextafter(inner, 1e9), np.nextafter(inner[1:], -1e9)]
-    )
+    around = np.concatenate([inner, np.nextafter(inner, 1e9), np.nextafter(inner[1:], -1e9)])
     assert (grid.lookup(around) == column.cuts.searchsorted(around, side="right")).all()
 
 
@@ -183,8 +181,7 @@ def test_polars_nulls_times_and_decimals_are_read() -> None:
     )
     found = profile(frame, REFERENCE)
     missing = {
-        c.name: int(REFERENCE.part(found, c.name)[c.missing].sum())
-        for c in REFERENCE.columns[:-1]
+        c.name: int(REFERENCE.part(found, c.name)[c.missing].sum()) for c in REFERENCE.columns[:-1]
     }
     assert missing == {"delay": 2, "temp": 1, "hour": 1, "origin": 1}
     assert found.hitters == {"origin": {"SFO": 1}}

@@ -97,9 +97,7 @@ class FileStore:
         """Return where the object lies, for readers that map files into memory."""
         digest = address.removeprefix(PREFIX)
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise Invalid(
-                f"{address!r} is no artifact address", hint="b3: and 64 hex digits"
-            )
+            raise Invalid(f"{address!r} is no artifact address", hint="b3: and 64 hex digits")
         return self._root / digest[:2] / digest[2:]
 
 

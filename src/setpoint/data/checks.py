@@ -44,9 +44,7 @@ def check(frame: pl.LazyFrame, contract: Contract) -> Report:
     try:
         found = frame.select(pl.len().alias("rows"), *counts).collect().row(0, named=True)
     except pl.exceptions.PolarsError as error:
-        raise Invalid(
-            f"a rule cannot be evaluated: {error}", where=contract.where
-        ) from None
+        raise Invalid(f"a rule cannot be evaluated: {error}", where=contract.where) from None
     rows = int(found["rows"])
     results = []
     for i, rule in enumerate(contract.rules):
@@ -57,30 +55,21 @@ def check(frame: pl.LazyFrame, contract: Contract) -> Report:
     )
 
 
-def failing(
-    frame: pl.DataFrame, rules: Sequence[Rule]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def failing(frame: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split rows into (good, failing); the failing ones say why in `reasons`.
 
     Of rows that repeat a unique key the first one is good. Rules that concern no single row
     (``rowCount``, ``sql``) set no row aside.
     """
     tests = [(rule, row_test(rule, frame.schema)) for rule in rules]
-    named = [
-        (rule, test.fill_null(value=False)) for rule, test in tests if test is not None
-    ]
+    named = [(rule, test.fill_null(value=False)) for rule, test in tests if test is not None]
     if not named:
-        return frame, frame.clear().with_columns(
-            pl.Series(REASONS, [], dtype=pl.List(pl.String))
-        )
+        return frame, frame.clear().with_columns(pl.Series(REASONS, [], dtype=pl.List(pl.String)))
     marks = frame.select(
-        pl.when(test).then(pl.lit(rule.name)).alias(str(i))
-        for i, (rule, test) in enumerate(named)
+        pl.when(test).then(pl.lit(rule.name)).alias(str(i)) for i, (rule, test) in enumerate(named)
     )
     bad = marks.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-    reasons = marks.filter(bad).select(
-        pl.concat_list(pl.all()).list.drop_nulls().alias(REASONS)
-    )
+    reasons = marks.filter(bad).select(pl.concat_list(pl.all()).list.drop_nulls().alias(REASONS))
     return frame.filter(~bad), frame.filter(bad).hstack(reasons)
 
 
@@ -118,9 +107,7 @@ def row_test(rule: Rule, schema: pl.Schema) -> pl.Expr | None:
     if rule.kind in ("rowCount", "sql"):
         return None
     if rule.kind in ("unique", "duplicateValues"):
-        whole = (
-            pl.struct(rule.columns) if len(rule.columns) > 1 else pl.col(rule.columns[0])
-        )
+        whole = pl.struct(rule.columns) if len(rule.columns) > 1 else pl.col(rule.columns[0])
         present = pl.all_horizontal(pl.col(c).is_not_null() for c in rule.columns)
         return present & ~whole.is_first_distinct()
     if rule.kind == "polars":
@@ -252,9 +239,7 @@ def _invalid_values(column: pl.Expr, arguments: Any, dtype: pl.DataType) -> pl.E
 
 def _compare(operator: str) -> Callable[[pl.Expr, Any, pl.DataType], pl.Expr]:
     def test(column: pl.Expr, value: Any, dtype: pl.DataType) -> pl.Expr:
-        compared: pl.Expr = getattr(_finite(column, dtype), operator)(
-            pl.lit(_typed(value, dtype))
-        )
+        compared: pl.Expr = getattr(_finite(column, dtype), operator)(pl.lit(_typed(value, dtype)))
         return compared
 
     return test
@@ -285,9 +270,7 @@ def _typed(value: Any, dtype: pl.DataType) -> Any:
         return value if isinstance(value, date) else date.fromisoformat(str(value))
     if dtype.is_numeric() and not isinstance(value, int | float):
         raise TypeError
-    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum) and not isinstance(
-        value, str
-    ):
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum) and not isinstance(value, str):
         raise TypeError
     return value
 

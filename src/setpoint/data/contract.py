@@ -37,9 +37,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     """One check. `kind` says how it is compiled (`checks.compile_rule`)."""
 
     name: str
-    kind: (
-        str  #: an option or metric of the standard, or ``required``, ``unique``, ``enum``…
-    )
+    kind: str  #: an option or metric of the standard, or ``required``, ``unique``, ``enum``…
     columns: list[str]  #: what it looks at; empty for ``rowCount`` and queries
     value: Any = None
     bound: Bound = Bound(operator="mustBe", value=0)
@@ -88,9 +86,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(
-            f"no contract at {path}", hint="check data.contract in the spec"
-        ) from None
+        raise NotFound(f"no contract at {path}", hint="check data.contract in the spec") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"cannot read the contract {path}: {error}") from None
 
@@ -110,9 +106,7 @@ def parse(text: str, *, table: str | None = None, where: str = "contract") -> Co
     _known(document, odcs.ROOT, where)
     for key in ("version", "apiVersion", "kind", "id"):
         if key not in document:
-            raise Invalid(
-                f"the contract lacks {key!r}", where=where, hint="ODCS v3 requires it"
-            )
+            raise Invalid(f"the contract lacks {key!r}", where=where, hint="ODCS v3 requires it")
     api = str(document["apiVersion"])
     if not api.startswith("v3."):
         raise Invalid(f"apiVersion {api} is not supported", where=where, hint="use v3.1.0")
@@ -140,9 +134,7 @@ def _document(text: str, where: str) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise Invalid(f"the contract is no YAML: {error}", where=where) from None
     if not isinstance(document, dict):
-        raise Invalid(
-            "the contract is empty or no mapping", where=where, hint="see ODCS v3"
-        )
+        raise Invalid("the contract is empty or no mapping", where=where, hint="see ODCS v3")
     return document
 
 
@@ -155,22 +147,14 @@ def _table(tables: Any, wanted: str | None, where: str) -> dict[str, Any]:
     if wanted is None and len(tables) == 1:
         wanted = names[0]
     if wanted not in names:
-        said = (
-            "which table is meant"
-            if wanted is None
-            else f"no table {wanted!r} in the contract"
-        )
-        raise Invalid(
-            said, where=where, hint=nearest(wanted or "", names) or "add it to schema"
-        )
+        said = "which table is meant" if wanted is None else f"no table {wanted!r} in the contract"
+        raise Invalid(said, where=where, hint=nearest(wanted or "", names) or "add it to schema")
     found: dict[str, Any] = tables[names.index(wanted)]
     _known(found, odcs.TABLE, f"{where}: {wanted}")
     return found
 
 
-def _property(
-    item: Any, types: dict[str, str | None], rules: list[Rule], where: str
-) -> None:
+def _property(item: Any, types: dict[str, str | None], rules: list[Rule], where: str) -> None:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise Invalid("every property needs a name", where=where)
     column = item["name"]
@@ -180,9 +164,7 @@ def _property(
     _known(item, odcs.PROPERTY, at)
     kind = item.get("logicalType")
     if kind is not None and kind not in (*odcs.TYPES, "map", "vector"):
-        raise Invalid(
-            f"{kind!r} is no logicalType", where=at, hint=nearest(str(kind), odcs.TYPES)
-        )
+        raise Invalid(f"{kind!r} is no logicalType", where=at, hint=nearest(str(kind), odcs.TYPES))
     types[column] = kind
     one = [column]
     if item.get("required") or item.get("primaryKey"):
@@ -191,9 +173,7 @@ def _property(
         rules.append(Rule(name=f"{column} is unique", kind="unique", columns=one))
     if enum := item.get("enum"):
         values = [entry["value"] if isinstance(entry, dict) else entry for entry in enum]
-        rules.append(
-            Rule(name=_among(column, values), kind="enum", columns=one, value=values)
-        )
+        rules.append(Rule(name=_among(column, values), kind="enum", columns=one, value=values))
     options = item.get("logicalTypeOptions") or {}
     _known(options, {*odcs.OPTIONS, *odcs.IGNORED_OPTIONS}, f"{at}.logicalTypeOptions")
     rules += [
@@ -212,11 +192,7 @@ def _primary_key(table: dict[str, Any]) -> list[Rule]:
     columns = [p["name"] for p in keys]
     if len(columns) == 1 and keys[0].get("unique"):
         return []
-    return [
-        Rule(
-            name=f"{', '.join(columns)} is the primary key", kind="unique", columns=columns
-        )
-    ]
+    return [Rule(name=f"{', '.join(columns)} is the primary key", kind="unique", columns=columns)]
 
 
 def _checkable(quality: Any) -> bool:
@@ -273,14 +249,10 @@ def _library(item: dict[str, Any], column: str | None, where: str) -> Rule:
         value = arguments.get("missingValues", [None])
     if metric == "invalidValues":
         value, name = _validity(arguments, columns[0], where)
-    return Rule(
-        name=name, kind=metric, columns=columns, value=value, bound=_bound(item, where)
-    )
+    return Rule(name=name, kind=metric, columns=columns, value=value, bound=_bound(item, where))
 
 
-def _validity(
-    arguments: dict[str, Any], column: str, where: str
-) -> tuple[dict[str, Any], str]:
+def _validity(arguments: dict[str, Any], column: str, where: str) -> tuple[dict[str, Any], str]:
     known = {"validValues", "pattern", "minimum", "maximum"}
     _known(arguments, known, f"{where}.arguments")
     if not arguments:
@@ -293,17 +265,11 @@ def _validity(
 def _sql(item: dict[str, Any], column: str | None, where: str) -> Rule:
     if not isinstance(item.get("query"), str):
         raise Invalid("a rule of type sql needs a query", where=where)
+    query = item["query"].replace("${column}", column or "").replace("{column}", column or "")
     query = (
-        item["query"].replace("${column}", column or "").replace("{column}", column or "")
+        query.replace("${table}", "self").replace("${object}", "self").replace("{object}", "self")
     )
-    query = (
-        query.replace("${table}", "self")
-        .replace("${object}", "self")
-        .replace("{object}", "self")
-    )
-    return Rule(
-        name=query[:80], kind="sql", columns=[], value=query, bound=_bound(item, where)
-    )
+    return Rule(name=query[:80], kind="sql", columns=[], value=query, bound=_bound(item, where))
 
 
 def _custom(item: dict[str, Any], column: str | None, where: str) -> Rule:
@@ -322,9 +288,7 @@ def _bound(item: dict[str, Any], where: str) -> Bound:
     given = [operator for operator in odcs.OPERATORS if operator in item]
     if len(given) != 1:
         said = "no operator" if not given else f"both {' and '.join(given)}"
-        raise Invalid(
-            f"a quality rule has {said}", where=where, hint="exactly one, e.g. mustBe: 0"
-        )
+        raise Invalid(f"a quality rule has {said}", where=where, hint="exactly one, e.g. mustBe: 0")
     value = item[given[0]]
     numbers = value if given[0].endswith("Between") else [value]
     if not isinstance(numbers, list) or not all(
@@ -348,6 +312,4 @@ def _known(given: Any, known: set[str], where: str) -> None:
         raise Invalid(f"expected a mapping, found {given!r}", where=where)
     for key in given:
         if key not in known:
-            raise Invalid(
-                f"unknown key {key!r}", where=where, hint=nearest(str(key), known)
-            )
+            raise Invalid(f"unknown key {key!r}", where=where, hint=nearest(str(key), known))

@@ -33,9 +33,7 @@ class Validation(Struct, frozen=True, kw_only=True):
     set_aside: int  #: kept out of the table because they fail a check of severity error
     checks: list[CheckResult]
     contract: str | None = None  #: name and version of the contract; None: there was none
-    failing_rows: str | None = (
-        None  #: artifact (Parquet) of the rows set aside, with reasons
-    )
+    failing_rows: str | None = None  #: artifact (Parquet) of the rows set aside, with reasons
     notes: list[str] = []
 
     @property

@@ -54,9 +54,7 @@ class FeatureView:
     function: Callable[..., Any]
     by: tuple[str, ...]  #: the columns that name the entity, in the view and in the rows
     at: str  #: the column of the view that says when its values became known
-    max_age: (
-        timedelta | None
-    )  #: values older than this (exactly this old still counts) are null
+    max_age: timedelta | None  #: values older than this (exactly this old still counts) are null
 
     @property
     def name(self) -> str:
@@ -121,9 +119,7 @@ def build(
             or a row's own feature depends on other rows.
     """
     if time not in rows.columns:
-        raise Invalid(
-            f"the rows have no time column {time!r}", hint=nearest(time, rows.columns)
-        )
+        raise Invalid(f"the rows have no time column {time!r}", hint=nearest(time, rows.columns))
     if not isinstance(rows.schema[time], pl.Datetime):
         raise Invalid(f"the time column {time!r} is {rows.schema[time]}, not a timestamp")
     parts: list[pl.DataFrame] = []
@@ -140,9 +136,7 @@ def build(
             )
         for column in part.columns:
             if column in owner:
-                raise Invalid(
-                    f"{owner[column]} and {view.name} both give a feature {column!r}"
-                )
+                raise Invalid(f"{owner[column]} and {view.name} both give a feature {column!r}")
             owner[column] = view.name
         parts.append(part)
     return pl.concat(parts, how="horizontal") if parts else rows.select()
@@ -276,7 +270,5 @@ def _place(function: Callable[..., Any]) -> str:
 def _duration(text: str) -> timedelta:
     match = _AGE.fullmatch(text.strip())
     if match is None:
-        raise Invalid(
-            f"{text!r} is no duration", hint="a number and s, min, h, d or w: 3h, 7d"
-        )
+        raise Invalid(f"{text!r} is no duration", hint="a number and s, min, h, d or w: 3h, 7d")
     return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])

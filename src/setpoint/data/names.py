@@ -12,6 +12,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:12])
-    return f"there is: {shown}" + (
-        f" and {len(names) - 12} more" if len(names) > 12 else ""
-    )
+    return f"there is: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")

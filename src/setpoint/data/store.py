@@ -34,9 +34,7 @@ def get(conn: Connection, dataset: str, number: int | None = None) -> DatasetVer
         )
     if number is None or number == newest.number:
         return newest
-    row = conn.execute(
-        select(v).where(v.c.dataset == dataset, v.c.number == number)
-    ).one_or_none()
+    row = conn.execute(select(v).where(v.c.dataset == dataset, v.c.number == number)).one_or_none()
     if row is None:
         raise NotFound(
             f"no version {number} of dataset {dataset!r}",
@@ -54,9 +52,7 @@ def versions(conn: Connection, dataset: str, *, limit: int = 100) -> list[Datase
 def newest_of_each(conn: Connection) -> list[DatasetVersion]:
     """Return the newest version of every dataset, by name."""
     newest = (
-        select(v.c.dataset, func.max(v.c.number).label("number"))
-        .group_by(v.c.dataset)
-        .subquery()
+        select(v.c.dataset, func.max(v.c.number).label("number")).group_by(v.c.dataset).subquery()
     )
     query = (
         select(v)

@@ -62,9 +62,7 @@ def append(
     try:
         table = _open(path) or _create(path, frame)
         if (table.transaction_version(_APP) or 0) >= number:
-            raise Conflict(
-                f"dataset {dataset!r} already has version {number}", hint="retry"
-            )
+            raise Conflict(f"dataset {dataset!r} already has version {number}", hint="retry")
         write_deltalake(
             table,
             frame,
@@ -85,9 +83,7 @@ def append(
     return table.version()
 
 
-def read(
-    settings: Settings, dataset: str, delta_version: int | None = None
-) -> pl.LazyFrame:
+def read(settings: Settings, dataset: str, delta_version: int | None = None) -> pl.LazyFrame:
     """Return the rows of one version of the Delta table, the newest if None; lazy.
 
     Raises:

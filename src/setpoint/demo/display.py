@@ -191,9 +191,7 @@ def _alarms(found: Report) -> Table:
     for name in ("opened", "monitor", "what"):
         table.add_column(name, overflow="fold")
     for alarm in found.alarms:
-        table.add_row(
-            f"{alarm.opened_at:%d %b}", alarm.monitor.replace("_", " "), alarm.text
-        )
+        table.add_row(f"{alarm.opened_at:%d %b}", alarm.monitor.replace("_", " "), alarm.text)
     if not found.alarms:
         table.add_row("-", "-", "none")
     return table
@@ -213,7 +211,5 @@ def _months(found: Report) -> Table:
     months = found.quality.by_month
     table.add_row("kept on target", *(f"{m.live:.3f}" for m in months), style="green")
     table.add_row("never retrained", *(f"{m.never_retrained:.3f}" for m in months))
-    table.add_row(
-        "versions promoted", *(str(m.retrained or "") for m in months), style="dim"
-    )
+    table.add_row("versions promoted", *(str(m.retrained or "") for m in months), style="dim")
     return table

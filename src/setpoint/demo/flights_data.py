@@ -24,9 +24,7 @@ class Hour(Struct, frozen=True, kw_only=True):
     at: datetime  #: UTC, a whole hour
     ids: list[str]  #: of n flights, by scheduled departure
     times: np.ndarray  #: int64, n: scheduled departure in microseconds since 1970
-    features: (
-        np.ndarray
-    )  #: float64, n × k, in the order of `Replay.columns`; NaN is missing
+    features: np.ndarray  #: float64, n × k, in the order of `Replay.columns`; NaN is missing
 
 
 class Labels(Struct, frozen=True, kw_only=True):
@@ -121,10 +119,6 @@ class Replay:
 
     def months(self) -> np.ndarray:
         """Return the calendar month (New York) of every row in the order they are asked."""
-        local = pl.from_epoch(pl.Series(self._times), time_unit="us").dt.replace_time_zone(
-            "UTC"
-        )
-        found: np.ndarray = (
-            local.dt.convert_time_zone("America/New_York").dt.month().to_numpy()
-        )
+        local = pl.from_epoch(pl.Series(self._times), time_unit="us").dt.replace_time_zone("UTC")
+        found: np.ndarray = local.dt.convert_time_zone("America/New_York").dt.month().to_numpy()
         return found

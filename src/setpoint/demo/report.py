@@ -89,9 +89,7 @@ def report(
         released = sorted(releases.ls(conn, model, limit=1000), key=lambda r: r.started_at)
         alarms = monitor.list_alarms(conn, model=model, limit=1000)
         asked, labelled = serving.count_predictions(conn, model)
-        rows = {
-            v.number: serving.count_predictions(conn, model, v.number)[0] for v in found
-        }
+        rows = {v.number: serving.count_predictions(conn, model, v.number)[0] for v in found}
         table = _answered(home, model)
         verified = chain.verify(conn).intact
         never = load(open_store(home.settings), found[0])
@@ -123,9 +121,7 @@ def report(
             )
             for a in sorted(alarms, key=lambda a: a.opened_at)
         ],
-        quality=_quality(
-            table, stream, np.asarray(never.predict(stream.matrix())), released
-        ),
+        quality=_quality(table, stream, np.asarray(never.predict(stream.matrix())), released),
         seconds=round(seconds, 1),
         peak_memory_mb=round(peak_memory_mb, 1),
         events_verified=verified,
@@ -148,12 +144,8 @@ def _quality(
 ) -> Quality:
     """Compare what was answered with what the first version would have, on the same rows."""
     asked = pl.DataFrame({"id": stream.ids(), "month": stream.months(), "never": never})
-    both = asked.join(
-        table.drop_nulls("label"), on="id", how="inner", maintain_order="left"
-    )
-    promoted = [
-        r.ended_at for r in released if r.state is State.PROMOTED and r.from_version
-    ]
+    both = asked.join(table.drop_nulls("label"), on="id", how="inner", maintain_order="left")
+    promoted = [r.ended_at for r in released if r.state is State.PROMOTED and r.from_version]
     months = []
     for (number,), part in both.group_by("month", maintain_order=True):
         born = sum(at is not None and at.month == number for at in promoted)
@@ -177,9 +169,7 @@ def _quality(
 def _auc(rows: pl.DataFrame, column: str) -> float:
     if rows.is_empty():
         return float("nan")
-    return round(
-        measure("roc_auc", rows["label"].to_numpy(), rows[column].to_numpy()).value, 4
-    )
+    return round(measure("roc_auc", rows["label"].to_numpy(), rows[column].to_numpy()).value, 4)
 
 
 def _verdict(release: Release) -> Verdict:

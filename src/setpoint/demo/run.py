@@ -71,16 +71,12 @@ def _replay(
     with Display(console, start=START, until=until) as display:
         story = Story(store, seed=options.seed, until=until, told=display.step)
         try:
-            display.say(
-                "flights and weather of 2013: ingest, check, train on January and February"
-            )
+            display.say("flights and weather of 2013: ingest, check, train on January and February")
             story.begin(f"http://127.0.0.1:{options.inference_port}")
             for line in story.opening():
                 display.say(line)
             stream = story.load()
-            display.say(
-                f"{len(stream):,} flights to come, {stream.labelled:,} will get a label"
-            )
+            display.say(f"{len(stream):,} flights to come, {stream.labelled:,} will get a label")
             sabotage = START + sabotage_after(until - START)
             story.play(display.progress, sabotage)
             return report(
@@ -147,9 +143,7 @@ def _ready(child: subprocess.Popen[bytes], url: str) -> None:
     end = time.monotonic() + _READY_SECONDS
     while True:
         if child.poll() is not None:
-            raise Unavailable(
-                "the inference server did not start", hint="its error is above"
-            )
+            raise Unavailable("the inference server did not start", hint="its error is above")
         try:
             client.wait_until_live(0.1)
         except Unavailable:

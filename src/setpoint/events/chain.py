@@ -84,9 +84,7 @@ def verify(conn: Connection) -> ChainReport:
         elif _link(previous, row, row.seq) != row.hash:
             broken.append((previous, row))
         previous = row.hash
-    faults = removed + [
-        Fault(seq=row.sealed, what=_diagnose(p, row, broken)) for p, row in broken
-    ]
+    faults = removed + [Fault(seq=row.sealed, what=_diagnose(p, row, broken)) for p, row in broken]
     return ChainReport(
         sealed=count,
         unsealed=len(conn.execute(_unsealed()).all()),

@@ -46,10 +46,7 @@ def since(
 def newest(conn: Connection, subject: str, kind: str, *, limit: int = 1) -> list[Event]:
     """Return the newest events of exactly this subject and kind, newest first."""
     query = select(events).where(events.c.subject == subject, events.c.kind == kind)
-    return [
-        _entity(row)
-        for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    ]
+    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
 
 
 def latest(
@@ -65,10 +62,7 @@ def latest(
         query = query.where(events.c.subject.startswith(subject, autoescape=True))
     if kind:
         query = query.where(events.c.kind.startswith(kind, autoescape=True))
-    return [
-        _entity(row)
-        for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    ]
+    return [_entity(row) for row in conn.execute(query.order_by(events.c.seq.desc()).limit(limit))]
 
 
 def head(conn: Connection) -> int:

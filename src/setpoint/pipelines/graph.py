@@ -58,9 +58,7 @@ def ordered(steps: Iterable[Step], given: Iterable[str]) -> list[Step]:
                     f"step {item.name!r} asks for {need!r}, which nothing makes",
                     hint=f"there is: {', '.join(sorted(available - {item.name}))}",
                 )
-    graph = {
-        item.name: {n for n in item.needs if n in by_name} for item in by_name.values()
-    }
+    graph = {item.name: {n for n in item.needs if n in by_name} for item in by_name.values()}
     try:
         return [by_name[name] for name in TopologicalSorter(graph).static_order()]
     except CycleError as error:

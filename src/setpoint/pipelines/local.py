@@ -55,9 +55,7 @@ def run(
     """
     plan = ordered(steps, given)
     keys = {
-        name: codec.fingerprint(value)
-        for name, value in given.items()
-        if _is_needed(name, plan)
+        name: codec.fingerprint(value) for name, value in given.items() if _is_needed(name, plan)
     }
     results = dict(given)
     for item in plan:
@@ -68,9 +66,7 @@ def run(
     return results
 
 
-def _one(
-    item: Step, key: str, results: Mapping[str, Any], at: Workshop
-) -> tuple[Any, StepRun]:
+def _one(item: Step, key: str, results: Mapping[str, Any], at: Workshop) -> tuple[Any, StepRun]:
     started = time.perf_counter()
     if item.keep:
         try:

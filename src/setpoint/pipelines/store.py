@@ -10,9 +10,7 @@ from setpoint.pipelines.tables import step_results as t
 
 def find(conn: Connection, key: str) -> str | None:
     """Return the address of the result stored under `key`, if there is one."""
-    found: str | None = conn.execute(
-        select(t.c.address).where(t.c.key == key)
-    ).scalar_one_or_none()
+    found: str | None = conn.execute(select(t.c.address).where(t.c.key == key)).scalar_one_or_none()
     return found
 
 

@@ -179,9 +179,7 @@ def _points(reference: "Reference", column: "Column", window: "Profile") -> Floa
     if not len(bins) or reference.profile is None:
         return points
     offset = reference.layout.offsets[reference.by_name[column.name]]
-    sums = (reference.profile.tails + window.tails)[
-        reference.layout.tail_places[offset + bins] - 1
-    ]
+    sums = (reference.profile.tails + window.tails)[reference.layout.tail_places[offset + bins] - 1]
     counts = column.counts[bins] + reference.part(window, column.name)[bins]
     some = counts > 0
     points[bins[some] - 1] = sums[some] / counts[some]

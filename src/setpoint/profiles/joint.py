@@ -111,8 +111,7 @@ class Joint:
     def _match(self, other: "Joint") -> None:
         if self.edges != other.edges:
             raise Invalid(
-                f"score histograms with edges {self.edges} and {other.edges} "
-                "can't be combined",
+                f"score histograms with edges {self.edges} and {other.edges} can't be combined",
                 hint="bin the scores of one version by its own reference",
             )
 
@@ -132,9 +131,7 @@ def decode_joint(data: bytes) -> Joint:
         _, edges, counts, sums, delays = _DECODER.decode(data)
     except msgspec.MsgspecError as error:
         raise Invalid("these bytes are no score histogram", where=str(error)) from None
-    return Joint(
-        edges, unpack(counts).reshape(3, -1), unpack(sums).reshape(3, -1), unpack(delays)
-    )
+    return Joint(edges, unpack(counts).reshape(3, -1), unpack(sums).reshape(3, -1), unpack(delays))
 
 
 def predicted(scores: Any, reference: "Reference") -> Joint:
@@ -146,9 +143,7 @@ def predicted(scores: Any, reference: "Reference") -> Joint:
     return result
 
 
-def labelled(
-    scores: Any, labels: Any, reference: "Reference", *, delays: Any = None
-) -> Joint:
+def labelled(scores: Any, labels: Any, reference: "Reference", *, delays: Any = None) -> Joint:
     """Return the histogram of labels: add it to the window of their predictions.
 
     With the reference's own held-out rows, where nothing was predicted before, the

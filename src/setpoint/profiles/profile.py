@@ -50,9 +50,7 @@ class Profile:
             counts=self.counts + other.counts,
             moments=_merge(self.moments, other.moments),
             tails=tails,
-            hitters=_merge_hitters(self.hitters, other.hitters)
-            if other.hitters
-            else self.hitters,
+            hitters=_merge_hitters(self.hitters, other.hitters) if other.hitters else self.hitters,
         )
 
     def __sub__(self, other: "Profile") -> "Profile":
@@ -204,9 +202,7 @@ def summarise(batch: Any, layout: "Layout", *, scores: Any = None) -> Profile:
 _NOTHING: Floats = np.empty(0)
 
 
-def _count_together(
-    layout: "Layout", read: list[Numbers], counts: Ints, tails: Floats
-) -> None:
+def _count_together(layout: "Layout", read: list[Numbers], counts: Ints, tails: Floats) -> None:
     """Bin all numeric columns with one bincount: the cost of a call is what counts here."""
     if not read:
         return

@@ -68,9 +68,7 @@ def measure(joint: Joint, metric: str, *, threshold: float = 0.5) -> Estimate:
     counts, means = finite(joint)
     table = Table(counts[NEGATIVE], counts[POSITIVE], means[NEGATIVE], means[POSITIVE])
     value, se = _value(table, metric, threshold)
-    return Estimate(
-        metric=metric, value=value, se=se, n=joint.labelled, positives=joint.positives
-    )
+    return Estimate(metric=metric, value=value, se=se, n=joint.labelled, positives=joint.positives)
 
 
 Measured = tuple[float | None, float]
@@ -128,9 +126,7 @@ def calibrate(reference: Joint) -> Floats:
     blocks: list[list[float]] = []  # positives, rows, bins
     for bin_ in some:
         blocks.append([float(counts[POSITIVE, bin_]), float(n[bin_]), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= (
-            blocks[-1][0] * blocks[-2][1]
-        ):
+        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= (blocks[-1][0] * blocks[-2][1]):
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
     chances = np.repeat([b[0] / b[1] for b in blocks], [int(b[2]) for b in blocks])

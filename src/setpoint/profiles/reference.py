@@ -56,8 +56,7 @@ class Layout:
         self.tail_places[self.tail_bins] = 1 + np.arange(len(self.tail_bins))
         self.groups = max((int(c.groups.max()) + 1 for c in columns), default=2)
         self.group_bins: NDArray[np.intp] = np.concatenate(
-            [at * self.groups + c.groups for at, c in enumerate(columns)]
-            or [np.empty(0, np.intp)]
+            [at * self.groups + c.groups for at, c in enumerate(columns)] or [np.empty(0, np.intp)]
         )
 
     @cached_property
@@ -233,9 +232,7 @@ def build_reference(
 
 def _column(name: str, values: Any) -> Column:
     if name == SCORE:
-        raise Invalid(
-            f"{SCORE} is the name of the model's answers", hint="rename the column"
-        )
+        raise Invalid(f"{SCORE} is the name of the model's answers", hint="rename the column")
     if is_numeric(values):
         return _numeric(name, numbers(values).values)
     found = categories(values).counts

@@ -64,9 +64,7 @@ def is_numeric(values: Any) -> bool:
         return values.dtype.kind in "fiubMm"
     if hasattr(values, "null_count"):
         kind = values.dtype
-        return bool(
-            kind.is_numeric() or kind.is_temporal() or str(kind) in {"Boolean", "Null"}
-        )
+        return bool(kind.is_numeric() or kind.is_temporal() or str(kind) in {"Boolean", "Null"})
     return all(_number(value) is not None for value in values if value is not None)
 
 
@@ -115,9 +113,7 @@ def _count(values: Iterable[Any]) -> Mapping[Any, int]:
     try:
         return Counter(values)
     except TypeError:  # lists and dicts among the values: no category is one
-        return Counter(
-            v if isinstance(v, (str, bytes, int, float, _NONE)) else ... for v in values
-        )
+        return Counter(v if isinstance(v, (str, bytes, int, float, _NONE)) else ... for v in values)
 
 
 def _numbers_of_array(values: NDArray[Any]) -> Numbers:
@@ -127,9 +123,7 @@ def _numbers_of_array(values: NDArray[Any]) -> Numbers:
     if kind in "Mm":
         present = values[~np.isnat(values)]
         micros = present.astype(f"{'datetime64' if kind == 'M' else 'timedelta64'}[us]")
-        return Numbers(
-            micros.astype(np.int64).astype(np.float64), len(values) - len(present), 0
-        )
+        return Numbers(micros.astype(np.int64).astype(np.float64), len(values) - len(present), 0)
     if kind == "O":
         return _mixed(values.tolist())
     return Numbers(_EMPTY, 0, len(values))

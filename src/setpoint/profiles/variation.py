@@ -176,9 +176,7 @@ def _learn(layout: "Layout", total: Ints, counts: Ints, seconds: int) -> Variati
         echo.append(_echo(own) if enough else 0.0)
         shares = used[:, 0] / np.maximum(used.sum(axis=1), 1)
         missing.append(float(shares.max()) if enough else 0.0)
-    return Variation(
-        seconds=seconds, windows=windows, mean=mean, sd=sd, echo=echo, missing=missing
-    )
+    return Variation(seconds=seconds, windows=windows, mean=mean, sd=sd, echo=echo, missing=missing)
 
 
 def _echo(logs: NDArray[np.float64]) -> float:

@@ -43,9 +43,7 @@ def capture(folder: Path, store: ObjectStore) -> Code:
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return Code(snapshot=snapshot, files=len(manifest))
-    diff = _git(
-        folder, "diff", "--binary", "--no-ext-diff", "--relative", "HEAD", "--", "."
-    )
+    diff = _git(folder, "diff", "--binary", "--no-ext-diff", "--relative", "HEAD", "--", ".")
     return Code(
         commit=commit.decode().strip(),
         dirty=bool(diff),

@@ -20,9 +20,7 @@ class Code(Struct, frozen=True, kw_only=True):
     commit: str | None = None  #: git commit; None outside a repository
     dirty: bool = False  #: whether tracked files differed from the commit
     diff: str | None = None  #: address of that difference, as `git apply` takes it
-    snapshot: str | None = (
-        None  #: address of the manifest {path: address} of the project's code
-    )
+    snapshot: str | None = None  #: address of the manifest {path: address} of the project's code
     files: int = 0  #: in the snapshot
 
 

@@ -47,9 +47,7 @@ def put_values(conn: Connection, run_id: str, kind: str, values: dict[str, Any])
     _upsert(conn, run_values, rows, "value")
 
 
-def put_points(
-    conn: Connection, run_id: str, points: Sequence[Point], now: datetime
-) -> None:
+def put_points(conn: Connection, run_id: str, points: Sequence[Point], now: datetime) -> None:
     """Write points; a later one of the same name and step wins."""
     rows = {
         (point.name, point.step): {
@@ -74,9 +72,7 @@ def set_status(conn: Connection, run: Run, *, was: Status) -> bool:
     return done.rowcount == 1
 
 
-def set_origin(
-    conn: Connection, run_id: str, code: Code | None, environment: str | None
-) -> None:
+def set_origin(conn: Connection, run_id: str, code: Code | None, environment: str | None) -> None:
     """Write which code and environment a run has; None leaves what is there."""
     found = {"code": code, "environment": environment}
     given = {name: value for name, value in found.items() if value is not None}
@@ -109,9 +105,7 @@ def ls(conn: Connection, *, experiment: str | None = None, limit: int = 100) -> 
     return _entities(conn, query)
 
 
-def points(
-    conn: Connection, run_id: str, name: str, *, at_most: int = 2_000
-) -> list[Point]:
+def points(conn: Connection, run_id: str, name: str, *, at_most: int = 2_000) -> list[Point]:
     """Return a metric's points by step; if there are more than `at_most`, evenly thinned.
 
     The first and the last point are always among them.
@@ -125,8 +119,7 @@ def points(
     if every > 1:
         query = query.where((ranked.c.rank % every == 0) | (ranked.c.rank == total - 1))
     return [
-        Point(name=name, step=row.step, value=_number(row.value))
-        for row in conn.execute(query)
+        Point(name=name, step=row.step, value=_number(row.value)) for row in conn.execute(query)
     ]
 
 
@@ -164,9 +157,7 @@ def _latest(conn: Connection, ids: list[str]) -> dict[str, dict[str, float]]:
         .group_by(p.c.run_id, p.c.name)
         .subquery()
     )
-    same = and_(
-        p.c.run_id == last.c.run_id, p.c.name == last.c.name, p.c.step == last.c.step
-    )
+    same = and_(p.c.run_id == last.c.run_id, p.c.name == last.c.name, p.c.step == last.c.step)
     query = select(p.c.run_id, p.c.name, p.c.value).join(last, same).order_by(p.c.name)
     found: dict[str, dict[str, float]] = {}
     for row in conn.execute(query):
@@ -178,9 +169,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _upsert(
-    conn: Connection, table: Table, rows: Iterable[dict[str, Any]], *columns: str
-) -> None:
+def _upsert(conn: Connection, table: Table, rows: Iterable[dict[str, Any]], *columns: str) -> None:
     rows = list(rows)
     make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     statement = make(table)

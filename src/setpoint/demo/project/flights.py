@@ -292,15 +292,11 @@ def _weather() -> pl.DataFrame:
     )
     # An observation is made within its hour, often at minute 51: known when the hour ends.
     known = _utc("time_hour") + timedelta(hours=1)
-    return raw.select("origin", known.alias("known_at"), *columns).sort(
-        "known_at", "origin"
-    )
+    return raw.select("origin", known.alias("known_at"), *columns).sort("known_at", "origin")
 
 
 def _utc(column: str) -> pl.Expr:
-    return pl.col(column).str.to_datetime(
-        "%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC"
-    )
+    return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
 
 
 def _block_minutes() -> pl.Expr:
