@@ -26,9 +26,7 @@ def test_the_keys_of_a_file_are_the_arguments(text: str) -> None:
 def test_groups_may_be_structs_and_values_typed() -> None:
     spec = sp.Model(
         model="churn",
-        data=Data(
-            source={"churn": "data/churn.csv"}, time="at", label=Label(column="left")
-        ),
+        data=Data(source={"churn": "data/churn.csv"}, time="at", label=Label(column="left")),
         train={"code": train, "split": {"test": timedelta(days=14)}},
         objective=Objective(metric="f1"),
         owner=None,
@@ -57,7 +55,5 @@ def test_reading_a_spec_needs_no_heavy_package() -> None:
         "import sys, setpoint.control.spec.parse, setpoint.control.project;"
         "print(sorted({'polars', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

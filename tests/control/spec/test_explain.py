@@ -48,9 +48,7 @@ def test_a_default_that_follows_another_key_counts_as_one() -> None:
 def test_changes_are_the_keys_whose_values_differ() -> None:
     before, after = parse(FLIGHTS), parse(FLIGHTS.replace("0.68", "0.7"))
     assert changes(before, before) == []
-    assert changes(before, after) == [
-        Change(path="objective.at_least", before="0.68", after="0.7")
-    ]
+    assert changes(before, after) == [Change(path="objective.at_least", before="0.68", after="0.7")]
 
 
 def test_a_group_that_goes_is_a_change_of_its_keys() -> None:

@@ -203,9 +203,7 @@ def test_a_byte_order_mark_is_no_mistake() -> None:
 
 
 def test_names_may_be_in_any_script() -> None:
-    assert (
-        parse(SMALLEST.replace("model: churn", "model: größe-日本")).model == "größe-日本"
-    )
+    assert parse(SMALLEST.replace("model: churn", "model: größe-日本")).model == "größe-日本"
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
