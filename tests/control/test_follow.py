@@ -34,7 +34,14 @@ from setpoint.releases.entities import Policy
 from setpoint.releases.evidence import Evidence, merge
 from setpoint.releases.service import Decide, Start
 from setpoint.serve import store as serving
-from setpoint.serve.entities import Labelled, LabelRecord, PredictionRecord, Record, ShadowRecord
+from setpoint.serve.entities import (
+    Labelled,
+    LabelRecord,
+    PredictionRecord,
+    Record,
+    Role,
+    ShadowRecord,
+)
 from setpoint.serve.log import LogWriter
 
 HOUR = timedelta(hours=1)
@@ -460,3 +467,22 @@ def test_wherever_the_log_is_cut_into_batches_the_windows_are_the_same(
         found = big_log.joints()
         results.append({k: (j.counts.tolist(), j.sums.tolist()) for k, j in found.items()})
     assert results[0] == results[1]
+
+
+def test_rows_that_a_baseline_answered_are_errors_of_the_version_and_none_of_its_scores(
+    log: Log,
+) -> None:
+    log.write(
+        predicted(["a"], at=NOON),
+        predicted(["b"], at=NOON, failed=1, fallback=True, status=500, roles=b"\2"),
+        labelled(["b"], [1.0], at=NOON),
+    )
+    assert log.follow() == Followed(records=3, predictions=2, labels=1)
+    (found,) = log.profiles().values()
+    assert found.rows == 1
+    (scores,) = log.joints().values()
+    assert labels_of(scores) == (1, 0, 0)
+    (tally,) = log.evidence().guards["errors"]
+    assert (tally.stable_requests, tally.total_events) == (2, 1)
+    with log.home.engine.begin() as conn:
+        assert serving.prediction(conn, "b", MODEL).role is Role.FALLBACK

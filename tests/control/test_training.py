@@ -169,3 +169,15 @@ def test_only_what_training_reads_makes_another_version() -> None:
     assert training_hash(spec(owner="ops", watch={"window": "2h"}), "code") == same
     assert training_hash(spec(train={"seed": 2}), "code") != same
     assert training_hash(spec(), "other code") != same
+
+
+@pytest.mark.parametrize(("fallback", "kept"), [("baseline", True), ("nothing", False)])
+def test_the_baseline_is_part_of_a_version_that_may_fall_back_to_it(
+    backend: LocalBackend, tmp_path: Path, fallback: str, *, kept: bool
+) -> None:
+    group, serve = {"baseline": "work:train"}, {"fallback": fallback}
+    train(backend, requested(backend, tmp_path, train=group, serve=serve))
+    (version,) = versions(backend)
+    assert (version.baseline is not None) == kept
+    if version.baseline is not None:
+        assert open_store(backend.settings).get(version.baseline.artifact)

@@ -27,13 +27,20 @@ class Served:
         self.backend = backend
         self.folder = folder
         self.writer = LogWriter(folder, segment_bytes=100_000)
-        self.endpoints = Endpoints(backend.engine, self._load, Metrics())
+        self.baselines: dict[int, Predictor | Exception] = {}
+        self.endpoints = Endpoints(backend.engine, self._load, Metrics(), self._baseline)
         self.app = App(self.endpoints, self.writer, self.endpoints.metrics, clock)
         self._runner = asyncio.Runner()
 
     def _load(self, model: str, version: int) -> Predictor:
         assert model == "m"
         found = self.predictors[version]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
+        found = self.baselines.get(version)
         if isinstance(found, Exception):
             raise found
         return found

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from setpoint.cli.console import json_option
 from setpoint.control.project import load
+from setpoint.control.spec.enforced import in_words, unenforced
 from setpoint.control.spec.explain import explain as explained
 from setpoint.control.spec.schema import schema as make_schema
 
@@ -18,7 +19,8 @@ from setpoint.control.spec.schema import schema as make_schema
 @click.option("--set", "only_set", is_flag=True, help="Only what the file sets, no defaults.")
 def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> None:
     """Show every setting of MODEL's spec, its default and what follows from it."""
-    rows = explained(load(project).spec(model))
+    spec = load(project).spec(model)
+    rows = explained(spec)
     rows = [row for row in rows if not (only_set and row.default)]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
@@ -29,7 +31,10 @@ def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> N
     for row in rows:
         said = f"{row.meaning}; {row.consequence}" if row.consequence else row.meaning
         table.add_row(row.path, row.value, "default" if row.default else "set", said)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for key in unenforced(spec):
+        console.print(in_words(key), highlight=False)
 
 
 @click.command(epilog="Example: setpoint schema > setpoint.schema.json")

@@ -15,6 +15,7 @@ from setpoint.control.entities import JobState, State
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import load
 from setpoint.control.service import ListStatus, Status, Statuses, ls
+from setpoint.control.spec.enforced import in_words
 from setpoint.control.spec.explain import UNSET, Change
 from setpoint.db.local import LocalBackend
 from setpoint.pipelines.local import StepRun
@@ -150,6 +151,7 @@ def _model(model: ModelPlan, *, done: bool) -> str:
     if not done:  # what came of them is told by the status
         lines += [f"  then {i}. {action}" for i, action in enumerate(model.actions, 1)]
     lines += [f"  by hand: {drift}" for drift in model.drift]
+    lines += [f"  {in_words(key)}" for key in model.unenforced]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import Project, code_hash, code_of, function
+from setpoint.control.spec.enforced import unenforced
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.explain import Change, changes
 from setpoint.control.spec.parse import canonical, from_document, hash_of
@@ -103,6 +104,7 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
         changes=differ,
         actions=_actions(seen, ctx),
         drift=by_hand(ctx, was) if was else [],
+        unenforced=unenforced(spec),
     )
 
 

@@ -25,6 +25,7 @@ from setpoint.control.decide import (
 from setpoint.control.engine import Engine, in_process
 from setpoint.control.entities import Applied, Job, JobState
 from setpoint.control.follow import Followed, Follower
+from setpoint.control.keeping import Keeper
 from setpoint.control.observe import observe
 from setpoint.control.policies import release_policy
 from setpoint.control.spec.units import parse_duration
@@ -82,6 +83,7 @@ class Controller:
         """
         self._home = home
         self._follower = Follower(home)
+        self._keeper = Keeper(home, self._follower)
         self._inference = Inference(inference) if inference else None
         self._told = told
         self._engine = engine
@@ -105,6 +107,7 @@ class Controller:
                 their turn. Tick again: it goes on where it was.
         """
         followed = self._follower.follow()
+        self._keeper.seal()
         self._look()
         actions: list[tuple[str, Action]] = []
         trouble: SetpointError | None = None
@@ -113,6 +116,7 @@ class Controller:
                 if self._watch(applied):
                     self._look()
                 actions += [(applied.model, action) for action in self._reconcile(applied)]
+                self._keeper.expire(applied)
             except SetpointError as error:  # one model's must not stop the others
                 trouble = trouble or error
         self._seal()

@@ -47,12 +47,14 @@ from setpoint.serve.entities import (
     PredictionRecord,
     PredictionRow,
     Record,
+    Role,
     ShadowRecord,
 )
 
 CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
-_ROLES = ("live", "canary")
+_ROLES = ("live", "canary", "fallback")
+_FALLBACK = 2
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -83,6 +85,11 @@ class Follower:
             )
             if some.records < _BATCH:
                 return total
+
+    @property
+    def position(self) -> Position:
+        """Up to where the log is in the database."""
+        return self._position()
 
     def reference(self, conn: Connection, model: str, version: int) -> Reference | None:
         """Return what the windows of a version are compared with, if it was recorded.
@@ -156,14 +163,17 @@ class Follower:
         return found
 
     def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
-        """Add to the windows of inputs and scores, and to those of scores and labels."""
+        """Add to the windows of inputs and scores, and to those of scores and labels.
+
+        Rows that a baseline answered are in none: they say nothing about the version.
+        """
         model = spec.model
         seconds = int(spec.watch.window.total_seconds())
         profiles: list[tuple[WindowKey, Profile]] = []
         joints: list[tuple[WindowKey, Joint]] = []
         groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
         for record in seen.predictions:
-            if record.scores:
+            if record.scores and record.roles[0] != _FALLBACK:
                 start = aligned(from_micros(record.at_us), seconds)
                 role = _ROLES[record.roles[0]]
                 groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
@@ -184,6 +194,8 @@ class Follower:
         """Return the label histograms, by the windows of the predictions."""
         groups: dict[WindowKey, list[Labelled]] = defaultdict(list)
         for row in rows:
+            if row.role is Role.FALLBACK:
+                continue
             start = aligned(from_micros(row.at_us), seconds)
             groups[WindowKey(model, row.version, row.role, start, seconds)].append(row)
         now = self._home.clock.now()

@@ -245,6 +245,9 @@ def training_hash(spec: Spec, code: str) -> str:
     """Return the identity of what makes a version: the spec's parts that training reads.
 
     Two specs that differ in how a version is watched or released make the same versions.
+    A fallback is part of a version.
     """
     parts = [plain(spec.data), plain(spec.features), plain(spec.train), code]
+    if spec.serve.fallback != "nothing":
+        parts.append(f"fallback: {spec.serve.fallback}")
     return "b3:" + blake3(msgspec.json.encode(parts, order="sorted")).hexdigest()

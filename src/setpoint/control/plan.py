@@ -14,6 +14,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True):
     changes: list[Change]  #: keys of the spec; empty where it is new
     actions: list[str]  #: what follows, in words and in order
     drift: list[str]  #: what was changed by hand, outside the spec
+    unenforced: list[str] = []  #: keys that are set and that nothing acts on yet
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -136,7 +136,8 @@ def _train(home: LocalBackend, job: Job, applied: Applied, told: Callable[[StepR
         outcome: Judged = results["judged"]
         for name, value in outcome.metrics.items():
             handle.metric(name, value)
-    return _register(home, job, run_id, numbers, results["made"], outcome)
+    fallback = results["baseline"] if spec.serve.fallback == "baseline" else None
+    return _register(home, job, run_id, numbers, results["made"], outcome, fallback)
 
 
 def _register(
@@ -146,6 +147,7 @@ def _register(
     numbers: dict[str, int],
     made: Made,
     judged: Judged,
+    fallback: Stored | None,
 ) -> Job:
     stored = made.stored
     command = models.Register(
@@ -164,6 +166,7 @@ def _register(
         spec=job.spec,
         datasets=numbers,
         size=stored.size,
+        baseline=fallback,
     )
     with home.engine.begin() as conn:
         ctx = home.context(conn)

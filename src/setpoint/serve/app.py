@@ -28,7 +28,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 VERSION = "0.1.0"
-ROLES = ("live", "canary")
+ROLES = ("live", "canary", "fallback")
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
 _FAILED = "the server failed; its log says why"
@@ -167,6 +167,8 @@ class App:
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 500 if part.failed else 200, part.rows.count, micros,
             )  # fmt: skip
+            if scoring.fell_back((part,)):
+                self.metrics.fell_back(endpoint.model, part.rows.count)
         if (why := scoring.failure(parts)) is not None:
             raise SetpointError(
                 f"the model {endpoint.model!r} failed: {why}",
@@ -175,7 +177,8 @@ class App:
         if parts and not endpoint.alone:
             self._wait_for_shadow(Job(endpoint, parts, ids, request_id, asked.at_us))
         scores, versions = scoring.assemble(parts, len(ids))
-        return _encoded(endpoint, request_id, ids, versions, scores)
+        fallback = scoring.fell_back(parts)
+        return _encoded(endpoint, request_id, ids, versions, scores, fallback=fallback)
 
     def _labels(self, endpoint: Endpoint, body: bytes) -> bytes:
         request = v2.label_request(body)
@@ -302,7 +305,13 @@ def _named(request: v2.InferRequest, count: int, at_us: int) -> tuple[str, list[
 
 
 def _encoded(
-    endpoint: Endpoint, request_id: str, ids: list[str], versions: list[int], scores: list[float]
+    endpoint: Endpoint,
+    request_id: str,
+    ids: list[str],
+    versions: list[int],
+    scores: list[float],
+    *,
+    fallback: bool,
 ) -> bytes:
     first = versions[0] if versions else endpoint.live.version
     version = first if versions.count(first) == len(versions) else endpoint.live.version
@@ -311,7 +320,7 @@ def _encoded(
             endpoint.model,
             str(version),
             request_id,
-            v2.AnswerParameters(ids, versions),
+            v2.AnswerParameters(ids, versions, fallback),
             [v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)],
         )
     )

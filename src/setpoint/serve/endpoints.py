@@ -17,7 +17,7 @@ from setpoint.errors import SetpointError, Unavailable
 from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.protocols import Floats, Load, Predictor
+from setpoint.serve.protocols import Fallback, Floats, Load, Predictor
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
@@ -33,9 +33,10 @@ class ModelFailed(Exception):  # an outcome, not an error of ours
 class Arm:
     """One loaded version behind an endpoint, ready to score an endpoint's rows."""
 
-    def __init__(self, version: int, predictor: Predictor) -> None:
+    def __init__(self, version: int, predictor: Predictor, fallback: "Arm | None" = None) -> None:
         self.version = version
         self.predictor = predictor
+        self.fallback = fallback  #: the version's baseline: answers when it is live and fails
         self.inputs = tuple(predictor.inputs)
         self.names = tuple(i.name for i in self.inputs)
         self.has_text = any(i.datatype == "BYTES" for i in self.inputs)
@@ -43,7 +44,8 @@ class Arm:
 
     def behind(self, inputs: Inputs) -> "Arm":
         """Return this arm for an endpoint whose rows have the columns of `inputs`."""
-        arm = Arm(self.version, self.predictor)
+        fallback = None if self.fallback is None else self.fallback.behind(inputs)
+        arm = Arm(self.version, self.predictor, fallback)
         order = [inputs.numeric.index(i.name) for i in self.inputs if i.datatype != "BYTES"]
         arm._columns = None if order == list(range(len(inputs.numeric))) else order
         return arm
@@ -160,9 +162,16 @@ class Endpoint:
 class Endpoints:
     """Follows the deployments in the database. Reads are one dictionary look-up."""
 
-    def __init__(self, engine: Engine, load: Load, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        load: Load,
+        metrics: Metrics,
+        fallback: Fallback = lambda _model, _version: None,
+    ) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
+        self._fallback = fallback
         self.metrics = metrics
         self._now: dict[str, Endpoint] = {}
         self._tried: dict[str, int] = {}  # the generation last loaded, or attempted
@@ -259,8 +268,10 @@ class Endpoints:
                 arms[version] = old
                 continue
             try:
-                arms[version] = Arm(version, self._load(model, version))
-                arms[version].warm()
+                arm = Arm(version, self._load(model, version))
+                arm.warm()
+                arm.fallback = self._baseline(model, arm)
+                arms[version] = arm
             except Exception as error:  # noqa: BLE001 - a model is foreign code
                 self.metrics.failed_to_load(model)
                 _log.exception("version does not load", extra={"model": model, "version": version})
@@ -269,6 +280,24 @@ class Endpoints:
             known = next((arm.inputs for arm in arms.values()), ())
             arms[version] = Arm(version, Broken(why, known))
         return Endpoint(model, generation, deployed, arms)
+
+    def _baseline(self, model: str, arm: Arm) -> Arm | None:
+        """Load and warm a version's baseline. Without it the version serves all the same."""
+        version = arm.version
+        try:
+            predictor = self._fallback(model, version)
+            if predictor is None:
+                return None
+            found = Arm(version, predictor)
+            found.warm()
+        except Exception:  # noqa: BLE001 - a model is foreign code
+            self.metrics.failed_to_load(model)
+            _log.exception("baseline does not load", extra={"model": model, "version": version})
+            return None
+        if set(found.names) <= set(arm.names):
+            return found
+        _log.warning("baseline takes other inputs", extra={"model": model, "version": version})
+        return None
 
 
 def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:

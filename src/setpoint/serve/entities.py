@@ -13,6 +13,7 @@ class Role(StrEnum):
     LIVE = "live"  #: answers; exactly one per endpoint
     CANARY = "canary"  #: answers its share of the rows; the live version scores them too
     SHADOW = "shadow"  #: answers nobody; scores every row after the answer was sent
+    FALLBACK = "fallback"  #: never deployed: the live version failed, its baseline answered
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -32,14 +33,14 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
     request_id: str
     ids: list[str]  #: one prediction id a row
     versions: list[int]  #: the version that answered the row
-    roles: bytes  #: the arm the row was routed to: 0 live, 1 canary
+    roles: bytes  #: the row's arm: 0 live, 1 canary; 2: both failed, the baseline answered
     columns: list[str]  #: names of the numeric inputs, the columns of `values`
     values: bytes  #: float64 little-endian, row-major, rows x columns; NaN is missing
     texts: dict[str, list[str | None]] = {}  #: the BYTES inputs, by column
     scores: bytes  #: float64 per row; empty where no version could answer
     status: int = 0  #: 0 answered, else the HTTP status that the arm's failure is worth
     micros: int = 0  #: time in the server until this record was written
-    fallback: bool = False  #: the live version answered because the canary failed
+    fallback: bool = False  #: another answered than should have: see `failed` and `roles`
     failed: int = 0  #: the version that failed, 0 where none did
 
 

@@ -12,19 +12,23 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from setpoint.config import Settings
 from setpoint.core.clock import clock_of
 from setpoint.db.engine import connect
-from setpoint.errors import Conflict, Denied, Invalid, Unavailable
+from setpoint.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.lane import lane
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.protocols import Load, Predictor
+from setpoint.serve.protocols import Fallback, Load, Predictor
+
+if TYPE_CHECKING:
+    from setpoint.models.entities import ModelVersion
 
 PORT = 8766
 _RETRY_SECONDS = 0.05
@@ -60,7 +64,10 @@ def run(
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
     listener, log = _take(settings, host, port, time.monotonic() + patience)
     metrics = Metrics()
-    endpoints = Endpoints(connect(settings.database_url), load or from_registry(settings), metrics)
+    fallback = baselines(settings)
+    endpoints = Endpoints(
+        connect(settings.database_url), load or from_registry(settings), metrics, fallback
+    )
     app = App(endpoints, log, metrics, clock_of(settings.home))
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
@@ -94,17 +101,38 @@ def from_registry(settings: Settings) -> Load:
 
     def load(model: str, version: int) -> Predictor:
         from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
-        from setpoint.models import runtime, store  # noqa: PLC0415
+        from setpoint.models import runtime  # noqa: PLC0415
 
-        engine = connect(settings.database_url)
-        try:
-            with engine.execution_options(setpoint_reads=True).begin() as conn:
-                found = store.get(conn, model, version)
-        finally:
-            engine.dispose()
-        return runtime.load(open_store(settings), found)
+        return runtime.load(open_store(settings), _registered(settings, model, version))
 
     return load
+
+
+def baselines(settings: Settings) -> Fallback:
+    """Return a function that loads the baseline registered with a version, if there is one."""
+
+    def load(model: str, version: int) -> Predictor | None:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+        from setpoint.models import runtime  # noqa: PLC0415
+
+        try:
+            baseline = _registered(settings, model, version).baseline
+        except NotFound:
+            return None
+        return None if baseline is None else runtime.load(open_store(settings), baseline)
+
+    return load
+
+
+def _registered(settings: Settings, model: str, version: int) -> "ModelVersion":
+    from setpoint.models import store  # noqa: PLC0415 - on first use
+
+    engine = connect(settings.database_url)
+    try:
+        with engine.execution_options(setpoint_reads=True).begin() as conn:
+            return store.get(conn, model, version)
+    finally:
+        engine.dispose()
 
 
 class _Server(uvicorn.Server):

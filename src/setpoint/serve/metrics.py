@@ -27,6 +27,7 @@ class Metrics:
         self.labels: dict[str, int] = {}
         self.shadows: dict[str, int] = {}
         self.shadows_dropped = 0
+        self.fallbacks: dict[str, int] = {}
 
     def answered(
         self, model: str, version: int, role: str, status: int, rows: int, micros: int
@@ -52,6 +53,9 @@ class Metrics:
     def labelled(self, model: str, count: int) -> None:
         self.labels[model] = self.labels.get(model, 0) + count
 
+    def fell_back(self, model: str, rows: int) -> None:
+        self.fallbacks[model] = self.fallbacks.get(model, 0) + rows
+
     def shadowed(self, model: str, rows: int) -> None:
         self.shadows[model] = self.shadows.get(model, 0) + rows
 
@@ -66,6 +70,7 @@ class Metrics:
         for name, kind, help_text, values in (
             ("labels_total", "counter", "Labels accepted", self.labels),
             ("shadow_rows_total", "counter", "Rows scored by the other arm", self.shadows),
+            ("fallback_rows_total", "counter", "Rows a baseline answered", self.fallbacks),
             ("model_swaps_total", "counter", "Changes of what an endpoint serves", self.swaps),
             ("model_load_failures_total", "counter", "Loads that failed", self.load_failures),
             ("generation", "gauge", "Generation served now", generations),

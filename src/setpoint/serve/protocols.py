@@ -42,3 +42,6 @@ class Predictor(Protocol):
 
 #: ``(model, version) -> Predictor``
 Load = Callable[[str, int], Predictor]
+
+#: ``(model, version) -> Predictor``: what answers when that version fails; None: nothing
+Fallback = Callable[[str, int], Predictor | None]

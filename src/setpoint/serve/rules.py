@@ -5,7 +5,7 @@ import struct
 
 from setpoint.serve.entities import PredictionRecord, PredictionRow, Role, ShadowRecord
 
-ROLES = (Role.LIVE, Role.CANARY)  #: by the byte in `PredictionRecord.roles`
+ROLES = (Role.LIVE, Role.CANARY, Role.FALLBACK)  #: by the byte in `PredictionRecord.roles`
 
 
 def scores(record: PredictionRecord | ShadowRecord) -> list[float | None]:

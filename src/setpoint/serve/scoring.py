@@ -11,7 +11,7 @@ from setpoint.serve.entities import PredictionRecord, ShadowRecord
 from setpoint.serve.protocols import Floats
 from setpoint.serve.v2 import Rows
 
-_LIVE, _CANARY = 0, 1
+_LIVE, _CANARY, _FALLBACK = 0, 1, 2
 
 
 class Part(Struct, frozen=True):
@@ -30,7 +30,10 @@ class Part(Struct, frozen=True):
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     """Route every row to its arm and score it.
 
-    The live version stands in for a canary that fails.
+    The live version stands in for a canary that fails, and its baseline, if it has one,
+    for a live version that fails. An arm fails as a whole: one row without a finite score
+    and nothing missing in it casts doubt on the others of the request. A row that lacks an
+    input its version needs is no failure; it is answered by null.
     """
     parts = _score(endpoint, rows, keys)
     endpoint.took(sum([part.nanos for part in parts]))
@@ -39,17 +42,17 @@ def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
 
 def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
     if endpoint.route is None or endpoint.canary is None:
-        return [_part(_LIVE, endpoint.live, rows, None)]
+        return [_live_part(endpoint, rows, None)]
     arms = endpoint.route(keys)
     canaries = arms.count(_CANARY)
     if not canaries:
-        return [_part(_LIVE, endpoint.live, rows, None)]
+        return [_live_part(endpoint, rows, None)]
     if canaries == rows.count:
         return [_canary_part(endpoint, endpoint.canary, rows, None)]
     chosen = np.frombuffer(arms, dtype=np.bool_)
     live, canary = (np.flatnonzero(~chosen).tolist(), np.flatnonzero(chosen).tolist())
     return [
-        _part(_LIVE, endpoint.live, take(rows, live), live),
+        _live_part(endpoint, take(rows, live), live),
         _canary_part(endpoint, endpoint.canary, take(rows, canary), canary),
     ]
 
@@ -124,6 +127,11 @@ def _told(part: Part) -> list[float]:
     return [] if part.scores is None else part.scores.tolist()
 
 
+def fell_back(parts: Sequence[Part]) -> bool:
+    """Tell whether a baseline answered any row."""
+    return any(part.role == _FALLBACK for part in parts)
+
+
 def failure(parts: Sequence[Part]) -> str | None:
     """Return why the request cannot be answered, None if it can."""
     for part in parts:
@@ -154,6 +162,31 @@ def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[in
         return part
     other = _part(_CANARY, endpoint.live, rows, index)
     if other.scores is None:
-        return part
+        return _rescued(endpoint, part)
     nanos = part.nanos + other.nanos
     return Part(_CANARY, rows, index, other.scores, other.version, nanos, canary.version, part.why)
+
+
+def _live_part(endpoint: Endpoint, rows: Rows, index: Sequence[int] | None) -> Part:
+    part = _part(_LIVE, endpoint.live, rows, index)
+    return part if part.scores is not None else _rescued(endpoint, part)
+
+
+def _rescued(endpoint: Endpoint, part: Part) -> Part:
+    """Have the live version's baseline answer a part that nobody could; else as it was."""
+    baseline = endpoint.live.fallback
+    if baseline is None:
+        return part
+    answer = _part(_FALLBACK, baseline, part.rows, part.index)
+    if answer.scores is None:
+        return part
+    return Part(
+        role=_FALLBACK,
+        rows=part.rows,
+        index=part.index,
+        scores=answer.scores,
+        version=endpoint.live.version,
+        nanos=part.nanos + answer.nanos,
+        failed=part.failed,
+        why=part.why,
+    )

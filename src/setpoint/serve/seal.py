@@ -7,6 +7,7 @@ hive_partitioning=True, missing_columns="insert", extra_columns="ignore")``.
 
 import os
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from setpoint.errors import Unavailable
 from setpoint.serve import frames
 from setpoint.serve.entities import LabelRecord, Position, PredictionRecord, Record, ShadowRecord
 from setpoint.serve.log import read
+from setpoint.serve.rules import ROLES
 
 PREFIX = "feature_"  #: of the columns that hold a prediction's inputs
 
@@ -57,6 +59,19 @@ def seal(folder: Path, followed: Position) -> list[Path]:
     return written
 
 
+def expire(folder: Path, model: str, before: date) -> int:
+    """Delete the sealed files of a model's days before `before`; return how many there were."""
+    gone = 0
+    for day in sorted((folder / "parquet" / f"model={quote(model, safe='')}").glob("dt=*")):
+        if day.name.removeprefix("dt=") < before.isoformat():
+            files = sorted(day.iterdir())
+            for file in files:
+                file.unlink()
+            day.rmdir()
+            gone += len(files)
+    return gone
+
+
 def _seal_one(folder: Path, number: int) -> list[Path]:
     groups: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
     for position, record in read(folder, Position(number, 0)):
@@ -92,7 +107,7 @@ def _table(record: Record) -> pl.DataFrame:
     columns["score"] = pl.Series(scores, dtype=pl.Float64)
     columns["status"] = pl.Series([record.status] * count, dtype=pl.Int16)
     if isinstance(record, PredictionRecord):
-        columns["role"] = ["canary" if role else "live" for role in record.roles]
+        columns["role"] = [ROLES[role].value for role in record.roles]
         columns["micros"] = pl.Series([record.micros] * count, dtype=pl.Int32)
         columns["fallback"] = [record.fallback] * count
         columns["failed"] = pl.Series([record.failed] * count, dtype=pl.Int32)

@@ -261,6 +261,31 @@ def count_predictions(conn: Connection, model: str, version: int | None = None) 
     return int(rows), int(labelled)
 
 
+def oldest(conn: Connection, model: str) -> datetime | None:
+    """Return when the oldest prediction of a model was made; reads all of them."""
+    found: datetime | None = conn.execute(
+        select(func.min(p.c.at)).where(p.c.model == model)
+    ).scalar()
+    return found
+
+
+def delete_before(conn: Connection, model: str, before: datetime, *, at_most: int) -> int:
+    """Delete predictions made before a time, and labels that waited since; return how many.
+
+    Args:
+        conn: The caller's transaction.
+        model: The model.
+        before: Exclusive.
+        at_most: Of each of the two kinds.
+    """
+    gone = 0
+    for table in (p, w):
+        old = select(table.c.id).where(table.c.model == model, table.c.at < before).limit(at_most)
+        done = conn.execute(delete(table).where(table.c.model == model, table.c.id.in_(old)))
+        gone += done.rowcount
+    return gone
+
+
 _LABELLED = "p.id, p.version, p.role, p.at, p.score, p.other_version, p.other_score, p.label"
 
 
@@ -337,5 +362,5 @@ def _check(model: str, wanted: Sequence[Deployment]) -> None:
         if sum(one.role is role for one in wanted) > 1:
             raise Invalid(f"two {role} versions of {model!r}", hint="one release at a time")
     for one in wanted:
-        if one.model != model or not 0 <= one.weight <= 1:
+        if one.model != model or not 0 <= one.weight <= 1 or one.role is Role.FALLBACK:
             raise Invalid(f"cannot deploy {one} behind {model!r}", hint="weights are 0 to 1")

@@ -89,9 +89,10 @@ class Output(Struct):
     data: list[float]
 
 
-class AnswerParameters(Struct):
+class AnswerParameters(Struct, omit_defaults=True):
     ids: list[str]
     versions: list[int]
+    fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
 
 
 class InferAnswer(Struct):

@@ -159,6 +159,13 @@ def _watch(spec: Spec) -> Iterator[Finding]:
         yield "watch.window", "watch.window is longer than a year", hint
 
 
+def _log(spec: Spec) -> Iterator[Finding]:
+    if spec.serve.log.sample != 1:
+        hint = "write 100%, or leave it out: releases and monitors count on every row"
+        said = "sampling is not available yet: every prediction is logged"
+        yield "serve.log.sample", said, hint
+
+
 def _durations(spec: Spec) -> Iterator[Finding]:
     guard, stale = spec.guardrails.latency_p99, spec.react.stale
     durations: dict[str, object] = {
@@ -178,5 +185,5 @@ def _durations(spec: Spec) -> Iterator[Finding]:
 
 _RULES: tuple[Callable[[Spec], Iterator[Finding]], ...] = (
     _data, _train, _baseline, _objective, _guardrails, _business, _release, _watch,
-    _durations,
+    _log, _durations,
 )  # fmt: skip

@@ -1,0 +1,66 @@
+"""The prediction log as it gets older: finished segments become Parquet, old rows go."""
+
+from datetime import datetime, timedelta
+
+from setpoint.control.entities import Applied
+from setpoint.control.follow import Follower
+from setpoint.control.inforce import spec_of
+from setpoint.db.local import LocalBackend
+from setpoint.events.store import record
+from setpoint.serve import store as serving
+from setpoint.serve.entities import Position
+from setpoint.serve.seal import expire, seal
+
+_BATCH = 10_000  #: rows deleted in one transaction
+_EVERY = timedelta(days=1)
+
+
+class Keeper:
+    """Seals and expires the log of one store. Doing it again, or after a kill, is harmless."""
+
+    def __init__(self, home: LocalBackend, follower: Follower) -> None:
+        self._home = home
+        self._follower = follower
+        self._sealed = 0
+        self._looked: dict[str, datetime] = {}
+        self._oldest: dict[str, datetime] = {}
+
+    def seal(self) -> None:
+        """Seal the segments before the one that was followed before this one.
+
+        One segment is kept back: a power cut may take back the newest commits of SQLite,
+        and what they had counted must still be there to be read again.
+        """
+        segment = self._follower.position.segment - 1
+        if segment > self._sealed:
+            seal(self._home.settings.log, Position(segment))
+            self._sealed = segment
+
+    def expire(self, applied: Applied) -> None:
+        """Delete what is older than `serve.log.keep`, once a day and model.
+
+        Sealed files go by whole days, and rows of the index and labels that still wait for
+        a prediction by their time. Windows, and so the charts, stay.
+        """
+        model, now = applied.model, self._home.clock.now()
+        looked = self._looked.get(model)
+        if looked is not None and now < looked + _EVERY:
+            return
+        before = now - spec_of(applied).serve.log.keep
+        files = expire(self._home.settings.log, model, before.date())
+        while self._some(model, before, files):
+            files = 0
+        self._looked[model] = now
+
+    def _some(self, model: str, before: datetime, files: int) -> bool:
+        """Delete one batch and record it; return whether there may be more."""
+        rows = 0
+        with self._home.engine.begin() as conn:
+            if model not in self._oldest or self._oldest[model] < before:
+                rows = serving.delete_before(conn, model, before, at_most=_BATCH)
+            if rows or files:
+                ctx = self._home.context(conn)
+                record(ctx, "log.expired", f"model:{model}", before=before, rows=rows, files=files)
+            elif model not in self._oldest or self._oldest[model] < before:
+                self._oldest[model] = serving.oldest(conn, model) or before
+        return rows > 0

@@ -1,0 +1,122 @@
+"""The log gets older: it is sealed once, kept as long as promised, and no longer."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.control import made
+from tests.control.made import MODEL, labelled, predicted
+
+from setpoint.control import keeping
+from setpoint.control.controller import Controller
+from setpoint.control.follow import Follower
+from setpoint.control.keeping import Keeper
+from setpoint.control.store import need
+from setpoint.core.clock import ManualClock
+from setpoint.db.local import LocalBackend
+from setpoint.events.store import newest
+from setpoint.serve import frames
+from setpoint.serve import seal as sealing
+from setpoint.serve import store as serving
+from setpoint.serve.log import LogWriter
+
+DAY = timedelta(days=1)
+
+
+class Kept:
+    """A store with one version, and a log of two predictions a day in small segments."""
+
+    def __init__(self, home: LocalBackend, folder: Path, clock: ManualClock) -> None:
+        self.home, self.clock = home, clock
+        made.apply(home, folder, serve={"log": {"keep": "5d"}})
+        made.version(home, found=made.reference())
+        self.writer = LogWriter(home.settings.log, segment_bytes=600)
+        self.written = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.follower = Follower(self.home)
+        self.keeper = Keeper(self.home, self.follower)
+
+    def day(self) -> None:
+        ids = [f"p{self.written}", f"p{self.written + 1}"]
+        self.written += 2
+        now = self.clock.now()
+        self.writer.append(predicted(ids, at=now))
+        self.writer.append(labelled(ids[:1], [1.0], at=now))
+        self.follower.follow()
+        self.clock.advance(DAY)
+
+    def keep(self) -> None:
+        self.keeper.seal()
+        with self.home.engine.begin() as conn:
+            applied = need(conn, MODEL)
+        self.keeper.expire(applied)
+
+    def rows(self) -> int:
+        with self.home.engine.begin() as conn:
+            return serving.count_predictions(conn, MODEL)[0]
+
+    def sealed(self) -> list[str]:
+        files = self.home.settings.log.glob("parquet/**/predictions-*.parquet")
+        return sorted(name for file in files for name in pl.read_parquet(file)["id"])
+
+
+@pytest.fixture
+def kept(backend: LocalBackend, tmp_path: Path, clock: ManualClock) -> Iterator[Kept]:
+    found = Kept(backend, tmp_path / "project", clock)
+    yield found
+    found.writer.close()
+
+
+def test_sealing_killed_anywhere_loses_and_doubles_nothing(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(10):
+        kept.day()
+    with monkeypatch.context() as patched:
+        patched.setattr(frames, "sync_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            kept.keeper.seal()
+    kept.restart()
+    kept.follower.follow()
+    kept.keeper.seal()
+    sealed = kept.sealed()
+    assert len(sealed) == len(set(sealed)) > 8
+    assert kept.rows() == 20
+    left = frames.segments(kept.home.settings.log)
+    assert len(left) >= 2, "the segment being read and one before it stay"
+    assert left[-2] <= kept.follower.position.segment
+    again = sealing.seal(kept.home.settings.log, kept.follower.position)
+    assert not set(again) & set(sealed)
+
+
+def test_what_is_older_than_promised_goes_and_the_rest_stays(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_BATCH", 3)
+    for _ in range(10):
+        kept.day()
+    kept.keep()
+    assert kept.rows() == 10
+    assert "p0" not in kept.sealed()
+    with kept.home.engine.begin() as conn:
+        expired = newest(conn, f"model:{MODEL}", "log.expired", limit=100)
+    assert sum(e.detail["rows"] for e in expired) == 10
+    kept.keep()
+    assert kept.rows() == 10, "once a day"
+
+
+def test_the_controller_seals_and_expires(kept: Kept) -> None:
+    for _ in range(10):
+        kept.day()
+    controller = Controller(kept.home)
+    controller.tick()
+    assert kept.rows() == 10
+    assert kept.sealed()
+    controller.close()
