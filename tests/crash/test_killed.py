@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from tests.crash.child import LOST, when
 
@@ -151,6 +152,13 @@ def _nothing_is_lost_from_the_log(home: Path) -> None:
                 asked.setdefault(name, set()).add((version, score))
         elif isinstance(record, LabelRecord):
             told.update(zip(record.ids, record.labels, strict=True))
+    for file in (home / "log" / "parquet").glob("model=*/dt=*/predictions-*.parquet"):
+        for name, version, score in pl.read_parquet(
+            file, columns=["id", "version", "score"]
+        ).rows():
+            asked.setdefault(name, set()).add((version, score))
+    for file in (home / "log" / "parquet").glob("model=*/dt=*/labels-*.parquet"):
+        told.update(pl.read_parquet(file, columns=["id", "label"]).rows())
     for kind, ids, *values in _acknowledged(home):
         if kind == "p":
             lost = [
