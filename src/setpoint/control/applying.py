@@ -32,7 +32,7 @@ def plan(home: LocalBackend, project: Project) -> Plan:
         NotFound: If a spec names a function or file that does not exist.
         UserCodeFailed: If the project's code cannot be imported.
     """
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         ctx = home.context(conn)
         return Plan(models=[_plan(ctx, project, spec) for spec in project.specs])
 
@@ -68,7 +68,7 @@ def unsettled(home: LocalBackend, models: set[str]) -> str:
 
     A release that waits for traffic is settled: there is nothing to do about it now.
     """
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         ctx = home.context(conn)
         for applied in store.all_applied(conn):
             if applied.model not in models:

@@ -25,10 +25,10 @@ from setpoint.control.decide import (
 from setpoint.control.engine import Engine, in_process
 from setpoint.control.entities import Applied, Job, JobState
 from setpoint.control.follow import Followed, Follower
+from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
 from setpoint.control.observe import observe
 from setpoint.control.policies import release_policy
-from setpoint.control.spec.units import parse_duration
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -139,7 +139,7 @@ class Controller:
         if self._looks % _READ_ANEW == 0:
             self._seen.clear()
             self._in_force = (-1, [])
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self._home.reading() as conn:
             self._head = events.head(conn)
 
     @contextmanager
@@ -188,7 +188,7 @@ class Controller:
         known = self._seen.get(applied.model)
         if known is not None and known[0] == self._head and not _running(known[1]):
             return known[1]
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self._home.reading() as conn:
             seen = observe(self._home.context(conn), applied)
         self._seen[applied.model] = (self._head, seen)
         return seen
@@ -212,7 +212,7 @@ class Controller:
 
     def _tell(self, model: str) -> None:
         """Have the inference server take up changed deployments before anything else."""
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self._home.reading() as conn:
             generation = serving.generation(conn, model)
         if self._inference is None or self._generations.get(model) == generation:
             return
@@ -228,7 +228,7 @@ class Controller:
         grid = (aligned(now, window), aligned(now - _LABELS_COME, window))
         if self._judged.get(applied.model) == grid:
             return False  # no window has ended since
-        with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self._home.reading() as conn:
             due = watching.due(self._home.context(conn), applied)
         if due is not None:
             with self._home.engine.begin() as conn:
@@ -245,7 +245,7 @@ class Controller:
 
     def _applied(self) -> list[Applied]:
         if self._in_force[0] != self._head:
-            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            with self._home.reading() as conn:
                 self._in_force = (self._head, store.all_applied(conn))
         return self._in_force[1]
 
@@ -311,7 +311,7 @@ def _step(ctx: Context, action: StepRelease) -> None:
 
 
 def _window(applied: Applied) -> int:
-    return int(parse_duration(applied.content["watch"]["window"]).total_seconds())
+    return int(spec_of(applied).watch.window.total_seconds())
 
 
 def _running(seen: Observed) -> bool:

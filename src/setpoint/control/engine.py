@@ -162,7 +162,7 @@ class _Child:
 
 
 def _is_open(home: LocalBackend, job: Job) -> bool:
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         found = store.open_job(conn, job.model)
     return found is not None and found.id == job.id
 

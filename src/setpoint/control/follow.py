@@ -45,15 +45,14 @@ from setpoint.serve.entities import (
     LabelRecord,
     Position,
     PredictionRecord,
-    PredictionRow,
     Record,
     Role,
     ShadowRecord,
 )
+from setpoint.serve.rules import ROLES, index_rows
 
 CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
-_ROLES = ("live", "canary", "fallback")
 _FALLBACK = 2
 
 
@@ -130,7 +129,7 @@ class Follower:
     def _position(self) -> Position:
         """Return up to where the log was read; asked for once, as only we move it."""
         if self._after is None:
-            with self._home.engine.execution_options(setpoint_reads=True).begin() as conn:
+            with self._home.reading() as conn:
                 self._after = _position(store.cursor(conn, CURSOR))
         return self._after
 
@@ -138,7 +137,7 @@ class Follower:
         conn = ctx.conn
         answered = [r for r in records if isinstance(r, PredictionRecord)]
         shadows = [r for r in records if isinstance(r, ShadowRecord)]
-        rows = [row for record in answered for row in _rows(record)]
+        rows = [row for record in answered for row in index_rows(record)]
         new = set(serving.insert_predictions(conn, rows))
         seen = Seen(
             predictions=answered if len(new) == len(rows) else _first(answered, new),
@@ -175,7 +174,7 @@ class Follower:
         for record in seen.predictions:
             if record.scores and record.roles[0] != _FALLBACK:
                 start = aligned(from_micros(record.at_us), seconds)
-                role = _ROLES[record.roles[0]]
+                role = ROLES[record.roles[0]].value
                 groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
         for key, records in groups.items():
             reference = self.reference(conn, model, key.version)
@@ -234,17 +233,6 @@ def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
     for record in records:
         found[record.model].append(record)
     return found
-
-
-def _rows(record: PredictionRecord) -> list[PredictionRow]:
-    if not record.scores:
-        return []
-    scores = np.frombuffer(record.scores).tolist()
-    role, at = _ROLES[record.roles[0]], record.at_us
-    return [
-        PredictionRow(record.model, name, version, role, at, score)
-        for name, version, score in zip(record.ids, record.versions, scores, strict=True)
-    ]
 
 
 def _position(found: Any) -> Position:

@@ -215,7 +215,7 @@ def _finish(ctx: Context, job: Job) -> bool:
 
 
 def _live(home: LocalBackend, model: str) -> ModelVersion | None:
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         deployed = serving.deployments(conn, model)
         for one in deployed:
             if one.role is Role.LIVE:

@@ -1,5 +1,6 @@
 """A store opened in this process: operations run here, each in a transaction of its own."""
 
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -24,9 +25,12 @@ class LocalBackend:
         self.clock = clock or clock_of(settings.home)
 
     def call(self, op: Operation[C, R], cmd: C) -> R:
-        reading = self.engine.execution_options(setpoint_reads=op.reads)
-        with reading.begin() as conn:
+        with self.reading() if op.reads else self.engine.begin() as conn:
             return op(self.context(conn), cmd)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Return a transaction that only reads: it waits for no writer, and none for it."""
+        return self.engine.execution_options(setpoint_reads=True).begin()
 
     def context(self, conn: Connection) -> Context:
         """Return the context of a transaction that the caller opened."""

@@ -84,7 +84,7 @@ def report(
     home: LocalBackend, model: str, stream: Replay, *, seconds: float, peak_memory_mb: float
 ) -> Report:
     """Read the outcome of a replay from its store."""
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         found = sorted(models.versions(conn, model), key=lambda v: v.number)
         released = sorted(releases.ls(conn, model, limit=1000), key=lambda r: r.started_at)
         alarms = monitor.list_alarms(conn, model=model, limit=1000)
@@ -130,7 +130,7 @@ def report(
 
 
 def _answered(home: LocalBackend, model: str) -> pl.DataFrame:
-    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with home.reading() as conn:
         rows = serving.outcomes(conn, model)
     return pl.DataFrame(
         rows,

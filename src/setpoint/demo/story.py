@@ -214,7 +214,7 @@ class Story:
                 self._asked += len(ids)
 
     def _counted(self, hour: Hour) -> set[str]:
-        with self.home.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self.home.reading() as conn:
             return set(serving.known_ids(conn, self.model, hour.ids))
 
     def _deliver(self, stream: Replay, to: datetime) -> None:

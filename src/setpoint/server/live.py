@@ -60,12 +60,12 @@ async def stream(
 
 
 def _head(backend: LocalBackend) -> int:
-    with backend.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with backend.reading() as conn:
         return store.head(conn)
 
 
 def _since(backend: LocalBackend, after: int) -> list[Event]:
-    with backend.engine.execution_options(setpoint_reads=True).begin() as conn:
+    with backend.reading() as conn:
         if store.head(conn) <= after:
             return []
         return store.since(conn, after=after, limit=BATCH)

@@ -56,7 +56,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         **more: P.kwargs,
     ) -> T:
         """Run a query that only reads, in a transaction of its own."""
-        with self.backend.engine.execution_options(setpoint_reads=True).begin() as conn:
+        with self.backend.reading() as conn:
             return query(conn, *args, **more)
 
     def call(self, op: Operation[Any, Any], cmd: Any) -> Any:
