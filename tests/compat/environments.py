@@ -1,0 +1,66 @@
+"""The environments of foreign clients, one folder each under ``.compat``.
+
+Their packages pin what ours don't, so each client has an environment of its own:
+``python -m tests.compat.environments [NAME…]`` makes those that are missing, with the newest
+release of the client that its line allows.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / ".compat"
+
+#: What is installed beside each client, with the reason.
+CLIENTS: dict[str, tuple[str, ...]] = {
+    "mlflow": (
+        "mlflow>=3.14,<4",
+        "scikit-learn",  # autologging, log_model
+        "xgboost-cpu",  # autologging; the build without CUDA
+        "lightgbm",  # autologging
+    ),
+    "wandb": (
+        "wandb>=0.31,<0.32",
+        "numpy",
+        "pillow",  # images
+    ),
+}
+
+
+def python_of(name: str) -> Path:
+    """Return where the interpreter of a client's environment is, if it is there."""
+    return FOLDER / name / "bin" / "python"
+
+
+def needed(name: str) -> Path:
+    """Return that interpreter, or skip the test with what to do."""
+    if not _stamp(name).exists():
+        pytest.skip(f"the {name} client is not installed: make compat")
+    return python_of(name)
+
+
+def build(name: str) -> None:
+    """Make the environment of one client, if it is missing or another one is asked for."""
+    stamp = _stamp(name)
+    asked = "\n".join(CLIENTS[name])
+    if stamp.exists() and stamp.read_text() == asked:
+        return
+    sys.stdout.write(f"compat: installing {CLIENTS[name][0]}\n")
+    sys.stdout.flush()
+    shutil.rmtree(FOLDER / name, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(FOLDER / name)], check=True)
+    install = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    subprocess.run([*install, *CLIENTS[name]], check=True)
+    stamp.write_text(asked)
+
+
+def _stamp(name: str) -> Path:
+    return FOLDER / name / ".installed"
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or CLIENTS:
+        build(wanted)
