@@ -1,4 +1,5 @@
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_changing_works_from_afar(empty: str, backend: LocalBackend) -> None:
     assert done == backend.call(
         OPERATIONS["runs.show"], OPERATIONS["runs.show"].command(run=run.id)
     )
+
+
+def test_nan_and_infinities_are_the_same_near_and_far(empty: str, backend: LocalBackend) -> None:
+    far = HttpBackend(empty)
+    run = far.call(start, Start(experiment="churn", params={"a": math.inf, "b": math.nan}))
+    far.close()
+    assert run.params["a"] == math.inf
+    assert math.isnan(float(run.params["b"] or 0))
 
 
 def test_errors_are_of_the_same_class_on_both_ends(far: HttpBackend) -> None:

@@ -14,7 +14,7 @@ from setpoint.errors import Invalid, SetpointError, Unavailable
 C = TypeVar("C")
 R = TypeVar("R")
 
-_JSON = {"content-type": "application/json", "accept": "application/json"}
+_HEADERS = {"content-type": "application/msgpack", "accept": "application/msgpack"}
 
 
 class HttpBackend:
@@ -37,12 +37,12 @@ class HttpBackend:
             Unavailable: If the server cannot be reached or answers nonsense.
         """
         path = f"{self._parts.path.rstrip('/')}/api/v1/{op.name}"
-        body = msgspec.json.encode(cmd)
+        body = msgspec.msgpack.encode(cmd)
         status, content = self._exchange(path, body, again=op.reads)
         if status != http.client.OK:
             raise _error(status, content, self.url)
         try:
-            return msgspec.json.decode(content, type=op.result)
+            return msgspec.msgpack.decode(content, type=op.result)
         except msgspec.DecodeError as error:
             raise Unavailable(
                 f"the server's answer to {op.name} cannot be read: {error}",
@@ -78,7 +78,7 @@ class HttpBackend:
 
     def _send(self, path: str, body: bytes) -> tuple[int, bytes]:
         connection = self._connection()
-        connection.request("POST", path, body, _JSON)
+        connection.request("POST", path, body, _HEADERS)
         reply = connection.getresponse()
         return reply.status, reply.read()
 

@@ -23,6 +23,9 @@ Operations = dict[str, Operation[Any, Any]]
 #: Bytes of one command. What is larger goes to the object store, never through here.
 BODY_LIMIT = 4 * 1024 * 1024
 PREFIX = "/api/v1"
+JSON = "application/json"
+#: The same operations for programs of ours: bytes travel as they are, NaN and infinities too.
+MSGPACK = "application/msgpack"
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ def _endpoint(operations: Operations) -> Callable[[Request], Awaitable[Response]
             cmd = _decode(op, await body(request), request.headers.get("content-type", ""))
             backend: Backend = request.app.state.backend
             result = await run_in_threadpool(backend.call, op, cmd)
-            return Response(msgspec.json.encode(result), media_type="application/json")
+            return _response(result, request.headers.get("accept", ""))
         except SetpointError as error:
             return problems.response(error)
         except Exception:  # noqa: BLE001 - the outermost frame of a request
@@ -70,10 +73,13 @@ def _find(operations: Operations, name: str, method: str) -> Operation[Any, Any]
 
 
 def _decode(op: Operation[Any, Any], content: bytes, media: str) -> Any:
-    # A page of another site can post text without asking, but not JSON.
-    if media.partition(";")[0].strip() != "application/json":
-        raise Denied(f"{op.name} takes application/json only", hint="set the header content-type")
+    # A page of another site can post text without asking, but neither of these.
+    kind = media.partition(";")[0].strip()
+    if kind not in {JSON, MSGPACK}:
+        raise Denied(f"{op.name} takes {JSON} or {MSGPACK}", hint="set the header content-type")
     try:
+        if kind == MSGPACK:
+            return msgspec.msgpack.decode(content, type=op.command)
         return msgspec.json.decode(content or b"{}", type=op.command)
     except msgspec.DecodeError as error:
         raise Invalid(
@@ -82,6 +88,12 @@ def _decode(op: Operation[Any, Any], content: bytes, media: str) -> Any:
         ) from None
     except UnicodeDecodeError:
         raise Invalid(f"the command of {op.name} is not UTF-8", hint="send UTF-8") from None
+
+
+def _response(result: Any, accepted: str) -> Response:
+    if accepted.partition(";")[0].strip() == MSGPACK:
+        return Response(msgspec.msgpack.encode(result), media_type=MSGPACK)
+    return Response(msgspec.json.encode(result), media_type=JSON)
 
 
 async def body(request: Request, limit: int = BODY_LIMIT) -> bytes:
