@@ -97,7 +97,7 @@ def test_an_artifact_is_stored_whole_or_not_at_all(small_disk: Path) -> None:
     store = FileStore(small_disk / "objects")
     first = store.put(b"first")
     filler = fill(small_disk)
-    with pytest.raises(Unavailable, match="cannot store an artifact of 1,000,000 bytes"):
+    with pytest.raises(Unavailable, match="cannot store an artifact"):
         store.put(bytes(1_000_000))
     assert list(store.addresses()) == [first]
     filler.unlink()
