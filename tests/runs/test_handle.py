@@ -9,6 +9,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid
 from setpoint.runs import service
+from setpoint.runs.entities import Artifact
 from setpoint.runs.handle import Handle
 
 
@@ -33,7 +34,7 @@ def test_what_is_recorded_is_there_after_the_block(
     run = backend.call(service.show, service.ShowRun(run=handle.id))
     assert run.params == {"leaves": 31}
     assert run.metrics == {"auc": 0.7, "loss": 0.5}
-    assert run.artifacts == {"plots/loss.svg": address}
+    assert run.artifacts == {"plots/loss.svg": Artifact(address=address, size=6)}
     curve = backend.call(service.points, service.Curve(run=run.id, metric="loss")).points
     assert [p.step for p in curve] == [0, 1]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from sqlalchemy import insert
+from tests.releases.begun import begun
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store as control
@@ -38,7 +39,7 @@ from setpoint.releases.evidence import Evidence, GuardTally, paired_loss
 from setpoint.releases.rules import Advance, Promote, RollBack
 from setpoint.runs import environment
 from setpoint.runs import service as runs
-from setpoint.runs.entities import Code, Point
+from setpoint.runs.entities import Artifact, Code, Point
 
 MODEL = "flights-late"
 BIRTH = datetime(2013, 3, 1, tzinfo=UTC)
@@ -205,7 +206,10 @@ class _Maker:
             Point(name="log_loss", value=0.62 - 0.15 * auc),
             Point(name="calibration_error", value=0.021 + 0.002 * number),
         ]
-        artifacts = {"model.txt": store.put(b"tree"), "importance.csv": store.put(b"a,1\n")}
+        left = {"model.txt": b"tree", "importance.csv": b"a,1\n"}
+        artifacts = {
+            path: Artifact(address=store.put(data), size=len(data)) for path, data in left.items()
+        }
         self._backend.call(runs.log, runs.Log(run=run.id, points=points, artifacts=artifacts))
         self._clock.advance(timedelta(seconds=4))
         self._backend.call(runs.finish, runs.Finish(run=run.id))
@@ -214,7 +218,7 @@ class _Maker:
     def _release(self, number: int, *, bad: bool, last: bool) -> None:
         policy = Policy(guards=("errors", "disagreement"))
         start = releases.Start(model=MODEL, version=number, policy=policy)
-        release = self._backend.call(releases.start, start)
+        release = begun(self._backend, start)
         if not release.open:
             return
         mean = 0.09 if bad else -0.012

@@ -197,7 +197,7 @@ def test_the_colours_a_reader_chose_are_in_the_page(site: str) -> None:
 
 def test_an_artifact_is_sent_as_a_file_never_as_a_page(site: str, lived: LocalBackend) -> None:
     run = lived.call(list_runs, ListRuns(limit=1)).runs[0]
-    answer = ask(site, f"/objects/{run.artifacts['model.txt']}")
+    answer = ask(site, f"/objects/{run.artifacts['model.txt'].address}")
     assert answer.body == b"tree"
     assert answer.headers["content-disposition"].startswith("attachment")
     assert ask(site, "/objects/b3:nope").status == 400

@@ -75,5 +75,5 @@ def _run(run: Run) -> str:
     values = [["param", k, v] for k, v in sorted(run.params.items())]
     values += [["metric", k, v] for k, v in sorted(run.metrics.items())]
     values += [["tag", k, v] for k, v in sorted(run.tags.items())]
-    values += [["artifact", k, v] for k, v in sorted(run.artifacts.items())]
+    values += [["artifact", k, v.address] for k, v in sorted(run.artifacts.items())]
     return "\n".join([*lines, "", table(["", "name", "value"], values)])

@@ -106,7 +106,7 @@ def run(see: Reader, found: Run) -> list[Link]:
     """Return a run, its code, environment, artifacts and inputs."""
     down = [_code(see, found), _environment(see, found)]
     if found.artifacts:
-        gone = [name for name, address in found.artifacts.items() if not has(see, address)]
+        gone = [name for name, left in found.artifacts.items() if not has(see, left.address)]
         says = f"{len(found.artifacts):,} recorded"
         down.append(_link("artifacts", found.ref, says, gone))
     if found.inputs:
@@ -184,12 +184,32 @@ def released(see: Reader, found: ModelVersion, before: datetime | None = None) -
 
 
 def release(see: Reader, found: Release) -> list[Link]:
-    """Return a release and who decided it."""
+    """Return a release, who approved of it or did not, and who decided it."""
     said = found.state.replace("_", " ")
     moved = f"{found.model} {found.from_version or '-'} → {found.version}"
     says = f"{moved}, {said}: {found.verdict_why}"
     link = Link(kind="release", id=found.id, says=says.rstrip(": "), at=found.started_at)
-    return [link, *under([_decision(see, found)])]
+    down = _approval(found)
+    if found.state not in (State.WAITING, State.REJECTED) and not _by_approval(found):
+        down.append(_decision(see, found))
+    return [link, *under(down)]
+
+
+def _by_approval(found: Release) -> bool:
+    """Tell whether the approval alone brought a model's first version live."""
+    return found.approval is not None and found.from_version is None
+
+
+def _approval(found: Release) -> list[Link]:
+    answer = found.approval
+    if answer is not None:
+        did = "approved" if answer.given else "rejected"
+        says = f"{did} it as {answer.role}: {answer.reason}"
+        return [Link(kind="approval", id=answer.by, says=says, at=answer.at)]
+    if found.state is State.WAITING:
+        says = f"waits for approval by {' or '.join(found.policy.approvers)}"
+        return [Link(kind="approval", id="-", says=says)]
+    return []
 
 
 def _decision(see: Reader, found: Release) -> Link:

@@ -7,7 +7,8 @@ from setpoint.artifacts.store import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.errors import Invalid
 from setpoint.runs import service
-from setpoint.runs.entities import Point, Value
+from setpoint.runs.commands import Log
+from setpoint.runs.entities import Artifact, Point, Value
 
 _BUFFER = 1_000  #: points kept before they are written
 
@@ -34,11 +35,11 @@ class Handle:
 
     def params(self, **params: Value) -> None:
         """Record what the run was started with; a value cannot change later."""
-        self._backend.call(service.log, service.Log(run=self.id, params=params))
+        self._backend.call(service.log, Log(run=self.id, params=params))
 
     def tags(self, **tags: str) -> None:
         """Record words about the run."""
-        self._backend.call(service.log, service.Log(run=self.id, tags=tags))
+        self._backend.call(service.log, Log(run=self.id, tags=tags))
 
     def metric(self, name: str, value: SupportsFloat, step: int | None = None) -> None:
         """Record one value; without a step it is the one after the last of this name."""
@@ -60,12 +61,14 @@ class Handle:
     def artifact(self, name: str, content: bytes | str | Path) -> str:
         """Store bytes, text or a file under a name; return its address."""
         data: Any = content.read_bytes() if isinstance(content, Path) else content
-        address = self._store.put(data.encode() if isinstance(data, str) else data)
-        self._backend.call(service.log, service.Log(run=self.id, artifacts={name: address}))
+        data = data.encode() if isinstance(data, str) else data
+        address = self._store.put(data)
+        left = {name: Artifact(address=address, size=len(data))}
+        self._backend.call(service.log, Log(run=self.id, artifacts=left))
         return address
 
     def flush(self) -> None:
         """Write the points that are still in memory."""
         if self._points:
             points, self._points = self._points, []
-            self._backend.call(service.log, service.Log(run=self.id, points=points))
+            self._backend.call(service.log, Log(run=self.id, points=points))

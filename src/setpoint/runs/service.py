@@ -1,77 +1,48 @@
 """What one can do with runs. One function per use case, one transaction each."""
 
 import msgspec
-from msgspec import Struct, field
 
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid
 from setpoint.events.store import record
 from setpoint.runs import rules, store
-from setpoint.runs.entities import Code, Difference, Point, Run, Status, Value
+from setpoint.runs.commands import (
+    Compare,
+    Comparison,
+    Curve,
+    Finish,
+    ListRuns,
+    Log,
+    Logged,
+    Points,
+    Runs,
+    ShowRun,
+    Start,
+)
+from setpoint.runs.entities import Run, Status
 
-
-class Start(Struct, frozen=True, kw_only=True):
-    experiment: str
-    id: str | None = None  #: give one to be able to go on with the same run after a crash
-    params: dict[str, Value] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, int] = field(default_factory=dict)  #: dataset name: version
-    code: Code | None = None
-    environment: str | None = None
-
-
-class Log(Struct, frozen=True, kw_only=True):
-    run: str
-    points: list[Point] = field(default_factory=list)
-    params: dict[str, Value] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, int] = field(default_factory=dict)
-    artifacts: dict[str, str] = field(default_factory=dict)  #: path: address in the store
-    code: Code | None = None
-    environment: str | None = None
-
-
-class Logged(Struct, frozen=True, kw_only=True):
-    run: str
-    points: int
-
-
-class Finish(Struct, frozen=True, kw_only=True):
-    run: str
-    error: str = ""  #: if not empty, the run failed with it
-
-
-class ListRuns(Struct, frozen=True, kw_only=True):
-    experiment: str | None = None
-    limit: int = 100
-
-
-class Runs(Struct, frozen=True, kw_only=True):
-    runs: list[Run]  #: newest first
-
-
-class ShowRun(Struct, frozen=True, kw_only=True):
-    run: str
-
-
-class Curve(Struct, frozen=True, kw_only=True):
-    run: str
-    metric: str
-    at_most: int = 2_000  #: points; a longer curve is thinned evenly
-
-
-class Points(Struct, frozen=True, kw_only=True):
-    points: list[Point]  #: by step
-
-
-class Compare(Struct, frozen=True, kw_only=True):
-    runs: list[str]
-
-
-class Comparison(Struct, frozen=True, kw_only=True):
-    runs: list[Run]  #: in the order asked for
-    differences: list[Difference]
+__all__ = [
+    "OPERATIONS",
+    "Compare",
+    "Comparison",
+    "Curve",
+    "Finish",
+    "ListRuns",
+    "Log",
+    "Logged",
+    "Points",
+    "Runs",
+    "ShowRun",
+    "Start",
+    "compare",
+    "finish",
+    "log",
+    "ls",
+    "points",
+    "show",
+    "start",
+]
 
 
 @operation("runs.start", needs="runs:write")
