@@ -16,12 +16,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, SetpointError
 from setpoint.events import store as events
 from setpoint.operations import OPERATIONS
-from setpoint.server import api, problems
+from setpoint.server import api, objects, problems
 from setpoint.server.live import live
 from setpoint.server.security import Guard
 from setpoint.server.ui import queries
@@ -78,7 +77,7 @@ def create_app(backend: LocalBackend) -> Starlette:
             Route("/healthz", _healthy),
             Route("/live", live),
             Route("/icon.svg", _icon),
-            Route("/objects/{address}", _artifact),
+            *objects.routes(),
             *api.routes(OPERATIONS),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
@@ -185,25 +184,6 @@ async def _healthy(request: Request) -> Response:
     ask = Ask(backend=backend, path="/healthz")
     head = await run_in_threadpool(ask.read, events.head)
     return JSONResponse({"status": "ok", "events": head})
-
-
-async def _artifact(request: Request) -> Response:
-    """Send an artifact's bytes as a file, never as a page of ours."""
-    store = open_store(request.app.state.backend.settings)
-    address = request.path_params["address"]
-    try:
-        content = await run_in_threadpool(store.get, address)
-    except SetpointError as error:
-        return problems.response(error)
-    name = address.rpartition(":")[2][:16]
-    return Response(
-        content,
-        media_type="application/octet-stream",
-        headers={
-            "content-disposition": f'attachment; filename="{name}"',
-            "cache-control": "private, max-age=31536000, immutable",
-        },
-    )
 
 
 async def _icon(_: Request) -> Response:

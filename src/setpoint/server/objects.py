@@ -1,0 +1,67 @@
+"""Artifacts over HTTP, by address: sent and taken in pieces, never whole in memory."""
+
+from collections.abc import Iterator
+
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from setpoint.artifacts.store import FileStore, open_store
+from setpoint.errors import SetpointError
+from setpoint.server import problems
+
+
+def routes() -> list[Route]:
+    """Return the endpoints: GET and HEAD of an object, PUT under its address."""
+    return [
+        Route("/objects/{address}", _send, methods=["GET"]),
+        Route("/objects/{address}", _take, methods=["PUT"]),
+    ]
+
+
+async def _send(request: Request) -> Response:
+    """Send an object's bytes as a file, never as a page of ours."""
+    store, address = _asked(request)
+    try:
+        size = await run_in_threadpool(store.size, address)
+        pieces = store.chunks(address)
+        first = b"" if request.method == "HEAD" else await run_in_threadpool(next, pieces, b"")
+    except SetpointError as error:
+        return problems.response(error)
+    name = address.rpartition(":")[2][:16]
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "content-length": str(size),
+        "cache-control": "private, max-age=31536000, immutable",
+    }
+    return StreamingResponse(
+        iterate_in_threadpool(_from(first, pieces)),
+        media_type="application/octet-stream",
+        headers=headers,
+    )
+
+
+async def _take(request: Request) -> Response:
+    """Store the body, provided that its bytes have this address."""
+    store, address = _asked(request)
+    try:
+        if await run_in_threadpool(store.has, address):
+            return Response(status_code=204)
+        with store.incoming() as file:
+            async for piece in request.stream():
+                await run_in_threadpool(file.write, piece)
+            await run_in_threadpool(file.commit, address)
+    except SetpointError as error:
+        return problems.response(error)
+    return Response(status_code=201)
+
+
+def _asked(request: Request) -> tuple[FileStore, str]:
+    return open_store(request.app.state.backend.settings), request.path_params["address"]
+
+
+def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
