@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from setpoint.core.operations import Context
 from setpoint.events.entities import Event
-from setpoint.events.tables import events
+from setpoint.events.tables import event_outbox, events
 
 
 def record(ctx: Context, kind: str, subject: str, **detail: Any) -> None:
@@ -19,11 +19,25 @@ def record(ctx: Context, kind: str, subject: str, **detail: Any) -> None:
             ``release:rel_01J…``, ``alarm:alm_01J…``, ``run:run_01J…``, ``dataset:flights/12``.
         detail: JSON-able facts that a reader needs and cannot derive.
     """
-    ctx.conn.execute(
-        insert(events).values(
-            at=ctx.now, actor=ctx.actor, kind=kind, subject=subject, detail=detail
-        )
-    )
+    row = {"at": ctx.now, "actor": ctx.actor, "kind": kind, "subject": subject, "detail": detail}
+    seq = ctx.conn.execute(insert(events).values(row).returning(events.c.seq)).scalar_one()
+    ctx.conn.execute(insert(event_outbox).values(seq=seq))
+
+
+def take(conn: Connection, *, limit: int) -> list[Event]:
+    """Take events out of the outbox, oldest first; they are there again if the caller rolls back.
+
+    Two that take at once get different events, or wait for one another.
+    """
+    oldest = select(event_outbox.c.seq).order_by(event_outbox.c.seq).limit(limit)
+    if conn.dialect.name == "postgresql":
+        oldest = oldest.with_for_update(skip_locked=True)
+    taken = [seq for (seq,) in conn.execute(oldest)]
+    if not taken:
+        return []
+    conn.execute(delete(event_outbox).where(event_outbox.c.seq.in_(taken)))
+    query = select(events).where(events.c.seq.in_(taken)).order_by(events.c.seq)
+    return [_entity(row) for row in conn.execute(query)]
 
 
 def since(

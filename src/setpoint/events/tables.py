@@ -17,6 +17,13 @@ events = Table(
     Index("ix_events_kind_seq", "kind", "seq"),
 )
 
+# What nobody has been told yet: written with the event, taken by whoever delivers.
+event_outbox = Table(
+    "event_outbox",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+)
+
 # The chain: sealed by one sealer at a time, after the fact, so that recording an event
 # costs one insert and no two writers ever wait for each other's hash.
 event_seals = Table(

@@ -94,10 +94,23 @@ class Override(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Signing(Struct, frozen=True, kw_only=True):
+    """Somebody's signature under the files of a version."""
+
+    bundle: str  #: address of the signature: a Sigstore bundle, as `model-signing` writes it
+    key: str  #: fingerprint of the public key: SHA-256 of its DER form, hex
+    actor: str
+    at: datetime
+
+
 class ModelVersion(Struct, frozen=True, kw_only=True):
     """One immutable set of weights, and everything it came from.
 
-    Only `override` is ever written after registration, and only once.
+    What it was made of never changes after registration; what people say about it does:
+    its override (once), card, description, stage, signature and the time it was deleted.
+
+    A version that was trained here has a flavor. One that was registered from elsewhere has
+    none, but a `source`; it has no gate, so it cannot be released.
     """
 
     model: str
@@ -105,8 +118,8 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     run_id: str  #: the run that produced it
     why: str  #: why it was trained: ``first version``, ``drift: alarm alm_01J…``
     created_at: datetime
-    flavor: str  #: how the native model is stored: sklearn, lightgbm or python
-    artifact: str  #: address of the native model
+    flavor: str  #: how the native model is stored: sklearn, …; empty: registered from elsewhere
+    artifact: str  #: address of the native model; empty: registered from elsewhere
     onnx: str | None = None  #: address of the compiled model; None: the native one serves
     parity: Parity | None = None  #: the proof, or the reason why there is no `onnx`
     signature: Signature
@@ -120,11 +133,28 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     datasets: dict[str, int] = field(default_factory=dict)  #: dataset name: version trained on
     size: int = 0  #: bytes of the model that serves
     baseline: Stored | None = None  #: the simple model it beat: answers when it cannot
+    source: str = ""  #: URI of its files, if it was registered from elsewhere
+    run_link: str = ""  #: address of its run's page, if that is elsewhere
+    logged_model: str = ""  #: id of the logged model it was registered from
+    status: str = "ready"  #: or ``pending`` or ``failed``: whether its files are all there
+    status_message: str = ""  #: why it is not ready
+    stage: str = "None"  #: MLflow's old stages: None, Staging, Production or Archived
+    description: str = ""
+    updated_at: datetime | None = None  #: None: not since it was registered
+    signed: Signing | None = None
+    deleted_at: datetime | None = None  #: out of every list; its files stay until it is purged
+    purged_at: datetime | None = None  #: its files are given up
+    freed_at: datetime | None = None  #: its files are gone
 
     @property
     def ref(self) -> str:
         """How events and lineage name it."""
         return f"version:{self.model}/{self.number}"
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether its weights are stored here in a form that can serve."""
+        return bool(self.flavor)
 
     @property
     def may_serve(self) -> bool:

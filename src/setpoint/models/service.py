@@ -95,7 +95,8 @@ def register(ctx: Context, cmd: Register) -> ModelVersion:
     known = store.find_run(ctx.conn, cmd.model, cmd.run_id)
     if known is not None:
         return known
-    version = ModelVersion(number=count + 1, created_at=ctx.now, **msgspec.structs.asdict(cmd))
+    fields = msgspec.structs.asdict(cmd)
+    version = ModelVersion(number=count + 1, created_at=ctx.now, updated_at=ctx.now, **fields)
     store.add(ctx.conn, version)
     record(
         ctx,

@@ -27,15 +27,16 @@ class Origin(NamedTuple):
 def lock(conn: Connection, model: str, now: datetime) -> int:
     """Make the model if it is new, keep others from registering; return its version count.
 
-    The lock ends with the caller's transaction.
+    A model that was deleted is there again, without the versions it had. The lock ends with
+    the caller's transaction.
     """
     make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    row = {"model": model, "versions": 0, "created_at": now}
+    row = {"model": model, "versions": 0, "created_at": now, "updated_at": now, "description": ""}
     conn.execute(make(models).values(row).on_conflict_do_nothing())
     touched = (
         update(models)
         .where(models.c.model == model)
-        .values(versions=models.c.versions)
+        .values(updated_at=now, deleted_at=None)
         .returning(models.c.versions)
     )
     return int(conn.execute(touched).scalar_one())
@@ -50,8 +51,8 @@ def add(conn: Connection, version: ModelVersion) -> None:
 
 
 def find_run(conn: Connection, model: str, run_id: str) -> ModelVersion | None:
-    """Return the version of `model` that this run produced, if any."""
-    query = select(t).where(t.c.model == model, t.c.run_id == run_id)
+    """Return the version of `model` that this run trained, if any."""
+    query = select(t).where(t.c.model == model, t.c.run_id == run_id, t.c.flavor != "")
     row = conn.execute(query).one_or_none()
     return None if row is None else _entity(row)
 
@@ -79,8 +80,12 @@ def get(conn: Connection, model: str, number: int) -> ModelVersion:
 
 
 def versions(conn: Connection, model: str) -> list[ModelVersion]:
-    """Return all versions of a model, newest first; empty if there is no such model."""
-    query = select(t).where(t.c.model == model).order_by(t.c.number.desc())
+    """Return all versions of a model, newest first; empty if there is no such model.
+
+    Deleted ones are left out; `get` still finds them, for what they once answered.
+    """
+    query = select(t).where(t.c.model == model, t.c.deleted_at.is_(None))
+    query = query.order_by(t.c.number.desc())
     return [_entity(row) for row in conn.execute(query)]
 
 
@@ -92,8 +97,9 @@ def origins(conn: Connection, *, limit: int) -> list[Origin]:
 
 
 def ls(conn: Connection) -> list[ModelSummary]:
-    """Return all models by name."""
+    """Return all models by name, without deleted ones."""
     named = aliases(conn)
+    query = select(models).where(models.c.deleted_at.is_(None)).order_by(models.c.model)
     return [
         ModelSummary(
             model=row.model,
@@ -101,7 +107,7 @@ def ls(conn: Connection) -> list[ModelSummary]:
             created_at=row.created_at,
             aliases={each.alias: each.number for each in named if each.model == row.model},
         )
-        for row in conn.execute(select(models).order_by(models.c.model))
+        for row in conn.execute(query)
     ]
 
 
@@ -132,10 +138,11 @@ def put_alias(conn: Connection, new: Alias) -> None:
     )
 
 
-def drop_alias(conn: Connection, model: str, name: str) -> None:
-    """Remove an alias; removing one that is not there changes nothing."""
+def drop_alias(conn: Connection, model: str, name: str, *, number: int) -> None:
+    """Remove an alias if it names version `number`; else nothing changes."""
+    a = model_aliases.c
     conn.execute(
-        model_aliases.delete().where(model_aliases.c.model == model, model_aliases.c.alias == name)
+        model_aliases.delete().where(a.model == model, a.alias == name, a.number == number)
     )
 
 

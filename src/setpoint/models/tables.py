@@ -1,12 +1,13 @@
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
     Integer,
     Table,
     Text,
-    UniqueConstraint,
+    text,
 )
 
 from setpoint.db.schema import Instant, Json, metadata
@@ -18,6 +19,10 @@ models = Table(
     Column("model", Text, primary_key=True),
     Column("versions", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("deleted_at", Instant),
+    Column("keep", Json),
 )
 
 model_versions = Table(
@@ -43,8 +48,28 @@ model_versions = Table(
     Column("datasets", Json, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("baseline", Json),
-    UniqueConstraint("model", "run_id"),
+    Column("source", Text, nullable=False),
+    Column("run_link", Text, nullable=False),
+    Column("logged_model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_message", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("signed", Json),
+    Column("deleted_at", Instant),
+    Column("purged_at", Instant),
+    Column("freed_at", Instant),
     Index("ix_model_versions_run_id", "run_id"),
+    # A run trains one version of a model here; elsewhere one may register what it likes.
+    Index(
+        "uq_model_versions_trained",
+        "model",
+        "run_id",
+        unique=True,
+        sqlite_where=text("flavor <> ''"),
+        postgresql_where=text("flavor <> ''"),
+    ),
 )
 
 model_aliases = Table(
@@ -53,5 +78,58 @@ model_aliases = Table(
     Column("model", Text, primary_key=True),
     Column("alias", Text, primary_key=True),
     Column("number", Integer, nullable=False),
-    ForeignKeyConstraint(["model", "number"], ["model_versions.model", "model_versions.number"]),
+    ForeignKeyConstraint(
+        ["model", "number"],
+        ["model_versions.model", "model_versions.number"],
+        onupdate="CASCADE",
+    ),
+)
+
+# What people say about models. Number 0 is the model itself: versions start at 1.
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("ix_model_tags_key", "key"),
+)
+
+model_comments = Table(
+    "model_comments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("edited_at", Instant),
+    Index("ix_model_comments_model_number", "model", "number"),
+)
+
+model_approvals = Table(
+    "model_approvals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_model_approvals_model_number", "model", "number"),
+)
+
+model_protections = Table(
+    "model_protections",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("alias", Text, primary_key=True),
+    Column("roles", Json, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
 )

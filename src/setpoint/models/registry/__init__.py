@@ -1,0 +1,1 @@
+"""What people keep and say about models: the registry beyond the weights."""
