@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from setpoint.errors import Invalid, MissingExtra
+from setpoint.models import linear
 from setpoint.models.entities import Input, Signature
 from setpoint.models.protocols import Floats, Rows, Score
 from setpoint.models.rows import by_name, matrix, number, text
@@ -27,6 +28,10 @@ def scorer(data: bytes, signature: Signature) -> Score:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its exceptions share no public base
         raise Invalid("the compiled model cannot be loaded", where=str(error)[:300]) from None
+    if signature.numeric and session.get_modelmeta().graph_name == linear.GRAPH:
+        known = linear.read(data)
+        if known is not None:
+            return _exact(known, signature)
     run, wanted = session.run, session.get_inputs()
 
     def ask(outputs: list[str], feed: dict[str, Any]) -> Any:
@@ -43,13 +48,27 @@ def scorer(data: bytes, signature: Signature) -> Score:
 
 
 _OUTPUTS = ["score"]
+_DOUBLE = np.dtype(np.float64)
 
 
 def _whole(ask: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
-    name, width = wanted.name, len(signature.inputs)
+    name = wanted.name
     kind = np.dtype(np.float64 if wanted.type == "tensor(double)" else np.float32)
 
-    def score(rows: Rows) -> Floats:
+    def score(rows: Any) -> Floats:
+        if not len(rows):
+            return np.empty(0)
+        found: Floats = ask(_OUTPUTS, {name: rows})[0].reshape(-1)
+        return found
+
+    return _exact(score, signature, kind)
+
+
+def _exact(score: Score, signature: Signature, kind: Any = _DOUBLE) -> Score:
+    """Return `score` given rows as they must be: a contiguous matrix of one dtype."""
+    width = len(signature.inputs)
+
+    def exact(rows: Rows) -> Floats:
         if (
             type(rows) is not np.ndarray
             or rows.dtype is not kind
@@ -58,12 +77,9 @@ def _whole(ask: Callable[..., Any], wanted: Any, signature: Signature) -> Score:
             or not rows.flags.c_contiguous
         ):
             rows = np.ascontiguousarray(matrix(rows, signature), dtype=kind)
-        if not len(rows):
-            return np.empty(0)
-        found: Floats = ask(_OUTPUTS, {name: rows})[0].reshape(-1)
-        return found
+        return score(rows)
 
-    return score
+    return exact
 
 
 def _apart(ask: Callable[..., Any], wanted: list[Any], signature: Signature) -> Score:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from setpoint.core.clock import Clock
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import http, scoring, v2
+from setpoint.serve import http, plain, scoring, v2
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
@@ -121,6 +121,9 @@ class App:
             endpoint = self._endpoint(model)
             if endpoint.slow:
                 return None
+            answer = self._plain(endpoint, body)
+            if answer is not None:
+                return 200, answer
             asked = self._asked(endpoint, body)
             parts = scoring.score(endpoint, asked.rows, asked.keys) if asked.ids else []
             return 200, self._finish(endpoint, asked, parts)
@@ -147,6 +150,28 @@ class App:
         else:
             parts = scoring.score(endpoint, asked.rows, asked.keys)
         return self._finish(endpoint, asked, parts)
+
+    def _plain(self, endpoint: Endpoint, body: bytes) -> bytes | None:
+        """Answer a plain request as `_asked`, `scoring.score` and `_finish` would."""
+        started = perf_counter_ns()
+        found = plain.read(body, endpoint.inputs)
+        if found is None:
+            return None
+        request, rows = found
+        at_us = self._micros()
+        request_id, ids, keys = _named(request, rows.count, at_us)
+        part = plain.score(endpoint, rows, keys)
+        if part is None:
+            return None
+        micros = (perf_counter_ns() - started) // 1000
+        self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
+        self.metrics.answered(
+            endpoint.model, part.version, ROLES[part.role], 200, rows.count, micros
+        )
+        if not endpoint.alone:
+            self._wait_for_shadow(Job(endpoint, [part], ids, request_id, at_us))
+        scores, versions = scoring.assemble((part,), rows.count)
+        return _encoded(endpoint, request_id, ids, versions, scores, fallback=False)
 
     def _asked(self, endpoint: Endpoint, body: bytes) -> Asked:
         started = perf_counter_ns()
@@ -282,7 +307,9 @@ class App:
         self.log.close()
 
 
-def _named(request: v2.InferRequest, count: int, at_us: int) -> tuple[str, list[str], list[str]]:
+def _named(
+    request: v2.InferRequest | plain.PlainRequest, count: int, at_us: int
+) -> tuple[str, list[str], list[str]]:
     """Return the request's id, the rows' prediction ids and the rows' routing keys."""
     parameters = request.parameters
     ids = parameters.ids if parameters else None

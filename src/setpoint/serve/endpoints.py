@@ -136,27 +136,21 @@ class Endpoint:
         if (canary := by_role.get(Role.CANARY)) is not None:
             self.route = router(f"{model}/{canary.version}", canary.weight)
         self.alone = len(deployed) == 1
+        predictor = self.live.predictor
+        #: why the live version cannot answer, None if it can
+        self.broken = predictor.why if isinstance(predictor, Broken) else None
+        self.slow = False  #: whether scoring takes too long for the event loop's own thread
         self._micros = 0.0
-
-    @property
-    def slow(self) -> bool:
-        """Whether scoring takes too long for the event loop's own thread."""
-        return self._micros > SLOW_MICROS
 
     def took(self, nanos: int) -> None:
         """Note how long scoring a request took: a slow moving mean, so that one that was
         held up by something else does not count as slow.
         """
         self._micros += (min(nanos / 1000, 4 * SLOW_MICROS) - self._micros) * 0.05
+        self.slow = self._micros > SLOW_MICROS
 
     def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
         return None if deployment is None else arms[deployment.version].behind(self.inputs)
-
-    @property
-    def broken(self) -> str | None:
-        """Why the live version cannot answer, None if it can."""
-        predictor = self.live.predictor
-        return predictor.why if isinstance(predictor, Broken) else None
 
 
 class Endpoints:

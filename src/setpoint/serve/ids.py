@@ -7,33 +7,29 @@ from collections.abc import Callable
 from setpoint.core.clock import Clock, SystemClock, to_micros
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_MILLIS = range(40, -1, -10)
-_POOL = 10 * 400
+_DIGITS = bytes([ord(_ALPHABET[byte & 31]) for byte in range(256)])
+_MILLIS = range(45, -1, -5)
+_RANDOM = 16
+_POOL = 400 * _RANDOM
 
 
 def maker(prefix: str) -> Callable[[int], str]:
     """Return a function from microseconds since 1970 to a new id.
 
-    Random bytes are asked of the system 400 ids at a time. Not for use across `fork`.
+    Random digits are asked of the system 400 ids at a time. Not for use across `fork`.
     """
-    pool, at = b"", 0
+    pool, at = "", 0
     when, head = -1, ""
 
     def make(at_us: int) -> str:
         nonlocal pool, at, when, head
         if at >= len(pool):
-            pool, at = os.urandom(_POOL), 0
+            pool, at = os.urandom(_POOL).translate(_DIGITS).decode("ascii"), 0
         if at_us // 1000 != when:
             when = at_us // 1000
-            head = prefix + "_" + "".join([_PAIRS[when >> shift & 1023] for shift in _MILLIS])
-        v = int.from_bytes(pool[at : at + 10])
-        at += 10
-        p = _PAIRS
-        return (
-            f"{head}{p[v >> 70]}{p[v >> 60 & 1023]}{p[v >> 50 & 1023]}{p[v >> 40 & 1023]}"
-            f"{p[v >> 30 & 1023]}{p[v >> 20 & 1023]}{p[v >> 10 & 1023]}{p[v & 1023]}"
-        )
+            head = prefix + "_" + "".join([_ALPHABET[when >> shift & 31] for shift in _MILLIS])
+        at += _RANDOM
+        return head + pool[at - _RANDOM : at]
 
     return make
 

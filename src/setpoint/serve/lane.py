@@ -98,10 +98,12 @@ class _Lane(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> bool:
         """Answer the request in `data`, or keep its head; False if it is not for us."""
-        if not data.startswith(_START) or self._busy():
+        cycle: Any = self.cycle  # None before the first request that went the long way
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
             return False
         end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
-        known = self._known(data[:end]) if end > 0 else None
+        head = data[:end] if end > 0 else b""
+        known = self.heads[head] if head in self.heads else self._learn(head)
         if known is None:
             return False
         body = data[end + 4 :]
@@ -114,17 +116,13 @@ class _Lane(HttpToolsProtocol):
             self._head = data
         return not body
 
-    def _known(self, head: bytes) -> tuple[str, int] | None:
-        heads = self.heads
-        if head not in heads:
-            if len(heads) >= _MOST_HEADS:
-                heads.clear()
-            heads[head] = read_head(head)
-        return heads[head]
-
-    def _busy(self) -> bool:
-        cycle: Any = self.cycle  # None before the first request that went the long way
-        return (cycle is not None and not cycle.response_complete) or self.flow.write_paused
+    def _learn(self, head: bytes) -> tuple[str, int] | None:
+        if not head.startswith(_START):
+            return None
+        if len(self.heads) >= _MOST_HEADS:
+            self.heads.clear()
+        self.heads[head] = known = read_head(head)
+        return known
 
     def _write(self, status: int, body: bytes) -> None:
         self._unset_keepalive_if_required()

@@ -1,0 +1,128 @@
+"""The plain way and the long way must be one: asked the same, they answer and log the same."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from setpoint.serve import plain, v2
+from setpoint.serve.entities import PredictionRecord
+
+from .conftest import Served
+from .made import Answers, Raises, Sum, canary, live, shadow
+
+NUMBERS = st.floats(-1e6, 1e6) | st.integers(-1000, 1000)
+INPUTS = v2.Inputs([v2.InputSpec("a", text=False), v2.InputSpec("b", text=False)])
+
+
+def body(data: Any, shape: list[int], **more: Any) -> bytes:
+    tensor = {"name": "x", "datatype": "FP64", "shape": shape, "data": data}
+    return json.dumps({"inputs": [tensor], **more}).encode()
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    count = draw(st.integers(1, 4))
+    data = draw(st.lists(NUMBERS, min_size=2 * count, max_size=2 * count))
+    ids = draw(st.lists(st.text("abc", min_size=1), min_size=count, max_size=count, unique=True))
+    keys = draw(st.lists(st.text("kl", max_size=3), min_size=count, max_size=count))
+    parameters = {"ids": ids, "keys": keys} if draw(st.booleans()) else {"ids": ids}
+    return body(data, [count, 2], id="req", parameters=parameters)
+
+
+def same(served: Served, asked: bytes) -> None:
+    """Ask both ways; compare what is answered, logged and counted."""
+    before = len(served.logged())
+    status, raw = served.app.infer_now("m", asked) or (0, b"")
+    served.sync()
+    short = [told(record) for record in served.logged()[before:]]
+    counted = dict(served.app.metrics.requests), dict(served.app.metrics.rows)
+    before += len(short)
+    assert (status, json.loads(raw)) == served.ask("POST", "/v2/models/m/infer", asked)
+    served.sync()
+    assert short == [told(record) for record in served.logged()[before:]]
+    for once, twice in zip(
+        counted, (served.app.metrics.requests, served.app.metrics.rows), strict=True
+    ):
+        assert twice == {key: 2 * value for key, value in once.items()}
+        twice.clear()
+
+
+def told(record: Any) -> dict[str, Any]:
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    return fields | {"micros": 0, "kind": type(record).__name__}
+
+
+@pytest.mark.parametrize(
+    "deployed",
+    [(live(),), (live(), canary(weight=0.5)), (live(), shadow()), (live(), canary(weight=1.0))],
+    ids=["alone", "canary", "shadow", "all canary"],
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests())
+def test_both_ways_answer_log_and_count_alike(
+    served: Served, deployed: tuple[Any, ...], asked: bytes
+) -> None:
+    if "m" not in served.endpoints.all():
+        served.deploy(*deployed)
+    same(served, asked)
+
+
+@pytest.mark.parametrize("broken", [Raises(), Answers([0.5, 0.5]), Answers([float("nan")])])
+def test_a_version_that_fails_is_told_the_same_either_way(served: Served, broken: Any) -> None:
+    served.predictors[1] = broken
+    served.deploy(live())
+    asked = body([1, 2], [1, 2], id="req", parameters={"ids": ["a"]})
+    same(served, asked)
+    served.baselines[3] = Sum()
+    served.predictors[3] = broken
+    served.deploy(live(3))
+    same(served, asked)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        body([1, None], [1, 2]),
+        body([[1, 2]], [1, 2]),
+        body([1, 2, 3], [1, 2]),
+        body([1, 2], [2, 1]),
+        body([], [0, 2]),
+        body([1, 2], [-1, -2]),
+        body([1, 2, 3], [1, 3]),
+        body([1, 2], [1, 2], outputs=[{"name": "other"}]),
+        body(["1", 2], [1, 2]),
+        b'{"inputs": []}',
+        b"{",
+        b"\xff",
+        b"",
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_long_way(served: Served, given: bytes) -> None:
+    served.deploy(live())
+    assert plain.read(given, INPUTS) is None
+    short = served.app.infer_now("m", given)
+    status, answer = served.ask("POST", "/v2/models/m/infer", given)
+    assert short is not None
+    assert short[0] == status
+    if status != 200:
+        assert json.loads(short[1]) == answer
+
+
+def test_wrong_names_for_rows_are_refused_before_anything_is_scored(served: Served) -> None:
+    served.deploy(live())
+    asked = body([1, 2, 3, 4], [2, 2], parameters={"ids": ["a", "a"]})
+    assert plain.read(asked, INPUTS) is not None
+    assert served.app.infer_now("m", asked)[0] == 400  # type: ignore[index]
+    assert served.logged() == []
+
+
+def test_the_record_holds_what_was_asked(served: Served) -> None:
+    served.deploy(live())
+    served.app.infer_now("m", body([1, 2], [1, 2], parameters={"ids": ["a"]}))
+    [record] = served.logged()
+    assert isinstance(record, PredictionRecord)
+    assert (record.ids, record.columns) == (["a"], ["a", "b"])
+    assert len(record.values) == 16
