@@ -3,11 +3,11 @@
 from typing import Any
 
 from setpoint.control import service as control
-from setpoint.control import why
+from setpoint.control import starting, why
 from setpoint.core.operations import Operation
 from setpoint.data import service as data
 from setpoint.events import service as events
-from setpoint.models import service as models
+from setpoint.models import operations as models
 from setpoint.monitor import service as monitor
 from setpoint.releases import service as releases
 from setpoint.runs import service as runs
@@ -15,6 +15,7 @@ from setpoint.runs import service as runs
 _ALL: tuple[Operation[Any, Any], ...] = (
     *control.OPERATIONS,
     *why.OPERATIONS,
+    *starting.OPERATIONS,
     *data.OPERATIONS,
     *runs.OPERATIONS,
     *models.OPERATIONS,

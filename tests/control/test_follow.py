@@ -13,6 +13,7 @@ from sqlalchemy import delete
 from tests.conftest import NOON
 from tests.control import made
 from tests.control.made import MODEL, labelled, predicted, shadowed
+from tests.releases.begun import begun
 
 from setpoint.control import follow, store
 from setpoint.control.evidence import Seen, evidence
@@ -56,9 +57,9 @@ class Log:
         made.apply(home, folder)
         made.version(home, run="run_1", found=FIRST)
         made.version(home, run="run_2", found=SECOND)
-        home.call(releases.start, Start(model=MODEL, version=1))
+        begun(home, Start(model=MODEL, version=1))
         policy = Policy(block=timedelta(minutes=1))
-        self.release = home.call(releases.start, Start(model=MODEL, version=2, policy=policy)).id
+        self.release = begun(home, Start(model=MODEL, version=2, policy=policy)).id
         self.writer = LogWriter(home.settings.log, segment_bytes=20_000)
 
     def write(self, *records: Record) -> None:

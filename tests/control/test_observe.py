@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.control import made
 from tests.control.made import MODEL
+from tests.releases.begun import begun
 
 from setpoint.control import store
 from setpoint.control.decide import Observed
@@ -37,8 +38,8 @@ def test_a_model_that_was_just_applied_has_nothing(home: LocalBackend) -> None:
 def test_a_version_being_released_is_no_candidate_and_the_next_one_is(home: LocalBackend) -> None:
     for number in (1, 2, 3):
         made.version(home, run=f"run_{number}")
-    home.call(releases.start, Start(model=MODEL, version=1))
-    home.call(releases.start, Start(model=MODEL, version=2))
+    begun(home, Start(model=MODEL, version=1))
+    begun(home, Start(model=MODEL, version=2))
     found = seen(home)
     assert (found.live, found.candidate) == (1, None)
     assert found.release is not None
@@ -55,7 +56,7 @@ def test_a_version_being_released_is_no_candidate_and_the_next_one_is(home: Loca
 def test_alarms_count_while_they_stand_and_are_of_the_live_version(home: LocalBackend) -> None:
     for number in (1, 2):
         made.version(home, run=f"run_{number}")
-    home.call(releases.start, Start(model=MODEL, version=1))
+    begun(home, Start(model=MODEL, version=1))
     with home.engine.begin() as conn:
         alarms = [
             open_alarm(

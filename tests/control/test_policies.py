@@ -28,6 +28,7 @@ def test_a_release_is_judged_as_the_spec_says() -> None:
             },
         ),
         None,
+        changed=True,
     )
     assert (found.shadow, found.steps) == (30, (0.1, 1.0))
     assert found.guards == ("errors", "slow requests")
@@ -42,6 +43,7 @@ def test_a_shadow_by_time_asks_for_rows_and_a_regression_for_squared_error() -> 
     found = release_policy(
         spec(objective={"metric": "rmse", "at_least": None}, release={"shadow": {"for": "2d"}}),
         None,
+        changed=True,
     )
     assert (found.shadow, found.guards, found.loss) == (500, ("errors",), "squared error")
 

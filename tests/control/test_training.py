@@ -98,7 +98,7 @@ def test_a_training_finished_twice_registers_one_version_and_makes_no_new_candid
     job = requested(backend, tmp_path)
     done = train(backend, job)
     with backend.engine.begin() as conn:
-        models.drop_alias(conn, MODEL, "candidate")  # it was released since
+        models.drop_alias(conn, MODEL, "candidate", number=1)  # it was released since
     assert train(backend, job).version == done.version == 1
     assert [version.number for version in versions(backend)] == [1]
     assert candidate(backend) is None

@@ -8,13 +8,13 @@ import pytest
 from tests.conftest import NOON
 from tests.control import made
 from tests.control.made import MODEL, predicted
+from tests.releases.begun import begun
 
 from setpoint.control import store, watching
 from setpoint.control.controller import Controller
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.monitor import store as monitor
-from setpoint.releases import service as releases
 from setpoint.releases.service import Start
 from setpoint.serve.log import LogWriter
 
@@ -29,7 +29,7 @@ def home(backend: LocalBackend, tmp_path: Path) -> LocalBackend:
 
 def live(home: LocalBackend) -> None:
     made.version(home, found=made.reference())
-    home.call(releases.start, Start(model=MODEL, version=1))
+    begun(home, Start(model=MODEL, version=1))
 
 
 def due(home: LocalBackend) -> watching.Due | None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 from sqlalchemy import delete, update
+from tests.releases.begun import begun
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
@@ -50,7 +51,7 @@ class Chain:
         rows = pl.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0]})
         ingest.ingest(backend, "flights", rows, backend.clock.now())
         self.first = self.version(["a", "b"], PASSED, "first version")
-        self.release = backend.call(releases.start, releases.Start(model="late", version=1))
+        self.release = begun(backend, releases.Start(model="late", version=1))
         self.predict("p1", "p2", version=1)
         with backend.engine.begin() as conn:
             self.alarm = open_alarm(
@@ -63,7 +64,7 @@ class Chain:
                 attribution=[("distance", 0.7), ("wind", 0.3)],
             )
         self.second = self.version(["b", "c"], PASSED, "drift", cause=self.alarm.id)
-        self.move = backend.call(releases.start, releases.Start(model="late", version=2))
+        self.move = begun(backend, releases.Start(model="late", version=2))
         decide = releases.Decide(release=self.move.id, reason="holiday")
         self.move = backend.call(releases.promote, decide)
 

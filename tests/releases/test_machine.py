@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.releases.begun import begun
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
@@ -49,7 +50,7 @@ class Life(RuleBasedStateMachine):
     def begin(self) -> None:
         for _ in range(3):
             self.train()
-        self.backend.call(service.start, Start(model=self.model, version=1))
+        begun(self.backend, Start(model=self.model, version=1))
 
     @rule()
     def train(self) -> None:
@@ -74,9 +75,7 @@ class Life(RuleBasedStateMachine):
         version = data.draw(st.sampled_from(fresh))
         policy = Policy(guards=(), shadow=100, step_requests=100, on_breach=breach)
         with suppress(Conflict):
-            self.backend.call(
-                service.start, Start(model=self.model, version=version, policy=policy)
-            )
+            begun(self.backend, Start(model=self.model, version=version, policy=policy))
 
     @precondition(lambda self: self.open is not None)
     @rule(mean=st.sampled_from([-0.05, 0.0, 0.01, 0.1]), failures=st.sampled_from([0, 0, 20]))

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection
+from tests.releases.begun import begun
 
 from setpoint.core.clock import ManualClock
 from setpoint.core.operations import Operation
@@ -32,7 +33,7 @@ def release(backend: LocalBackend, versions: Callable[[int], None]) -> Release:
 
 
 def start(backend: LocalBackend, version: int) -> Release:
-    return backend.call(service.start, Start(model=MODEL, version=version, reason="drift"))
+    return begun(backend, Start(model=MODEL, version=version, reason="drift"))
 
 
 def act(backend: LocalBackend, release: Release, decision: Decision) -> Release:

@@ -48,7 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data", "Datasets: ls, show, validate."),
     "runs": ("runs", "Runs: ls, show, compare."),
     "models": ("models", "Model versions: ls, show."),
-    "releases": ("releases", "Releases: ls, show, hold, resume, promote, rollback."),
+    "releases": (
+        "releases",
+        "Releases: ls, show, start, approve, reject, hold, promote, …",
+    ),
     "alarms": ("alarms", "Alarms: ls, show, ack."),
     "events": ("events", "The record of everything that changed: ls, verify."),
 }

@@ -3,16 +3,21 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
+from setpoint.control.starting import StartRelease
+from setpoint.control.starting import start as start_release
 from setpoint.core.operations import Operation
-from setpoint.releases.entities import Release
+from setpoint.releases.entities import Release, State
 from setpoint.releases.service import (
+    Answer,
     Decide,
     ListReleases,
     ReleaseDetail,
     Which,
+    approve,
     hold,
     ls,
     promote,
+    reject,
     resume,
     rollback,
     show,
@@ -60,6 +65,44 @@ def show_(home: str | None, as_json: bool, release: str) -> None:
     say(_detail(found), found, as_json=as_json)
 
 
+@releases.command(
+    "start", epilog='Example: setpoint releases start churn 4 --reason "back to the old features"'
+)
+@home_option
+@json_option
+@click.argument("model")
+@click.argument("version", type=int)
+@click.option("--reason", required=True, help="Recorded with who started it.")
+def start_(home: str | None, as_json: bool, model: str, version: int, reason: str) -> None:
+    """Begin to release VERSION of MODEL, by the spec in force."""
+    command = StartRelease(model=model, version=version, reason=reason)
+    _said(backend(home).call(start_release, command), as_json=as_json)
+
+
+def _answer(name: str, operation: Operation[Answer, Release], help_: str) -> None:
+    @releases.command(
+        name, help=help_, epilog=f'Example: setpoint releases {name} churn --reason "…" --as risk'
+    )
+    @home_option
+    @json_option
+    @click.argument("release")
+    @click.option("--reason", required=True, help="Recorded with who answered.")
+    @click.option(
+        "--as",
+        "role",
+        default="",
+        metavar="ROLE",
+        help="The role you answer as; needed where the spec names several.",
+    )
+    def answer(home: str | None, as_json: bool, release: str, reason: str, role: str) -> None:
+        command = Answer(release=release, reason=reason, role=role)
+        _said(backend(home).call(operation, command), as_json=as_json)
+
+
+_answer("approve", approve, "Let RELEASE, which waits for approval, begin.")
+_answer("reject", reject, "End RELEASE, which waits for approval: its version never serves.")
+
+
 def _decision(name: str, operation: Operation[Decide, Release], help_: str) -> None:
     @releases.command(
         name, help=help_, epilog=f'Example: setpoint releases {name} churn --reason "…"'
@@ -70,15 +113,21 @@ def _decision(name: str, operation: Operation[Decide, Release], help_: str) -> N
     @click.option("--reason", required=True, help="Recorded with who decided.")
     def decide(home: str | None, as_json: bool, release: str, reason: str) -> None:
         found = backend(home).call(operation, Decide(release=release, reason=reason))
-        state = found.state.replace("_", " ")
-        text = f"{found.id} of {found.model} (version {found.version}): {state}"
-        say(text, found, as_json=as_json)
+        _said(found, as_json=as_json)
 
 
 _decision("hold", hold, "Stop RELEASE where it is: no step, no verdict, traffic as now.")
 _decision("resume", resume, "Let a held RELEASE go on.")
 _decision("promote", promote, "Make the candidate of RELEASE live now.")
 _decision("rollback", rollback, "Go back to the version before.")
+
+
+def _said(found: Release, *, as_json: bool) -> None:
+    state = found.state.replace("_", " ")
+    text = f"{found.id} of {found.model} (version {found.version}): {state}"
+    if found.state is State.WAITING:
+        text += f" for approval by {' or '.join(found.policy.approvers)}"
+    say(text, found, as_json=as_json)
 
 
 def _detail(found: ReleaseDetail) -> str:
@@ -93,6 +142,12 @@ def _detail(found: ReleaseDetail) -> str:
     ]
     if release.open:
         lines.append(f"next      {type(found.next).__name__.lower()}: {found.next.why}")
+    if (answer := release.approval) is not None:
+        did = "approved" if answer.given else "rejected"
+        lines.append(
+            f"approval  {did} by {answer.by} as {answer.role}, {when(answer.at)} UTC: "
+            f"{answer.reason}"
+        )
     if release.override_by:
         lines.append(f"override  {release.override_by}: {release.override_reason}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import json
 
-from setpoint.artifacts.store import open_store
+from setpoint.artifacts.store import address_of, open_store
 from setpoint.control import decide as deciding
 from setpoint.control import store
 from setpoint.control.decide import Action, Observed
@@ -10,6 +10,7 @@ from setpoint.control.entities import Applied
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
+from setpoint.control.policies import approvers
 from setpoint.control.project import Project, code_hash, code_of, function
 from setpoint.control.spec.enforced import unenforced
 from setpoint.control.spec.entities import Spec
@@ -48,10 +49,10 @@ def apply(home: LocalBackend, project: Project) -> Plan:
     for spec, planned in zip(project.specs, found.models, strict=True):
         if planned.kind == "unchanged":
             continue
-        address = objects.put(canonical(spec))
+        objects.put(canonical(spec))
         with home.engine.begin() as conn:
             ctx = home.context(conn)
-            store.apply(conn, _applied(ctx, project, spec, address))
+            store.apply(conn, _applied(ctx, project, spec))
             differ = {change.path: [change.before, change.after] for change in planned.changes}
             record(
                 ctx,
@@ -93,7 +94,7 @@ def check(project: Project) -> None:
 
 def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     was = store.applied(ctx.conn, spec.model)
-    new = _applied(ctx, project, spec, address="")
+    new = _applied(ctx, project, spec)
     differ = _differences(project, was, new, spec) if was else []
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
@@ -134,13 +135,13 @@ def _code_changed(project: Project, old: Spec, was: Applied, *, quiet: bool) -> 
         return True
 
 
-def _applied(ctx: Context, project: Project, spec: Spec, address: str) -> Applied:
+def _applied(ctx: Context, project: Project, spec: Spec) -> Applied:
     code = code_hash(project, code_of(spec))
     return Applied(
         model=spec.model,
         hash=hash_of(spec),
         content=json.loads(canonical(spec)),
-        address=address,
+        address=address_of(canonical(spec)),
         training=training_hash(spec, code),
         file=str(project.file(spec.model).path.absolute()),
         applied_at=ctx.now,
@@ -166,7 +167,15 @@ def _actions(seen: Observed, ctx: Context) -> list[str]:
     if action is None:
         return []
     words = [in_words(action)]
-    if isinstance(action, deciding.Train | deciding.Run):
+    coming = isinstance(action, deciding.Train | deciding.Run)
+    if not coming and not isinstance(action, deciding.GoLive | deciding.StartRelease):
+        return words
+    differs = (seen.spec_address, seen.training) != (seen.live_spec, seen.live_training)
+    changed = differs if coming else seen.candidate_changed
+    if roles := approvers(seen.spec, changed=changed):
+        waits = f"wait for approval by {' or '.join(roles)}, before it sees any traffic"
+        words.insert(1 if coming else 0, waits)
+    if coming:
         first = seen.live is None
         words.append("bring it live" if first else "release it in stages beside the live version")
     return words

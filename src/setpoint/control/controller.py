@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from setpoint.control import store, watching
+from setpoint.control import starting, store, watching
 from setpoint.control.decide import (
     Action,
     GoLive,
@@ -28,7 +28,6 @@ from setpoint.control.follow import Followed, Follower
 from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
 from setpoint.control.observe import observe
-from setpoint.control.policies import release_policy
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -36,7 +35,6 @@ from setpoint.errors import Conflict, SetpointError, Unavailable
 from setpoint.events import chain
 from setpoint.events import store as events
 from setpoint.events.store import record
-from setpoint.models import store as models
 from setpoint.monitor.drift import aligned
 from setpoint.monitor.quality import QualityPolicy
 from setpoint.monitor.service import close_alarms
@@ -293,14 +291,7 @@ def request_training(
 
 def _release(ctx: Context, seen: Observed, action: GoLive | StartRelease) -> None:
     why = action.why if isinstance(action, StartRelease) else "first version"
-    live = models.get(ctx.conn, seen.spec.model, seen.live) if seen.live else None
-    command = releases.Start(
-        model=seen.spec.model,
-        version=action.version,
-        policy=release_policy(seen.spec, live),
-        reason=why,
-    )
-    releases.start(ctx, command)
+    starting.begin(ctx, seen.spec, action.version, why=why)
 
 
 def _step(ctx: Context, action: StepRelease) -> None:

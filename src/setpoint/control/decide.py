@@ -27,8 +27,10 @@ class Observed(Struct, frozen=True, kw_only=True):
     live: int | None = None  #: version that answers
     live_born: datetime | None = None  #: when it was registered
     live_training: str | None = None  #: hash its training had
+    live_spec: str = ""  #: address of the spec it was trained by
     candidate: int | None = None  #: registered, may serve, never released
     candidate_why: str = ""
+    candidate_changed: bool = False  #: made by another spec or code than the live one
     release: Release | None = None  #: the newest one
     job: Job | None = None  #: the training that was requested last
     alarms: list[Alarm] = []  #: not closed
@@ -84,8 +86,8 @@ def decide(seen: Observed, now: datetime) -> Action | None:
         if isinstance(verdict, release_rules.Wait):
             return None
         return StepRelease(release=release, decision=verdict)
-    if release is not None and release.state is ReleaseState.HELD:
-        return None  # a person decides
+    if release is not None and release.open:
+        return None  # held or waiting for approval: a person decides
     if seen.job is not None and seen.job.state == JobState.REQUESTED:
         return Run(job=seen.job)
     if seen.candidate is not None and seen.live is None:
@@ -138,6 +140,8 @@ def state(seen: Observed) -> tuple[State, str]:
             State.HELD,
             f"release of version {release.version} is held: {release.verdict_why}",
         )
+    if release is not None and release.state is ReleaseState.WAITING:
+        return State.HELD, _waits(release)
     if seen.live is None:
         return _before_the_first(seen)
     if seen.alarms:
@@ -151,7 +155,18 @@ def state(seen: Observed) -> tuple[State, str]:
     return State.ON_TARGET, f"version {seen.live} holds its objective"
 
 
+def _waits(release: Release) -> str:
+    roles = " or ".join(release.policy.approvers)
+    return (
+        f"version {release.version} waits for approval by {roles}: "
+        f"setpoint releases approve {release.id}"
+    )
+
+
 def _before_the_first(seen: Observed) -> tuple[State, str]:
     if seen.job is not None and seen.job.state in (JobState.REFUSED, JobState.FAILED):
         return State.OFF_TARGET, f"no version is live: {seen.job.outcome}"
+    release = seen.release
+    if release is not None and release.state is ReleaseState.REJECTED:
+        return State.OFF_TARGET, f"no version is live: the first was {release.verdict_why}"
     return State.SETTLING, "the first version is not live yet"

@@ -27,11 +27,16 @@ _PARTS = {
 }
 
 
-def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
+def release_policy(spec: Spec, live: ModelVersion | None, *, changed: bool) -> Policy:
     """Return how a version of this spec is released beside the live one.
 
     The margin of the loss is declared as a share of the live version's loss, as measured
     on its held-out rows; a version without that number is taken to lose half a nat.
+
+    Args:
+        spec: The one in force.
+        live: What answers now.
+        changed: Whether the version was made by another spec or code than the live one.
     """
     usual = _usual_loss(spec, live)
     release, canary = spec.release, spec.release.canary
@@ -50,7 +55,14 @@ def release_policy(spec: Spec, live: ModelVersion | None) -> Policy:
         loss="log loss" if spec.task == "classification" else "squared error",
         on_breach=OnBreach(release.on_breach),
         inconclusive=Inconclusive(canary.inconclusive),
+        approvers=approvers(spec, changed=changed),
     )
+
+
+def approvers(spec: Spec, *, changed: bool) -> tuple[str, ...]:
+    """Return the roles, any of which must approve of a release; empty: it needs nobody's."""
+    asked = spec.release.approve
+    return asked.by if asked is not None and (changed or asked.when == "always") else ()
 
 
 def _usual_loss(spec: Spec, live: ModelVersion | None) -> float:

@@ -17,14 +17,16 @@ class Stage(StrEnum):
 
 
 class State(StrEnum):
+    WAITING = "waiting"  #: for the approval that its policy asks for; nobody is served by it
     RUNNING = "running"
     HELD = "held"  #: waits for a person
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
+    REJECTED = "rejected"  #: the approval was refused; it never served
 
 
 #: A model has at most one release in these states.
-OPEN = (State.RUNNING, State.HELD)
+OPEN = (State.WAITING, State.RUNNING, State.HELD)
 
 
 class OnBreach(StrEnum):
@@ -66,6 +68,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     breaker: int = 20  #: failures of the candidate in a row that end it at once
     on_breach: OnBreach = OnBreach.ROLLBACK
     inconclusive: Inconclusive = Inconclusive.HOLD
+    approvers: tuple[str, ...] = ()  #: roles, any of which must approve first; empty: nobody
 
     def __post_init__(self) -> None:
         for ok, what, hint in (
@@ -121,6 +124,16 @@ class Policy(Struct, frozen=True, kw_only=True):
         return tuple(step for step in self.steps if step < 1)
 
 
+class Approval(Struct, frozen=True, kw_only=True):
+    """Somebody's answer to a release that asked for approval."""
+
+    given: bool  #: False: it was rejected
+    by: str  #: who, as recorded with every event
+    role: str  #: which of `Policy.approvers` they answered as
+    at: datetime
+    reason: str
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """The movement of a model's traffic from one version to another."""
 
@@ -134,7 +147,7 @@ class Release(Struct, frozen=True, kw_only=True):
     state: State
     started_at: datetime
     stage_since: datetime
-    limit_from: datetime  #: `policy.at_most` counts from here: start, or the last resume
+    limit_from: datetime  #: `policy.at_most` counts from here: start, approval or resume
     ended_at: datetime | None = None
     revision: int = 0  #: how often it changed; writers name the one they saw
     policy: Policy
@@ -144,6 +157,7 @@ class Release(Struct, frozen=True, kw_only=True):
     held_by_policy: bool = False  #: held by the rules (its traffic was taken away)
     override_by: str = ""  #: who decided against or without the rules
     override_reason: str = ""
+    approval: Approval | None = None  #: None: not asked for, or not answered yet
 
     @property
     def ref(self) -> str:
@@ -151,7 +165,7 @@ class Release(Struct, frozen=True, kw_only=True):
 
     @property
     def open(self) -> bool:
-        """Whether it is not over: running or held."""
+        """Whether it is not over: waiting, running or held."""
         return self.state in OPEN
 
 

@@ -77,6 +77,8 @@ def decide(release: Release, policy: Policy, now: datetime) -> Decision:
 
 
 def _idle(release: Release) -> str:
+    if release.state is State.WAITING:
+        return f"approval by {' or '.join(release.policy.approvers)}"
     if release.state is State.HELD:
         return "a person: resume, promote or roll it back"
     return f"nothing: it was {release.state.replace('_', ' ')}"

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
-from setpoint.errors import Conflict, Invalid
+from setpoint.errors import Conflict, Denied, Invalid
 from setpoint.events.store import record
 from setpoint.models import store as models
 from setpoint.models.service import set_alias
 from setpoint.releases import store, transitions
-from setpoint.releases.entities import Look, Policy, Release, Stage, State
+from setpoint.releases.entities import Approval, Look, Policy, Release, Stage, State
 from setpoint.releases.evidence import Evidence, merge
 from setpoint.releases.readings import Readings, read
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
@@ -39,6 +39,14 @@ class Decide(Struct, frozen=True, kw_only=True):
     reason: str  #: required: it is recorded with who decided
 
 
+class Answer(Struct, frozen=True, kw_only=True):
+    """A person's answer to a release that waits for approval."""
+
+    release: str  #: its id, or a model's name for the newest one
+    reason: str  #: required: it is recorded with who answered, as what, and when
+    role: str = ""  #: which of the roles asked for; may be left out where there is one
+
+
 class ListReleases(Struct, frozen=True, kw_only=True):
     model: str | None = None
     limit: int = 100
@@ -63,11 +71,15 @@ _KINDS = {
 }
 
 
-@operation("releases.start", needs="releases:write")
 def start(ctx: Context, cmd: Start) -> Release:
-    """Begin to move a model to another version; its first version goes live at once.
+    """Begin to move a model to another version, in the caller's transaction.
 
+    Where the policy asks for approval it waits, and nothing changes for anybody until
+    `approve`. Else it begins in the shadow, or, a model's first version, goes live at once.
     Starting the version whose release is open returns that release.
+
+    Raises:
+        Conflict: If the version did not pass its gate, is live, or another's release is open.
     """
     version = models.get(ctx.conn, cmd.model, cmd.version)
     if not version.may_serve:
@@ -81,6 +93,8 @@ def start(ctx: Context, cmd: Start) -> Release:
         return open_one
     release = _new(ctx, cmd, _live(ctx, cmd.model))
     store.add(ctx.conn, release)
+    if release.open and models.alias(ctx.conn, cmd.model, "candidate") is None:
+        set_alias(ctx, cmd.model, "candidate", cmd.version, _why(release))
     _serve(ctx, release, "release.started")
     return release
 
@@ -101,6 +115,20 @@ def show(ctx: Context, cmd: Which) -> ReleaseDetail:
         next=judge(release, release.policy, ctx.now),
         looks=store.looks(ctx.conn, release.id),
     )
+
+
+@operation("releases.approve", needs="releases:approve")
+def approve(ctx: Context, cmd: Answer) -> Release:
+    """Let a release that waits for approval begin; only then may its version see traffic."""
+    was, approval = _to_answer(ctx, cmd, given=True)
+    return _move(ctx, was, transitions.approve(was, approval), "release.approved")
+
+
+@operation("releases.reject", needs="releases:approve")
+def reject(ctx: Context, cmd: Answer) -> Release:
+    """End a release that waits for approval; its version never serves."""
+    was, approval = _to_answer(ctx, cmd, given=False)
+    return _move(ctx, was, transitions.reject(was, approval), "release.rejected")
 
 
 @operation("releases.hold", needs="releases:decide")
@@ -186,7 +214,9 @@ def absorb(ctx: Context, release_id: str, more: Evidence, *, look: bool = True) 
 def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
     if live == cmd.version:
         raise Conflict(f"version {cmd.version} of {cmd.model} is live already")
-    first = live is None
+    waits = bool(cmd.policy.approvers)
+    first = live is None and not waits
+    state = State.WAITING if waits else State.PROMOTED if first else State.RUNNING
     return Release(
         id=new_id("rel", ctx.now),
         model=cmd.model,
@@ -195,7 +225,7 @@ def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
         stage=Stage.DONE if first else Stage.SHADOW,
         step=0,
         weight=1.0 if first else 0.0,
-        state=State.PROMOTED if first else State.RUNNING,
+        state=state,
         started_at=ctx.now,
         stage_since=ctx.now,
         limit_from=ctx.now,
@@ -208,6 +238,24 @@ def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
 def _live(ctx: Context, model: str) -> int | None:
     deployed = serving.deployments(ctx.conn, model)
     return next((each.version for each in deployed if each.role is Role.LIVE), None)
+
+
+def _to_answer(ctx: Context, cmd: Answer, *, given: bool) -> tuple[Release, Approval]:
+    """Return the release, locked, and the answer, of a role that was asked.
+
+    Raises:
+        Denied: If the role is none of those that the release asks.
+    """
+    was, reason = _to_decide(ctx, Decide(release=cmd.release, reason=cmd.reason))
+    asked = was.policy.approvers
+    role = cmd.role or (asked[0] if len(asked) == 1 else "")
+    if asked and role not in asked:
+        given_as = f"{role!r} may not answer" if role else "say as which role you answer"
+        raise Denied(
+            f"{was.ref} asks for approval by {' or '.join(asked)}: {given_as}",
+            hint=f"add: --as {asked[0]}",
+        )
+    return was, Approval(given=given, by=ctx.actor, role=role, at=ctx.now, reason=reason)
 
 
 def _to_decide(ctx: Context, cmd: Decide) -> tuple[Release, str]:
@@ -225,9 +273,10 @@ def _to_decide(ctx: Context, cmd: Decide) -> tuple[Release, str]:
 def _must_be_what_serves(ctx: Context, release: Release) -> None:
     open_one = store.current(ctx.conn, release.model)
     if open_one is not None:
+        waits = open_one.state is State.WAITING
+        end = f"setpoint releases {'reject' if waits else 'rollback'} {open_one.id}"
         raise Conflict(
-            f"{open_one.ref} of {release.model} is open",
-            hint=f"roll that one back first: setpoint releases rollback {open_one.id}",
+            f"{open_one.ref} of {release.model} is open", hint=f"end that one first: {end}"
         )
     if _live(ctx, release.model) != release.version:
         raise Conflict(
@@ -243,15 +292,22 @@ def _move(ctx: Context, was: Release, after: Release, kind: str) -> Release:
 
 
 def _serve(ctx: Context, release: Release, kind: str) -> None:
-    """Make deployments, aliases and record say what the release says."""
-    serving.deploy(ctx.conn, release.model, transitions.layout(release))
-    why = release.verdict_why or f"{release.ref} started"
-    set_alias(ctx, release.model, "live", transitions.live_version(release), why)
-    if release.open:
-        set_alias(ctx, release.model, "candidate", release.version, why)
-    else:
-        models.drop_alias(ctx.conn, release.model, "candidate")
+    """Make deployments, aliases and record say what the release says.
+
+    The alias ``candidate`` may name another version by now, which a training has made since:
+    that one keeps it, and is next.
+    """
+    live = transitions.live_version(release)
+    if live is not None:
+        serving.deploy(ctx.conn, release.model, transitions.layout(release))
+        set_alias(ctx, release.model, "live", live, _why(release))
+    if not release.open:
+        models.drop_alias(ctx.conn, release.model, "candidate", number=release.version)
     record(ctx, kind, release.ref, **_detail(release))
+
+
+def _why(release: Release) -> str:
+    return release.verdict_why or f"{release.ref} started"
 
 
 def _detail(release: Release) -> dict[str, Any]:
@@ -267,8 +323,10 @@ def _detail(release: Release) -> dict[str, Any]:
         "proven": release.proven,
         "override_by": release.override_by,
         "override_reason": release.override_reason,
+        "approvers": release.policy.approvers,
+        "approval": release.approval,
         "evidence": release.evidence,
     }
 
 
-OPERATIONS = (start, ls, show, hold, resume, promote, rollback)
+OPERATIONS = (ls, show, approve, reject, hold, resume, promote, rollback)

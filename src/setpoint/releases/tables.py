@@ -36,11 +36,12 @@ releases = Table(
     Column("held_by_policy", Boolean, nullable=False),
     Column("override_by", Text, nullable=False),
     Column("override_reason", Text, nullable=False),
+    Column("approval", Json),
     Index("ix_releases_model_version", "model", "version"),
 )
 
 # The database itself refuses a second open release of a model, whoever asks and however.
-_open = text("state IN ('running', 'held')")
+_open = text("state IN ('waiting', 'running', 'held')")
 Index(
     "uq_releases_open",
     releases.c.model,

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from setpoint.errors import Conflict
-from setpoint.releases.entities import Release, Stage, State
+from setpoint.releases.entities import Approval, Release, Stage, State
 from setpoint.releases.evidence import Evidence, next_stage
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
 from setpoint.serve.entities import Deployment, Role
@@ -14,13 +14,14 @@ from setpoint.serve.entities import Deployment, Role
 def layout(release: Release) -> list[Deployment]:
     """Return what serves while the release stands as it does.
 
-    Exactly one version is live, and the weights of live and canary add up to 1.
+    Exactly one version is live, and the weights of live and canary add up to 1. A first
+    version that waits for approval, or did not get it, leaves nothing to serve.
     """
     version, before = release.version, release.from_version
+    if release.state in (State.WAITING, State.REJECTED, State.ROLLED_BACK):
+        return [] if before is None else [_one(release, before, Role.LIVE, 1.0)]
     if release.state is State.PROMOTED or before is None:
         return [_one(release, version, Role.LIVE, 1.0)]
-    if release.state is State.ROLLED_BACK:
-        return [_one(release, before, Role.LIVE, 1.0)]
     share = release.weight
     role = Role.CANARY if share > 0 else Role.SHADOW
     return [
@@ -33,11 +34,9 @@ def _one(release: Release, version: int, role: Role, weight: float) -> Deploymen
     return Deployment(model=release.model, version=version, role=role, weight=weight)
 
 
-def live_version(release: Release) -> int:
-    """Return the version that answers whatever the candidate does not."""
-    if release.state is State.PROMOTED or release.from_version is None:
-        return release.version
-    return release.from_version
+def live_version(release: Release) -> int | None:
+    """Return the version that answers whatever the candidate does not; None: there is none."""
+    return next((one.version for one in layout(release) if one.role is Role.LIVE), None)
 
 
 def apply(release: Release, decision: Decision, now: datetime) -> Release:
@@ -90,6 +89,41 @@ def _end(release: Release, state: State, now: datetime) -> Release:
     )
 
 
+def approve(release: Release, approval: Approval) -> Release:
+    """Let a release that waited begin: in the shadow, or, a model's first version, live.
+
+    Raises:
+        Conflict: If it does not wait for approval.
+    """
+    _must_wait(release)
+    begun = replace(
+        release,
+        approval=approval,
+        verdict_why=_answer(approval),
+        revision=release.revision + 1,
+        state=State.RUNNING,
+        stage_since=approval.at,
+        limit_from=approval.at,
+    )
+    return begun if release.from_version else _end(begun, State.PROMOTED, approval.at)
+
+
+def reject(release: Release, approval: Approval) -> Release:
+    """End a release that waited: its version never serves.
+
+    Raises:
+        Conflict: If it does not wait for approval.
+    """
+    _must_wait(release)
+    refused = replace(
+        release,
+        approval=approval,
+        verdict_why=_answer(approval),
+        revision=release.revision + 1,
+    )
+    return _end(refused, State.REJECTED, approval.at)
+
+
 def pause(release: Release, actor: str, reason: str) -> Release:
     """Hold by a person: traffic stays as it is.
 
@@ -139,6 +173,9 @@ def roll_back(release: Release, actor: str, reason: str, now: datetime) -> Relea
     """
     if release.state is State.ROLLED_BACK:
         raise Conflict(f"{release.ref} is rolled back already")
+    if release.state is State.REJECTED:
+        raise Conflict(f"{release.ref} was rejected: its version never served")
+    _must_not_wait(release)
     if release.from_version is None:
         raise Conflict(
             f"{release.ref} brought the first version: there is none to go back to",
@@ -164,6 +201,26 @@ def _overridden(
 def _must_be_open(release: Release) -> None:
     if not release.open:
         raise Conflict(f"{release.ref} is over: it was {_said(release)}")
+    _must_not_wait(release)
+
+
+def _must_not_wait(release: Release) -> None:
+    if release.state is State.WAITING:
+        raise Conflict(
+            f"{release.ref} waits for approval by {' or '.join(release.policy.approvers)}",
+            hint=f"setpoint releases approve {release.id} --reason TEXT, or: reject",
+        )
+
+
+def _must_wait(release: Release) -> None:
+    if release.state is not State.WAITING:
+        said = f"it is {_said(release)}" if release.open else f"it was {_said(release)}"
+        raise Conflict(f"{release.ref} does not wait for approval: {said}")
+
+
+def _answer(approval: Approval) -> str:
+    did = "approved" if approval.given else "rejected"
+    return f"{did} by {approval.by} as {approval.role}: {approval.reason}"
 
 
 def _said(release: Release) -> str:

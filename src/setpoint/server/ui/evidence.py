@@ -136,18 +136,22 @@ def loss_arm(readings: Readings, release: Release, width: float) -> str:
 def stages(release: Release, width: float) -> str:
     """Return the track of the release: its stages, and where it stands."""
     policy = release.policy
-    names = [("shadow", f"{policy.shadow:,} rows")] if policy.shadow else []
+    asked = [("approval", " or ".join(policy.approvers))] if policy.approvers else []
+    names = [*asked, *([("shadow", f"{policy.shadow:,} rows")] if policy.shadow else [])]
     names += [(f"{share * 100:g} %", "of traffic") for share in policy.canary_steps]
     names.append(("live", ""))
     offset = 0 if policy.shadow else 1
-    here = release.step - offset
-    if release.from_version is None or release.state is State.PROMOTED:
+    here = release.step - offset + len(asked)
+    if release.state in (State.WAITING, State.REJECTED):
+        here = 0
+    elif release.from_version is None or release.state is State.PROMOTED:
         here = len(names)
     made = []
     for index, (name, note) in enumerate(names):
         state = "done" if index < here else "ahead"
         if index == here:
-            state = "failed" if release.state is State.ROLLED_BACK else "now"
+            failed = release.state in (State.ROLLED_BACK, State.REJECTED)
+            state = "failed" if failed else "now"
         made.append(Stage(name=name, state=state, note=note))  # type: ignore[arg-type]
     return track(made, title=f"Stages of version {release.version}", width=min(width, 720))
 

@@ -16,6 +16,8 @@ from setpoint.server.ui.words import day, said
 _TONES = {
     State.PROMOTED: "state-on",
     State.ROLLED_BACK: "state-off",
+    State.REJECTED: "state-off",
+    State.WAITING: "state-held",
     State.HELD: "state-held",
     State.RUNNING: "state-settling",
 }

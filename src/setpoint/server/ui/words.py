@@ -23,6 +23,8 @@ TONES = {
     "running": "settling",
     "promoted": "on",
     "rolled_back": "off",
+    "waiting": "held",
+    "rejected": "off",
     "finished": "on",
     "failed": "off",
     "open": "off",

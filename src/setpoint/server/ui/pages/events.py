@@ -75,8 +75,10 @@ def told(event: Event) -> Markup:
         action = event.kind.partition(".")[2].replace("_", " ")
         if action == "started":
             first = detail.get("state") == "promoted"
-            action = "went live" if first else "began its release"
-        elif action in {"promoted", "rolled back", "held", "resumed"}:
+            waits = detail.get("state") == "waiting"
+            began = "waits for approval" if waits else "began its release"
+            action = "went live" if first else began
+        elif action in {"promoted", "rolled back", "held", "resumed", "approved", "rejected"}:
             action = f"was {action}"
         elif action == "advanced":
             action = f"was given {words.percent(detail.get('weight'))} of traffic"

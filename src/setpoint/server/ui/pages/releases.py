@@ -6,13 +6,16 @@ from setpoint.errors import NotFound
 from setpoint.releases import rules
 from setpoint.releases.entities import Release, State
 from setpoint.releases.service import (
+    Answer,
     Decide,
     ListReleases,
     ReleaseDetail,
     Which,
+    approve,
     hold,
     ls,
     promote,
+    reject,
     resume,
     rollback,
     show,
@@ -22,6 +25,7 @@ from setpoint.server.ui.history import Live
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
 
 _DECISIONS = {"hold": hold, "resume": resume, "promote": promote, "rollback": rollback}
+_ANSWERS = {"approve": approve, "reject": reject}
 _NEXT = {
     rules.Advance: "takes the next step",
     rules.Promote: "is promoted",
@@ -34,7 +38,7 @@ def releases(ask: Ask) -> Page:
     """List releases, those that wait for a person first."""
     found: list[Release] = ask.call(ls, ListReleases(limit=200)).releases
     found = sorted(found, key=lambda r: (not r.open, -r.started_at.timestamp()))
-    held = sum(r.state is State.HELD for r in found)
+    held = sum(r.state in (State.HELD, State.WAITING) for r in found)
     running = sum(r.state is State.RUNNING for r in found)
     heading = "Releases"
     if held:
@@ -98,6 +102,7 @@ def release(ask: Ask) -> Page:
             "next": _next(shown),
             "guards": [(g, f"arms-{g.name}") for g in readings.guards],
             "actions": _actions(found, ask.read(history.lives, found.model)),
+            "roles": found.policy.approvers if found.state is State.WAITING else (),
         },
         figures={
             "track": partial(evidence.stages, found),
@@ -133,11 +138,16 @@ def release(ask: Ask) -> Page:
 
 def decide(ask: Ask) -> Redirect:
     """Carry out a person's decision; its reason is on record."""
-    op = _DECISIONS.get(ask.params["decision"])
-    if op is None:
-        raise NotFound(f"no decision {ask.params['decision']!r}", hint=", ".join(_DECISIONS))
-    name = ask.params["release"]
-    ask.call(op, Decide(release=name, reason=ask.form.get("reason", "")))
+    decision, name = ask.params["decision"], ask.params["release"]
+    reason = ask.form.get("reason", "")
+    if decision in _ANSWERS:
+        role = ask.form.get("role", "")
+        ask.call(_ANSWERS[decision], Answer(release=name, reason=reason, role=role))
+    elif decision in _DECISIONS:
+        ask.call(_DECISIONS[decision], Decide(release=name, reason=reason))
+    else:
+        hint = ", ".join([*_ANSWERS, *_DECISIONS])
+        raise NotFound(f"no decision {decision!r}", hint=hint)
     return Redirect(to=f"/releases/{name}")
 
 
@@ -150,12 +160,16 @@ def _heading(found: Release) -> str:
             return f"{version} was rolled back"
         case State.HELD:
             return f"{version} is held"
+        case State.WAITING:
+            return f"{version} waits for approval by {' or '.join(found.policy.approvers)}"
+        case State.REJECTED:
+            return f"{version} was rejected"
     where = "in the shadow" if not found.weight else f"on {words.percent(found.weight)} of traffic"
     return f"{version} is {where}"
 
 
 def _next(shown: ReleaseDetail) -> str:
-    if not shown.release.open or shown.release.state is State.HELD:
+    if shown.release.state is not State.RUNNING:
         return ""
     coming = _NEXT.get(type(shown.next))
     if coming is None:
@@ -169,6 +183,11 @@ def _actions(found: Release, lives: list[Live]) -> list[tuple[str, str, str]]:
     match found.state:
         case State.RUNNING:
             return [("hold", "Hold", "button"), go, back]
+        case State.WAITING:
+            return [
+                ("approve", "Approve", "button primary"),
+                ("reject", "Reject", "button danger"),
+            ]
         case State.HELD:
             return [("resume", "Resume", "button primary"), go, back]
         case State.PROMOTED:

@@ -1,0 +1,66 @@
+"""Starting releases by the spec in force: its policy, and the approval it asks for."""
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from setpoint.control import store
+from setpoint.control.inforce import spec_of
+from setpoint.control.policies import release_policy
+from setpoint.control.spec.entities import Spec
+from setpoint.core.operations import Context, operation
+from setpoint.models import store as models
+from setpoint.models.entities import ModelVersion
+from setpoint.releases import service as releases
+from setpoint.releases.entities import Release
+from setpoint.serve import store as serving
+from setpoint.serve.entities import Role
+
+
+class StartRelease(Struct, frozen=True, kw_only=True):
+    model: str
+    version: int
+    reason: str  #: why this version, for the record
+
+
+@operation("releases.start", needs="releases:write")
+def start(ctx: Context, cmd: StartRelease) -> Release:
+    """Begin to release a version by the spec in force; it waits where that asks for approval.
+
+    Starting the version whose release is open returns that release.
+    """
+    spec = spec_of(store.need(ctx.conn, cmd.model))
+    return begin(ctx, spec, cmd.version, why=cmd.reason)
+
+
+def begin(ctx: Context, spec: Spec, version: int, *, why: str) -> Release:
+    """Begin to release a version of `spec`'s model, in the caller's transaction."""
+    new = models.get(ctx.conn, spec.model, version)
+    live = live_version(ctx.conn, spec.model)
+    policy = release_policy(spec, live, changed=is_changed(ctx.conn, new, live))
+    return releases.start(
+        ctx, releases.Start(model=spec.model, version=version, policy=policy, reason=why)
+    )
+
+
+def live_version(conn: Connection, model: str) -> ModelVersion | None:
+    """Return the version that answers, None before the first."""
+    deployed = serving.deployments(conn, model)
+    return next(
+        (models.get(conn, model, one.version) for one in deployed if one.role is Role.LIVE), None
+    )
+
+
+def is_changed(conn: Connection, new: ModelVersion, live: ModelVersion | None) -> bool:
+    """Tell whether `new` was made by another spec, or other code, than the live version.
+
+    A version whose making is not on record, such as one registered by hand, counts as
+    changed: nobody can have approved of what made it.
+    """
+    if live is None or not new.spec or new.spec != live.spec:
+        return True
+    jobs = [store.job_of_version(conn, one.model, one.number) for one in (new, live)]
+    before = jobs[1]
+    return jobs[0] is None or before is None or jobs[0].training != before.training
+
+
+OPERATIONS = (start,)
