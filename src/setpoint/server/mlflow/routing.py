@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -34,11 +34,15 @@ class Nothing(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler may use: the store, the values in the path, the size of the request."""
+    """What a handler may use: the store, and the values in the request's path."""
 
     backend: LocalBackend
     path: dict[str, str]
-    size: int
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return what the handlers of a request use."""
+        return cls(request.app.state.backend, dict(request.path_params))
 
     def run(self, op: Operation[C, R], cmd: C) -> R:
         """Run an operation, in a transaction of its own."""
@@ -102,13 +106,12 @@ def guarded(
 def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         content = await body(request, BODY_LIMIT)
-        if request.method == "GET" and request.query_params:
+        if not content and request.query_params:
             message = wire.from_query(request.query_params, endpoint.message)
         else:
             message = wire.decode(content, endpoint.message)
         wire.require(message, endpoint.required)
-        call = Call(request.app.state.backend, dict(request.path_params), len(content))
-        return await run_in_threadpool(_run, endpoint, call, message)
+        return await run_in_threadpool(_run, endpoint, Call.of(request), message)
 
     return guarded(respond)
 

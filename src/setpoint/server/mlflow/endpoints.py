@@ -1,0 +1,54 @@
+"""Every call of MLflow's interface that is answered, and what is said to the others."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from setpoint.server.mlflow import (
+    artifacts,
+    assessments,
+    experiments,
+    metrics,
+    models,
+    runs,
+    traces,
+)
+from setpoint.server.mlflow.routing import Endpoint, refusing
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *experiments.ENDPOINTS,
+    *runs.ENDPOINTS,
+    *metrics.ENDPOINTS,
+    *artifacts.ENDPOINTS,
+    *models.ENDPOINTS,
+    *traces.ENDPOINTS,
+    *assessments.ENDPOINTS,
+)
+
+_INFO = "/api/3.0/mlflow/server-info"
+_REST = ("/api/2.0/mlflow", "/api/3.0/mlflow", "/api/2.0/mlflow-artifacts", "/api/4.0/mlflow")
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def routes() -> list[Route]:
+    """Return all routes of MLflow's interface; the last ones refuse what is not offered."""
+    refuse = refusing("this endpoint is not offered by Setpoint")
+    return [
+        *(endpoint.route for endpoint in ENDPOINTS),
+        *artifacts.routes(),
+        Route(_INFO, _info, methods=["GET"]),
+        *(Route(f"{base}/{{rest:path}}", refuse, methods=_METHODS) for base in _REST),
+    ]
+
+
+async def _info(_: Request) -> Response:
+    """Tell clients what to use: files go and come in one stream, which is the fastest here."""
+    return JSONResponse(
+        {
+            "store_type": "SqlStore",
+            "workspaces_enabled": False,
+            "multipart_uploads_enabled": False,
+            "multipart_downloads_enabled": False,
+            "trace_archival_enabled": False,
+        }
+    )

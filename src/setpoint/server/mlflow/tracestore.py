@@ -1,0 +1,145 @@
+"""Traces: what MLflow's clients report of calls they watched, and what people said of them."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from sqlalchemy import Connection, delete, select, update
+
+from setpoint.server.mlflow.sql import upsert
+from setpoint.server.mlflow.tables import (
+    mlflow_assessments,
+    mlflow_files,
+    mlflow_trace_values,
+    mlflow_traces,
+)
+
+TAG, METADATA, RUN = "tag", "metadata", "run"
+_SOME = 500  #: ids in one statement
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    id: str
+    experiment_id: int
+    state: str  #: OK, ERROR, IN_PROGRESS
+    requested_at: datetime
+    duration: int | None = None  #: microseconds; None: not ended
+    client_request_id: str = ""
+    request_preview: str = ""
+    response_preview: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    assessments: list[dict[str, Any]] = field(default_factory=list)  #: as the client sent them
+
+
+_PLAIN = tuple(column.name for column in mlflow_traces.columns)
+
+
+def put(conn: Connection, trace: Trace) -> None:
+    """Keep a trace; what is known of it already is replaced, values of other names stay."""
+    upsert(conn, mlflow_traces, [{name: getattr(trace, name) for name in _PLAIN}])
+    put_values(conn, trace.id, TAG, trace.tags)
+    put_values(conn, trace.id, METADATA, trace.metadata)
+
+
+def find(conn: Connection, ids: list[str]) -> list[Trace]:
+    """Return the traces of these ids, in their order; those that are not there are left out."""
+    found: dict[str, Trace] = {}
+    for start in range(0, len(ids), _SOME):
+        some = ids[start : start + _SOME]
+        values, said = _values(conn, some), _assessments(conn, some)
+        rows = conn.execute(select(mlflow_traces).where(mlflow_traces.c.id.in_(some)))
+        for row in rows:
+            kinds = values.get(row.id, {})
+            found[row.id] = msgspec.convert(
+                {
+                    **row._mapping,  # noqa: SLF001 - its public name
+                    "tags": kinds.get(TAG, {}),
+                    "metadata": kinds.get(METADATA, {}),
+                    "assessments": said.get(row.id, []),
+                },
+                Trace,
+            )
+    return [found[each] for each in ids if each in found]
+
+
+def put_values(conn: Connection, trace_id: str, kind: str, values: dict[str, str]) -> None:
+    rows = [
+        {"trace_id": trace_id, "kind": kind, "name": name, "value": value}
+        for name, value in values.items()
+    ]
+    upsert(conn, mlflow_trace_values, rows)
+
+
+def drop_tag(conn: Connection, trace_id: str, name: str) -> bool:
+    """Take a tag from a trace; tell whether it was there."""
+    table = mlflow_trace_values.c
+    gone = delete(mlflow_trace_values).where(
+        table.trace_id == trace_id, table.kind == TAG, table.name == name
+    )
+    return conn.execute(gone).rowcount > 0
+
+
+def put_assessment(conn: Connection, trace_id: str, content: dict[str, Any], at: datetime) -> None:
+    """Keep what was said of a trace, under its ``assessment_id``."""
+    row = {"id": content["assessment_id"], "trace_id": trace_id, "at": at, "content": content}
+    upsert(conn, mlflow_assessments, [row])
+
+
+def change_assessment(conn: Connection, assessment_id: str, content: dict[str, Any]) -> None:
+    where = mlflow_assessments.c.id == assessment_id
+    conn.execute(update(mlflow_assessments).where(where).values(content=content))
+
+
+def find_assessment(conn: Connection, trace_id: str, assessment_id: str) -> dict[str, Any] | None:
+    table = mlflow_assessments.c
+    query = select(table.content).where(table.id == assessment_id, table.trace_id == trace_id)
+    found: dict[str, Any] | None = conn.execute(query).scalar()
+    return found
+
+
+def drop_assessment(conn: Connection, assessment_id: str) -> None:
+    conn.execute(delete(mlflow_assessments).where(mlflow_assessments.c.id == assessment_id))
+
+
+def selected(
+    conn: Connection, experiment_id: int, until: datetime | None, ids: list[str], limit: int | None
+) -> list[str]:
+    """Return ids of an experiment's traces, the oldest first."""
+    table = mlflow_traces.c
+    query = select(table.id).where(table.experiment_id == experiment_id)
+    if until is not None:
+        query = query.where(table.requested_at <= until)
+    if ids:
+        query = query.where(table.id.in_(ids))
+    return list(conn.scalars(query.order_by(table.requested_at, table.id).limit(limit)))
+
+
+def remove(conn: Connection, experiment_id: int, ids: list[str]) -> None:
+    """Delete traces with everything that belongs to them."""
+    for start in range(0, len(ids), _SOME):
+        some = ids[start : start + _SOME]
+        roots = [f"{experiment_id}/traces/{each}" for each in some]
+        conn.execute(delete(mlflow_assessments).where(mlflow_assessments.c.trace_id.in_(some)))
+        conn.execute(delete(mlflow_trace_values).where(mlflow_trace_values.c.trace_id.in_(some)))
+        conn.execute(delete(mlflow_files).where(mlflow_files.c.root.in_(roots)))
+        conn.execute(delete(mlflow_traces).where(mlflow_traces.c.id.in_(some)))
+
+
+def _values(conn: Connection, ids: list[str]) -> dict[str, dict[str, dict[str, str]]]:
+    table = mlflow_trace_values
+    query = select(table).where(table.c.trace_id.in_(ids)).order_by(table.c.name)
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.trace_id, {}).setdefault(row.kind, {})[row.name] = row.value
+    return found
+
+
+def _assessments(conn: Connection, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    table = mlflow_assessments.c
+    query = select(table.trace_id, table.content).where(table.trace_id.in_(ids))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in conn.execute(query.order_by(table.at, table.id)):
+        found.setdefault(row.trace_id, []).append(row.content)
+    return found
