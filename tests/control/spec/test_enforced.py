@@ -17,7 +17,6 @@ def test_a_spec_that_sets_none_of_them_hears_nothing() -> None:
     ("text", "key"),
     [
         ("guardrails: {errors: {at_most: 1%}}", "guardrails.errors"),
-        ("release: {approve: {by: [owner]}}", "release.approve"),
         ("privacy: {subject: person}", "privacy.subject"),
         ("privacy: {retention: 30d}", "privacy.retention"),
     ],
