@@ -18,6 +18,9 @@ from setpoint.models.entities import (
     Signature,
     Stored,
 )
+from setpoint.models.names import alias_name, model_name
+from setpoint.models.registry import store as registry
+from setpoint.models.review import guard
 
 
 class Register(Struct, frozen=True, kw_only=True):
@@ -91,7 +94,7 @@ class Trained(Struct, frozen=True, kw_only=True):
 @operation("models.register", needs="models:write")
 def register(ctx: Context, cmd: Register) -> ModelVersion:
     """Add a version of a model; a run registered before returns the version it got then."""
-    count = store.lock(ctx.conn, _named(cmd.model), ctx.now)
+    count = store.lock(ctx.conn, model_name(cmd.model), ctx.now)
     known = store.find_run(ctx.conn, cmd.model, cmd.run_id)
     if known is not None:
         return known
@@ -125,16 +128,19 @@ def ls(ctx: Context, cmd: ListModels) -> Models:  # noqa: ARG001
 @operation("models.show", needs="models:read")
 def show(ctx: Context, cmd: ShowModel) -> ModelDetail:
     """Return one model with all its versions, newest first."""
+    model = registry.get(ctx.conn, cmd.model)
     versions = store.versions(ctx.conn, cmd.model)
-    if not versions:
-        raise NotFound(f"no model {cmd.model!r}", hint="list them with: setpoint models ls")
-    named = {each.alias: each.number for each in store.aliases(ctx.conn, cmd.model)}
-    return ModelDetail(model=cmd.model, aliases=named, versions=versions)
+    return ModelDetail(model=cmd.model, aliases=model.aliases, versions=versions)
 
 
 @operation("models.alias", needs="models:write")
 def alias(ctx: Context, cmd: SetAlias) -> Alias:
-    """Point an alias (`live`, `candidate`, …) at a version."""
+    """Point an alias (`live`, `candidate`, …) at a version.
+
+    A protected one moves to versions that its roles have approved only.
+    """
+    alias_name(cmd.alias)
+    guard.require_approved(ctx.conn, cmd.model, cmd.alias, cmd.number)
     return set_alias(ctx, cmd.model, cmd.alias, cmd.number, cmd.reason)
 
 
@@ -181,6 +187,8 @@ def set_alias(ctx: Context, model: str, alias: str, number: int, reason: str) ->
     if was == number:
         return new
     version = store.get(ctx.conn, model, number)
+    if version.deleted_at is not None:
+        raise NotFound(f"version {number} of model {model!r} is deleted")
     store.put_alias(ctx.conn, new)
     record(
         ctx,
@@ -192,12 +200,6 @@ def set_alias(ctx: Context, model: str, alias: str, number: int, reason: str) ->
         reason=reason,
     )
     return new
-
-
-def _named(model: str) -> str:
-    if not model or "/" in model or model != model.strip():
-        raise Invalid(f"{model!r} is no model name", hint="no slash, no outer spaces")
-    return model
 
 
 def _why(version: ModelVersion) -> list[str]:

@@ -54,13 +54,13 @@ def find_run(conn: Connection, model: str, run_id: str) -> ModelVersion | None:
     """Return the version of `model` that this run trained, if any."""
     query = select(t).where(t.c.model == model, t.c.run_id == run_id, t.c.flavor != "")
     row = conn.execute(query).one_or_none()
-    return None if row is None else _entity(row)
+    return None if row is None else entity(row)
 
 
 def of_run(conn: Connection, run_id: str) -> list[ModelVersion]:
     """Return every version that this run produced."""
     query = select(t).where(t.c.run_id == run_id).order_by(t.c.model, t.c.number)
-    return [_entity(row) for row in conn.execute(query)]
+    return [entity(row) for row in conn.execute(query)]
 
 
 def get(conn: Connection, model: str, number: int) -> ModelVersion:
@@ -76,7 +76,7 @@ def get(conn: Connection, model: str, number: int) -> ModelVersion:
             f"no version {number} of model {model!r}",
             hint=f"list its versions with: setpoint models show {model}",
         )
-    return _entity(row)
+    return entity(row)
 
 
 def versions(conn: Connection, model: str) -> list[ModelVersion]:
@@ -86,7 +86,7 @@ def versions(conn: Connection, model: str) -> list[ModelVersion]:
     """
     query = select(t).where(t.c.model == model, t.c.deleted_at.is_(None))
     query = query.order_by(t.c.number.desc())
-    return [_entity(row) for row in conn.execute(query)]
+    return [entity(row) for row in conn.execute(query)]
 
 
 def origins(conn: Connection, *, limit: int) -> list[Origin]:
@@ -156,7 +156,8 @@ def set_override(conn: Connection, model: str, number: int, override: Override) 
     return done.rowcount == 1
 
 
-def _entity(row: Row[Any]) -> ModelVersion:
+def entity(row: Row[Any]) -> ModelVersion:
+    """Return the version that a row of its table holds."""
     values = {name: getattr(row, name) for name in ModelVersion.__struct_fields__}
     values["metrics"] = {
         name: float("nan") if value is None else value for name, value in values["metrics"].items()

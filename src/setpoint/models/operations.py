@@ -1,0 +1,16 @@
+"""Every operation on models, from training's side and the registry's."""
+
+from typing import Any
+
+from setpoint.core.operations import Operation
+from setpoint.models import service
+from setpoint.models.registry import aliases
+from setpoint.models.registry import service as registry
+from setpoint.models.review import service as review
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *service.OPERATIONS,
+    *registry.OPERATIONS,
+    *aliases.OPERATIONS,
+    *review.OPERATIONS,
+)

@@ -1,0 +1,1 @@
+"""What people decide and say about models: approvals, protected aliases, comments."""
