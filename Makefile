@@ -3,7 +3,7 @@
 #   make test ARGS="tests/events -x"         checks, then tests
 #   make bench ONLY=serving                  measure a part beside its peers
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crash bench docs lock ui setup clean
+.PHONY: help demo test check crash compat bench docs lock ui setup clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -24,6 +24,7 @@ help:
 	@echo "test    check, then every test                            (ARGS=… go to pytest)"
 	@echo "check   lint, format, types, layers"
 	@echo "crash   kill a replay at every point and compare"
+	@echo "compat  run foreign clients against it, publish what is answered"
 	@echo "bench   measure beside the peers                          (ONLY=… one part)"
 	@echo "ui      rebuild the pages' script and style"
 	@echo "docs    write the reference anew from the code"
@@ -47,6 +48,11 @@ check: $(VENV)/.dev
 
 crash: $(VENV)/.dev $(BUILT)
 	@CRASH_POINTS=all $(BIN)/python -m pytest -m crash $(ARGS)
+
+compat: $(VENV)/.dev $(BUILT)
+	@$(BIN)/python -m tests.compat.environments
+	@$(BIN)/python -m pytest tests/compat $(ARGS)
+	@$(BIN)/python -m tests.compat.matrix
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(ONLY) $(ARGS)

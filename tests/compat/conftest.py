@@ -1,0 +1,65 @@
+"""A server for foreign clients, and what they called of it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tests.server.conftest import serving
+
+from setpoint.config import Settings
+from setpoint.db.local import open_local
+from setpoint.server.app import create_app
+
+
+class Called(NamedTuple):
+    method: str
+    path: str
+    status: int
+
+
+class Recorder:
+    """Passes requests on and notes which were answered how."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self.calls: list[Called] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                with self._lock:
+                    self.calls.append(Called(scope["method"], scope["path"], message["status"]))
+            await send(message)
+
+        if scope["type"] == "http":
+            await self._app(scope, receive, note)
+        else:
+            await self._app(scope, receive, send)
+
+
+class Running(NamedTuple):
+    url: str
+    recorder: Recorder
+
+
+@contextmanager
+def running(home: Path, database_url: str) -> Iterator[Running]:
+    """Serve an empty store on a free port, by the time of the wall clock."""
+    backend = open_local(Settings(home=home, database_url=database_url, actor="ada"))
+    recorder = Recorder(create_app(backend))
+    try:
+        with serving(recorder) as url:
+            yield Running(url, recorder)
+    finally:
+        backend.engine.dispose()
+
+
+def lines(output: str, word: str) -> list[dict[str, Any]]:
+    """Return what a client's script told in lines of ``word {json}``."""
+    told = (line.partition(" ")[2] for line in output.splitlines() if line.startswith(f"{word} "))
+    return [json.loads(each) for each in told]
