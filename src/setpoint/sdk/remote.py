@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from setpoint.artifacts.store import FileStore
 from setpoint.core.operations import Operation
 from setpoint.core.problems import Problem, to_error
 from setpoint.errors import Invalid, SetpointError, Unavailable
@@ -49,6 +50,31 @@ class HttpBackend:
                 where=self.url,
                 hint="use the same version of Setpoint on both ends",
             ) from None
+
+    def put(self, store: FileStore, address: str) -> None:
+        """Send an object under its address, in pieces; one that is there is not sent.
+
+        Raises:
+            SetpointError: If it is not in `store`, or arrived as something else.
+            Unavailable: If the server cannot be reached.
+        """
+        path = f"{self._parts.path.rstrip('/')}/objects/{address}"
+        headers = {"content-length": str(store.size(address))}
+        try:
+            connection = self._connection()
+            connection.request("HEAD", path)
+            there = connection.getresponse()
+            there.read()
+            if there.status == http.client.OK:
+                return
+            connection.request("PUT", path, store.chunks(address), headers)
+            reply = connection.getresponse()
+            content = reply.read()
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            raise self._unreachable(error) from None
+        if reply.status not in {http.client.CREATED, http.client.NO_CONTENT}:
+            raise _error(reply.status, content, self.url)
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens another."""

@@ -1,0 +1,1 @@
+"""What a run can log that is no number: pictures, sounds, texts, tables, charts."""
