@@ -13,6 +13,7 @@ from sqlalchemy import delete
 from tests.conftest import NOON
 from tests.control import made
 from tests.control.made import MODEL, labelled, predicted, shadowed
+from tests.monitor import windows
 from tests.releases.begun import begun
 
 from setpoint.control import follow, store
@@ -22,7 +23,6 @@ from setpoint.control.tables import cursors
 from setpoint.core.clock import ManualClock, from_micros
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Conflict
-from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
 from setpoint.monitor.entities import WindowKey
 from setpoint.profiles import joint
@@ -75,23 +75,11 @@ class Log:
 
     def joints(self) -> dict[WindowKey, Joint]:
         with self.home.engine.begin() as conn:
-            return {
-                key: found
-                for version in (1, 2)
-                for key, found in monitor.quality_series(
-                    conn, MODEL, version, NOON - 100 * HOUR, NOON + 100 * HOUR
-                )
-            }
+            return windows.joints(conn, MODEL)
 
     def profiles(self) -> dict[WindowKey, Profile]:
         with self.home.engine.begin() as conn:
-            return {
-                key: found
-                for version in (1, 2)
-                for key, found in monitor.profile_series(
-                    conn, MODEL, version, NOON - 100 * HOUR, NOON + 100 * HOUR
-                )
-            }
+            return windows.profiles(conn, MODEL)
 
     def counts(self) -> tuple[int, int]:
         with self.home.engine.begin() as conn:

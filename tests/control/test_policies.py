@@ -75,3 +75,16 @@ def test_features_that_are_not_watched_weigh_nothing() -> None:
     assert "a" not in one.drift.weights
     assert sum(one.drift.weights.values()) == 0.0
     assert len(one.drift.weights) == 2, "b and the score"
+
+
+def test_a_ceiling_of_errors_is_watched_with_a_part_of_the_budget_and_holds_in_releases() -> None:
+    limited = spec(guardrails={"errors": {"at_most": "0.1%"}})
+    found = watching(limited, reference())
+    assert watching(spec(), reference()).errors is None
+    assert found.errors is not None
+    assert (found.errors.at_most, found.errors.seconds) == (0.001, 900)
+    month = timedelta(days=30).total_seconds()
+    assert found.errors.threshold == threshold(every=month, window=900, share=2 / 12)
+    assert found.drift is not None
+    assert found.drift.threshold == threshold(every=month, window=3600, share=3 / 12)
+    assert release_policy(limited, None, changed=True).errors_at_most == 0.001

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.monitor import windows
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
@@ -72,7 +73,7 @@ def test_profiles_of_one_window_are_added_up(backend: LocalBackend) -> None:
         store.add_profiles(conn, [(key(0, version=2), parts[3])])
         store.add_profiles(conn, [])
     with backend.engine.begin() as conn:
-        found = dict(store.profile_series(conn, "late", 1, NOON, NOON + timedelta(hours=9)))
+        found = windows.profiles(conn, "late")
         total = store.profile_between(conn, "late", 1, NOON, NOON + timedelta(hours=2))
         nothing = store.profile_between(conn, "late", 3, NOON, NOON + timedelta(hours=2))
     assert [found[key(0)].rows, found[key(1)].rows] == [70, 30]
@@ -100,7 +101,7 @@ def test_what_a_transaction_did_not_commit_is_not_there(backend: LocalBackend) -
         store.add_profiles(conn, [(key(0), hour_of_rows(5))])
         transaction.rollback()
     with backend.engine.begin() as conn:
-        assert store.profile_series(conn, "late", 1, NOON, NOON + timedelta(days=1)) == []
+        assert windows.profiles(conn, "late") == {}
 
 
 def test_labels_are_added_to_the_window_of_their_prediction(backend: LocalBackend) -> None:
@@ -111,15 +112,6 @@ def test_labels_are_added_to_the_window_of_their_prediction(backend: LocalBacken
         found = store.quality_between(conn, "late", 1, NOON, NOON + timedelta(hours=1))
     assert found is not None
     assert (found.predicted, found.labelled, found.positives) == (3, 2, 1)
-
-
-def test_old_windows_can_be_forgotten(backend: LocalBackend) -> None:
-    with backend.engine.begin() as conn:
-        store.add_profiles(conn, [(key(h), hour_of_rows(3)) for h in range(4)])
-        gone = store.forget_windows(conn, "late", before=NOON + timedelta(hours=3))
-        left = store.profile_series(conn, "late", 1, NOON, NOON + timedelta(hours=9))
-    assert gone == 3
-    assert [k for k, _ in left] == [key(3)]
 
 
 def watch(backend: LocalBackend) -> list[DriftVerdict]:
@@ -152,8 +144,8 @@ def test_drift_is_watched_window_by_window_and_each_once(
     with backend.engine.begin() as conn:
         series = store.verdict_series(conn, "late", "drift")
         newest = store.verdict_of(conn, "late", 1, "drift")
-    assert [verdict["rows"] for _, verdict in series] == [300, 120, 300, 300]
-    assert newest == series[-1][1]
+    assert [one.verdict["rows"] for one in series] == [300, 120, 300, 300]
+    assert newest == series[-1].verdict
 
 
 def test_judging_in_one_go_or_tick_by_tick_comes_to_the_same(

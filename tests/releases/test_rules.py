@@ -326,3 +326,16 @@ def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_release_survives_being_stored_as_json() -> None:
     whole = release(seen(loss=paired(0.01), run=3))
     assert msgspec.json.decode(msgspec.json.encode(whole), type=Release) == whole
+
+
+def test_errors_above_the_declared_ceiling_are_a_breach_however_many_the_live_one_has() -> None:
+    policy = Policy(errors_at_most=0.01)
+    bad = seen(errors=60, of=2000, stable_errors=19 * 60)
+    assert not isinstance(decide(release(bad), POLICY, NOON), RollBack), "as good as the live one"
+    verdict = decide(release(bad, policy=policy), policy, NOON)
+    assert isinstance(verdict, RollBack)
+    assert verdict.why.endswith(", at most 1% allowed")
+    fine = seen(errors=5, of=2000, stable_errors=19 * 5)
+    assert not isinstance(decide(release(fine, policy=policy), policy, NOON), RollBack)
+    with pytest.raises(Invalid, match="errors_at_most is 1"):
+        Policy(errors_at_most=1.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from setpoint.releases.evidence import GuardTally, PairedLoss
 from setpoint.releases.sequential import (
@@ -14,6 +14,7 @@ from setpoint.releases.sequential import (
     half_width,
     log_e,
     log_e_fine,
+    log_e_often,
     log_e_rare,
     log_e_worse,
     mean_sequence,
@@ -159,3 +160,23 @@ def test_the_interval_is_that_of_the_paper() -> None:
 def test_the_interval_is_tightest_for_its_level_near_the_chosen_count() -> None:
     at = [half_width(1000, 0.05, tightest_at=best) for best in (100, 1000, 10_000)]
     assert at[1] == min(at)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.02, 0.3])
+def test_a_canary_at_its_ceiling_is_seldom_taken_to_be_above(rate: float) -> None:
+    alpha, lives, looks = 0.05, 400, 60
+    rng = np.random.default_rng(12)
+    failed = rng.binomial(100, rate, (lives, looks)).cumsum(axis=1)
+    bar = -np.log(alpha)
+    crossed = sum(
+        any(log_e_often(int(k), 100 * look, rate) >= bar for look, k in enumerate(life, 1))
+        for life in failed
+    )
+    assert crossed <= binom.ppf(0.999, lives, alpha)
+
+
+def test_a_canary_above_its_ceiling_is_found_and_one_failure_is_proof_where_none_may_be() -> None:
+    assert log_e_often(10, 1000, 0.001) > np.log(1 / 0.005)
+    assert log_e_often(1, 1000, 0.001) < np.log(1 / 0.005)
+    assert log_e_often(0, 1000, 0.0) == 0.0
+    assert log_e_often(1, 10, 0.0) > 100

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from setpoint.cli.console import backend, home_option, json_option, say
+from setpoint.cli.console import backend, home_option, json_option, say, when
 from setpoint.control import applying
 from setpoint.control.controller import Controller
 from setpoint.control.engine import Subprocess
@@ -183,6 +183,11 @@ def _status(status: Status) -> str:
     word = click.style(status.state.value, fg=_COLOURS[status.state], bold=True)
     live = f"version {status.live} live" if status.live else "nothing live"
     lines = [f"{status.model}: {word}, {live} ({status.objective})", f"  {status.why}"]
+    if (seen := status.errors) is not None:
+        lines.append(
+            f"  errors: {seen.rate:.2%} of {seen.requests:,} requests until {when(seen.end)} UTC "
+            f"(at most {100 * seen.at_most:.4g}%)"
+        )
     if (
         _went_wrong(status)
         and status.job is not None

@@ -28,6 +28,7 @@ from setpoint.control.follow import Followed, Follower
 from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
 from setpoint.control.observe import observe
+from setpoint.control.policies import errors_window
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -222,8 +223,10 @@ class Controller:
 
     def _watch(self, applied: Applied) -> bool:
         """Judge the windows that are over; return whether there was one."""
-        now, window = self._home.clock.now(), _window(applied)
-        grid = (aligned(now, window), aligned(now - _LABELS_COME, window))
+        now, spec = self._home.clock.now(), spec_of(applied)
+        window = int(spec.watch.window.total_seconds())
+        often = errors_window(spec) if spec.guardrails.errors else window
+        grid = (aligned(now, often), aligned(now - _LABELS_COME, window))
         if self._judged.get(applied.model) == grid:
             return False  # no window has ended since
         with self._home.reading() as conn:
@@ -299,10 +302,6 @@ def _step(ctx: Context, action: StepRelease) -> None:
     if after.state is State.PROMOTED:
         reason = f"version {after.version} took over"
         close_alarms(ctx, after.model, reason=reason, version=after.from_version)
-
-
-def _window(applied: Applied) -> int:
-    return int(spec_of(applied).watch.window.total_seconds())
 
 
 def _running(seen: Observed) -> bool:

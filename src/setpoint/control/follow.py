@@ -22,6 +22,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.control import store
 from setpoint.control.evidence import Seen, evidence
 from setpoint.control.inforce import spec_of
+from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
@@ -30,7 +31,7 @@ from setpoint.errors import Conflict, NotFound
 from setpoint.models import store as models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
-from setpoint.monitor.entities import WindowKey
+from setpoint.monitor.entities import Attempts, WindowKey
 from setpoint.profiles import joint
 from setpoint.profiles.joint import Joint
 from setpoint.profiles.profile import Profile, profile
@@ -186,6 +187,8 @@ class Follower:
         joints += self._labelled(conn, model, seen.labelled, seconds)
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
+        if spec.guardrails.errors is not None:
+            monitor.add_attempts(conn, _attempts(model, seen.predictions, errors_window(spec)))
 
     def _labelled(
         self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int
@@ -293,6 +296,25 @@ def _paired(conn: Connection, model: str, shadows: Sequence[ShadowRecord]) -> li
             left.difference_update(record.ids)
             found.append(record)
     return found
+
+
+def _attempts(model: str, records: Sequence[PredictionRecord], seconds: int) -> list[Attempts]:
+    """Return how many requests each version had and failed, by window.
+
+    Where another version stood in for one that failed, each had the request.
+    """
+    counts: dict[tuple[int, datetime], list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        start = aligned(from_micros(record.at_us), seconds)
+        tried = set(record.versions[:1]) if record.scores else set()
+        for version in {*tried, record.failed} - {0}:
+            count = counts[version, start]
+            count[0] += 1
+            count[1] += version == record.failed
+    return [
+        Attempts(model=model, version=version, start=start, seconds=seconds, requests=n, failed=bad)
+        for (version, start), (n, bad) in sorted(counts.items())
+    ]
 
 
 def _together(

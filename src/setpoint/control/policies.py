@@ -1,5 +1,6 @@
 """From the words of a spec to the numbers of release and monitor policies."""
 
+from datetime import timedelta
 from math import isfinite
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from setpoint.models.entities import ModelVersion
 from setpoint.monitor import rules
 from setpoint.monitor.data_quality import DataQualityPolicy
 from setpoint.monitor.drift import DriftPolicy
+from setpoint.monitor.errors import ErrorPolicy
 from setpoint.monitor.evidence import threshold
 from setpoint.monitor.quality import QualityPolicy, target_of
 from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
@@ -24,7 +26,9 @@ _PARTS = {
     rules.QUALITY: 4,
     rules.QUALITY_ESTIMATE: 1,
     rules.DATA_QUALITY: 2,
+    rules.ERRORS: 2,
 }
+_OUTAGE = timedelta(minutes=15)  #: failed requests are judged at least so often
 
 
 def release_policy(spec: Spec, live: ModelVersion | None, *, changed: bool) -> Policy:
@@ -55,6 +59,7 @@ def release_policy(spec: Spec, live: ModelVersion | None, *, changed: bool) -> P
         loss="log loss" if spec.task == "classification" else "squared error",
         on_breach=OnBreach(release.on_breach),
         inconclusive=Inconclusive(canary.inconclusive),
+        errors_at_most=spec.guardrails.errors.at_most if spec.guardrails.errors else None,
         approvers=approvers(spec, changed=changed),
     )
 
@@ -82,6 +87,7 @@ class Watching(Struct, frozen=True, kw_only=True):
     data_quality: DataQualityPolicy
     quality: QualityPolicy | None
     estimate: QualityPolicy | None
+    errors: ErrorPolicy | None
 
 
 def watching(spec: Spec, reference: Reference) -> Watching:
@@ -95,10 +101,11 @@ def watching(spec: Spec, reference: Reference) -> Watching:
         rules.DATA_QUALITY: True,
         rules.QUALITY: target is not None,
         rules.QUALITY_ESTIMATE: target is not None and spec.watch.quality.estimate_meanwhile,
+        rules.ERRORS: spec.guardrails.errors is not None,
     }
     total = sum(_PARTS[name] for name, is_on in on.items() if is_on)
 
-    def limit(name: str) -> float:
+    def limit(name: str, window: float = window) -> float:
         return threshold(every=every, window=window, share=_PARTS[name] / total)
 
     def quality(name: str) -> QualityPolicy | None:
@@ -115,12 +122,23 @@ def watching(spec: Spec, reference: Reference) -> Watching:
             floor=drift.effect,
             weights=_weights(spec, reference),
         )
+    ceiling, seconds = spec.guardrails.errors, errors_window(spec)
+    errors = None
+    if ceiling is not None:
+        often = limit(rules.ERRORS, seconds)
+        errors = ErrorPolicy(at_most=ceiling.at_most, seconds=seconds, threshold=often)
     return Watching(
         drift=watched,
         data_quality=DataQualityPolicy(seconds=int(window), threshold=limit(rules.DATA_QUALITY)),
         quality=quality(rules.QUALITY),
         estimate=quality(rules.QUALITY_ESTIMATE),
+        errors=errors,
     )
+
+
+def errors_window(spec: Spec) -> int:
+    """Return the length in seconds of the windows in which requests are counted."""
+    return int(min(spec.watch.window, _OUTAGE).total_seconds())
 
 
 def _target(spec: Spec, reference: Reference) -> float | None:

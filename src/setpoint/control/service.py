@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import msgspec
 from msgspec import Struct
 
 from setpoint.control import store
@@ -9,7 +10,10 @@ from setpoint.control.decide import Observed, state
 from setpoint.control.entities import Applied, Job, State
 from setpoint.control.observe import observe
 from setpoint.core.operations import Context, operation
+from setpoint.monitor import rules
+from setpoint.monitor import store as monitor
 from setpoint.monitor.entities import Alarm
+from setpoint.monitor.errors import ErrorVerdict
 from setpoint.releases.entities import Release
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Deployment
@@ -35,6 +39,7 @@ class Status(Struct, frozen=True, kw_only=True):
     owner: str
     purpose: str
     objective: str  #: in words: ``roc_auc ≥ 0.68``
+    errors: ErrorVerdict | None = None  #: the newest of the live version; None: not watched yet
 
 
 class Statuses(Struct, frozen=True, kw_only=True):
@@ -76,6 +81,9 @@ def jobs(ctx: Context, cmd: ListJobs) -> Jobs:
 
 def _status(ctx: Context, applied: Applied) -> Status:
     seen = observe(ctx, applied)
+    failed = None
+    if seen.spec.guardrails.errors is not None and seen.live is not None:
+        failed = monitor.verdict_of(ctx.conn, applied.model, seen.live, rules.ERRORS)
     found, why = state(seen)
     release = seen.release if seen.release is not None and seen.release.open else None
     return Status(
@@ -92,6 +100,7 @@ def _status(ctx: Context, applied: Applied) -> Status:
         owner=seen.spec.owner,
         purpose=seen.spec.purpose,
         objective=objective_of(seen),
+        errors=None if failed is None else msgspec.convert(failed, ErrorVerdict),
     )
 
 

@@ -59,6 +59,8 @@ def judge(
     monitor.watch_data_quality(ctx, model, version, reference, policies.data_quality, since=since)
     if policies.quality is not None:
         monitor.watch_quality(ctx, model, version, policies.quality, since=since)
+    if policies.errors is not None:
+        monitor.watch_errors(ctx, model, version, policies.errors, since=since)
     if policies.estimate is not None:
         monitor.watch_quality_estimate(
             ctx, model, version, reference, policies.estimate, since=since

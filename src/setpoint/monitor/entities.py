@@ -19,7 +19,7 @@ class Alarm(Struct, frozen=True, kw_only=True):
     id: str
     model: str
     version: int  #: that answered when it was opened
-    monitor: str  #: ``drift``, ``quality``, ``quality_estimate`` or ``data_quality``
+    monitor: str  #: ``drift``, ``quality``, ``quality_estimate``, ``data_quality`` or ``errors``
     state: AlarmState
     opened_at: datetime  #: UTC
     seen_at: datetime  #: when the monitor last said so
@@ -34,6 +34,35 @@ class Alarm(Struct, frozen=True, kw_only=True):
     @property
     def ref(self) -> str:
         return f"alarm:{self.id}"
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What a monitor said of one judged window."""
+
+    version: int
+    start: datetime
+    end: datetime
+    verdict: dict[str, Any]  #: as plain values: what it has depends on the monitor
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """Predictions of one version in one day."""
+
+    day: datetime
+    version: int
+    role: str
+    rows: int
+
+
+class Attempts(Struct, frozen=True, kw_only=True):
+    """Requests to one version in one window."""
+
+    model: str
+    version: int
+    start: datetime  #: UTC, on the grid of its length
+    seconds: int
+    requests: int
+    failed: int  #: not answered, or answered by another than should have
 
 
 class WindowKey(Struct, frozen=True, order=True):

@@ -8,13 +8,15 @@ from setpoint.errors import Conflict
 from setpoint.monitor.data_quality import DataQualityVerdict
 from setpoint.monitor.drift import DriftVerdict
 from setpoint.monitor.entities import Alarm, AlarmState
+from setpoint.monitor.errors import ErrorVerdict
 from setpoint.monitor.quality import QualityVerdict
 
-DRIFT, QUALITY, QUALITY_ESTIMATE, DATA_QUALITY = MONITORS = (
+DRIFT, QUALITY, QUALITY_ESTIMATE, DATA_QUALITY, ERRORS = MONITORS = (
     "drift",
     "quality",
     "quality_estimate",
     "data_quality",
+    "errors",
 )
 
 
@@ -57,6 +59,14 @@ def describe_quality(verdict: QualityVerdict, *, estimated: bool = False) -> str
     return (
         f"{how}{verdict.metric} was {value} on the last {verdict.labels:,} "
         f"{'predictions' if estimated else 'labels'}; it must hold {verdict.target:.3f}"
+    )
+
+
+def describe_errors(verdict: ErrorVerdict) -> str:
+    """Say in one sentence how many requests failed."""
+    return (
+        f"{verdict.failed:,} of {verdict.requests:,} requests ({verdict.rate:.2%}) failed or fell "
+        f"back to the baseline; at most {100 * verdict.at_most:.4g}% may"
     )
 
 

@@ -6,7 +6,7 @@ detector's state says up to when it has judged.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Invalid
 from setpoint.events.store import record
-from setpoint.monitor import data_quality, drift, quality, rules, store
+from setpoint.monitor import data_quality, drift, errors, quality, rules, store
 from setpoint.monitor.data_quality import (
     DataQualityPolicy,
     DataQualityState,
@@ -24,11 +24,12 @@ from setpoint.monitor.data_quality import (
 )
 from setpoint.monitor.drift import DriftPolicy, DriftState, DriftVerdict
 from setpoint.monitor.entities import Alarm, AlarmState
+from setpoint.monitor.errors import ErrorPolicy, ErrorState, ErrorVerdict
 from setpoint.monitor.quality import QualityPolicy, QualityState, QualityVerdict
 from setpoint.profiles import quality as metrics
 from setpoint.profiles.reference import Reference
 
-Verdict = DriftVerdict | QualityVerdict | DataQualityVerdict
+Verdict = DriftVerdict | QualityVerdict | DataQualityVerdict | ErrorVerdict
 _STANDING = (AlarmState.OPEN, AlarmState.ACKNOWLEDGED)
 
 
@@ -274,6 +275,28 @@ def watch_quality_estimate(
     return _watch(ctx, (model, version, rules.QUALITY_ESTIMATE), state, list(ends), step)
 
 
+def watch_errors(
+    ctx: Context, model: str, version: int, policy: ErrorPolicy, *, since: datetime
+) -> list[ErrorVerdict]:
+    """Judge the requests of every window that is over; as `watch_drift`.
+
+    Windows without a request cost nothing, however long nobody asked.
+    """
+    state = store.detector(ctx.conn, model, version, rules.ERRORS, ErrorState)
+    if state is None:
+        state = ErrorState(since=drift.aligned(since, policy.seconds))
+    found = store.attempts_since(ctx.conn, model, version, state.since)
+    over = {one.start + timedelta(seconds=one.seconds) for one in found}
+
+    def step(state: ErrorState, end: datetime) -> tuple[ErrorState, ErrorVerdict]:
+        some = [one for one in found if state.since <= one.start < end]
+        requests, failed = sum(one.requests for one in some), sum(one.failed for one in some)
+        return errors.update(state, requests, failed, policy, end=end)
+
+    ends = sorted(end for end in over if end <= ctx.now)
+    return _watch(ctx, (model, version, rules.ERRORS), state, ends, step)
+
+
 def _watch(
     ctx: Context,
     whose: tuple[str, int, str],
@@ -312,6 +335,8 @@ def _text(verdict: Verdict, monitor: str) -> str:
         return rules.describe_drift(verdict)
     if isinstance(verdict, DataQualityVerdict):
         return rules.describe_data_quality(verdict)
+    if isinstance(verdict, ErrorVerdict):
+        return rules.describe_errors(verdict)
     estimated = monitor == rules.QUALITY_ESTIMATE
     return rules.describe_quality(verdict, estimated=estimated)
 

@@ -5,12 +5,27 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
+from setpoint.core.clock import from_micros
 from setpoint.errors import Conflict, NotFound
-from setpoint.monitor.entities import Alarm, AlarmState, WindowKey
+from setpoint.monitor.entities import Alarm, AlarmState, Attempts, Traffic, Verdict, WindowKey
 from setpoint.monitor.tables import (
     alarms,
+    attempts,
     detectors,
     profile_windows,
     quality_windows,
@@ -21,6 +36,7 @@ from setpoint.profiles.profile import Profile, decode
 
 T = TypeVar("T", Profile, Joint)
 S = TypeVar("S")
+_DAY = 86_400_000_000  # µs
 
 
 def add_profiles(conn: Connection, added: Iterable[tuple[WindowKey, Profile]]) -> None:
@@ -66,28 +82,31 @@ def quality_between(
     return _total(found, decode_joint)
 
 
-def profile_series(
-    conn: Connection, model: str, version: int, start: datetime, end: datetime
-) -> list[tuple[WindowKey, Profile]]:
-    """Return every profile window that starts in [start, end), oldest first."""
-    found = _between(conn, profile_windows, (model, version), start, end, None)
-    return [(_key(row), decode(row.body)) for row in found]
-
-
-def quality_series(
-    conn: Connection, model: str, version: int, start: datetime, end: datetime
-) -> list[tuple[WindowKey, Joint]]:
-    """Return every quality window that starts in [start, end), oldest first."""
-    found = _between(conn, quality_windows, (model, version), start, end, None)
-    return [(_key(row), decode_joint(row.body)) for row in found]
-
-
-def forget_windows(conn: Connection, model: str, *, before: datetime) -> int:
-    """Delete windows that started before a time (retention); return how many."""
-    return sum(
-        conn.execute(delete(table).where(table.c.model == model, table.c.start < before)).rowcount
-        for table in (profile_windows, quality_windows)
+def add_attempts(conn: Connection, added: Iterable[Attempts]) -> None:
+    """Add requests to their windows, in the caller's transaction."""
+    rows = [msgspec.structs.asdict(one) for one in added]
+    if not rows:
+        return
+    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    statement = make(attempts)
+    new, a = statement.excluded, attempts.c
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model", "version", "seconds", "start"],
+            set_={"requests": a.requests + new.requests, "failed": a.failed + new.failed},
+        ),
+        rows,
     )
+
+
+def attempts_since(conn: Connection, model: str, version: int, start: datetime) -> list[Attempts]:
+    """Return the windows of a version's requests from a time on, oldest first."""
+    a = attempts.c
+    query = select(attempts).where(a.model == model, a.version == version, a.start >= start)
+    return [
+        msgspec.convert(row, Attempts, from_attributes=True)
+        for row in conn.execute(query.order_by(a.start, a.seconds))
+    ]
 
 
 def detector(conn: Connection, model: str, version: int, monitor: str, kind: type[S]) -> S | None:
@@ -149,23 +168,47 @@ def add_verdict(conn: Connection, model: str, version: int, monitor: str, verdic
 
 
 def verdict_series(
-    conn: Connection,
-    model: str,
-    monitor: str,
-    *,
-    version: int | None = None,
-    start: datetime | None = None,
-    limit: int = 1000,
-) -> list[tuple[int, dict[str, Any]]]:
-    """Return the newest verdicts as (version, verdict), oldest first."""
+    conn: Connection, model: str, monitor: str, *, since: datetime | None = None, limit: int = 2000
+) -> list[Verdict]:
+    """Return the newest verdicts of one monitor, oldest first."""
     v = verdicts.c
-    query = select(v.version, v.verdict).where(v.model == model, v.monitor == monitor)
-    if version is not None:
-        query = query.where(v.version == version)
-    if start is not None:
-        query = query.where(v.end > start)
+    query = select(verdicts).where(v.model == model, v.monitor == monitor)
+    if since is not None:
+        query = query.where(v.end > since)
     found = conn.execute(query.order_by(v.end.desc(), v.version.desc()).limit(limit)).all()
-    return [(row.version, row.verdict) for row in reversed(found)]
+    return [msgspec.convert(row, Verdict, from_attributes=True) for row in reversed(found)]
+
+
+def labels_judged(conn: Connection, limit: int = 5000) -> int:
+    """Return how many labels the verdicts of all models rest on: no scan of rows."""
+    query = select(verdicts.c.verdict).where(verdicts.c.monitor == "quality").limit(limit)
+    return sum(int(said.get("labels", 0)) for said in conn.execute(query).scalars())
+
+
+def answered(conn: Connection) -> int:
+    """Return how many predictions all models answered, by their windows."""
+    q = quality_windows.c
+    query = select(func.coalesce(func.sum(q.rows), 0)).where(q.role != "shadow")
+    return int(conn.execute(query).scalar_one())
+
+
+def traffic(conn: Connection, model: str, since: datetime | None = None) -> list[Traffic]:
+    """Return predictions by day, version and role, oldest first."""
+    q = quality_windows.c
+    day = func.floor(cast(q.start, BigInteger) / _DAY).label("day")
+    query = select(day, q.version, q.role, func.sum(q.rows).label("n")).where(q.model == model)
+    if since is not None:
+        query = query.where(q.start >= since)
+    rows = conn.execute(query.group_by("day", q.version, q.role).order_by("day", q.version))
+    return [
+        Traffic(
+            day=from_micros(int(row.day) * _DAY),
+            version=row.version,
+            role=row.role,
+            rows=int(row.n),
+        )
+        for row in rows
+    ]
 
 
 def add_alarm(conn: Connection, alarm: Alarm) -> None:
@@ -205,8 +248,9 @@ def list_alarms(
     monitor: str | None = None,
     states: Iterable[AlarmState] | None = None,
     limit: int = 100,
+    standing_first: bool = False,
 ) -> list[Alarm]:
-    """Return alarms, newest first."""
+    """Return alarms, newest first; or those that are not closed before the others."""
     query = select(alarms)
     if model is not None:
         query = query.where(alarms.c.model == model)
@@ -214,8 +258,18 @@ def list_alarms(
         query = query.where(alarms.c.monitor == monitor)
     if states is not None:
         query = query.where(alarms.c.state.in_(list(states)))
-    order = (alarms.c.opened_at.desc(), alarms.c.id.desc())
+    order: list[ColumnElement[Any]] = [alarms.c.opened_at.desc(), alarms.c.id.desc()]
+    if standing_first:
+        order.insert(0, alarms.c.closed_at.is_not(None))
     return [_alarm(row) for row in conn.execute(query.order_by(*order).limit(limit))]
+
+
+def count_alarms(conn: Connection, *, state: AlarmState | None = None) -> int:
+    """Return how many alarms there are (in one state) of all models."""
+    query = select(func.count()).select_from(alarms)
+    if state is not None:
+        query = query.where(alarms.c.state == state)
+    return int(conn.execute(query).scalar_one())
 
 
 def _add(
@@ -283,13 +337,11 @@ def _between(
     whose: tuple[str, int],
     start: datetime,
     end: datetime,
-    roles: tuple[str, ...] | None,
+    roles: tuple[str, ...],
 ) -> list[Row[Any]]:
     c = table.c
     query = select(table).where(c.model == whose[0], c.version == whose[1])
-    query = query.where(c.start >= start, c.start < end)
-    if roles is not None:
-        query = query.where(c.role.in_(roles))
+    query = query.where(c.start >= start, c.start < end, c.role.in_(roles))
     return list(conn.execute(query.order_by(c.start, c.role)).all())
 
 
@@ -299,10 +351,6 @@ def _total(found: list[Row[Any]], read: Callable[[bytes], T]) -> T | None:
         value = read(row.body)
         total = value if total is None else total + value
     return total
-
-
-def _key(row: Row[Any]) -> WindowKey:
-    return WindowKey(row.model, row.version, row.role, row.start, row.seconds)
 
 
 def _alarm(row: Row[Any]) -> Alarm:

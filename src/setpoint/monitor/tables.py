@@ -1,4 +1,4 @@
-from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 
 from setpoint.db.schema import Instant, Json, metadata
 
@@ -20,6 +20,18 @@ def _windows(name: str) -> Table:
 profile_windows = _windows("profile_windows")
 # Scores and labels, by the time of the prediction; `rows` are predictions.
 quality_windows = _windows("quality_windows")
+
+# Requests to one version, and those of them that failed.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("seconds", Integer, primary_key=True, autoincrement=False),
+    Column("start", Instant, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+)
 
 detectors = Table(
     "detectors",

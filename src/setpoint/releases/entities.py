@@ -68,6 +68,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     breaker: int = 20  #: failures of the candidate in a row that end it at once
     on_breach: OnBreach = OnBreach.ROLLBACK
     inconclusive: Inconclusive = Inconclusive.HOLD
+    errors_at_most: float | None = None  #: share of requests that may fail, whatever is live
     approvers: tuple[str, ...] = ()  #: roles, any of which must approve first; empty: nobody
 
     def __post_init__(self) -> None:
@@ -102,6 +103,11 @@ class Policy(Struct, frozen=True, kw_only=True):
                 self.loss_margin is None or self.loss_margin > 0,
                 f"loss_margin is {self.loss_margin}",
                 "just as good can only be proven within a margin above 0",
+            ),
+            (
+                self.errors_at_most is None or 0 <= self.errors_at_most < 1,
+                f"errors_at_most is {self.errors_at_most}",
+                "in [0, 1)",
             ),
             (self.at_most > timedelta(0), f"at_most is {self.at_most}", "e.g. 7d"),
             (

@@ -9,11 +9,14 @@ from setpoint.releases.entities import Policy
 from setpoint.releases.evidence import Evidence, GuardTally, PairedLoss
 from setpoint.releases.sequential import (
     log_e_fine,
+    log_e_often,
     log_e_rare,
     log_e_worse,
     mean_sequence,
     ratio_sequence,
 )
+
+ERRORS = "errors"  #: the guard that `Policy.errors_at_most` is about
 
 
 class GuardReading(Struct, frozen=True, kw_only=True):
@@ -28,6 +31,8 @@ class GuardReading(Struct, frozen=True, kw_only=True):
     threshold: float  #: log(1 / its share of the false rollback rate)
     ratio_low: float | None  #: confidence sequence of the ratio of rates; None: unbounded
     ratio_high: float | None
+    ceiling: float | None = None  #: share of its requests that may have it at all
+    log_e_ceiling: float = 0.0  #: likewise, against being at or below the ceiling
     breached: bool
     proven: bool  #: shown below `policy.proven_ratio`, or rare enough to be harmless
     text: str
@@ -72,6 +77,7 @@ def read(evidence: Evidence, policy: Policy) -> Readings:
     rolls back; `false_promote` is not split, since all of them must agree to promote.
     """
     judged = len(policy.guards) + (policy.loss_margin is not None)
+    judged += policy.errors_at_most is not None
     alpha = policy.false_rollback / max(judged, 1)
     guards = tuple(
         _guard(name, evidence.guards.get(name, ()), policy, alpha) for name in policy.guards
@@ -103,6 +109,9 @@ def _guard(
     threshold = -math.log(alpha)
     low, high = ratio_sequence(tallies, alpha)
     proof = -math.log(policy.false_promote)
+    ceiling = policy.errors_at_most if name == ERRORS else None
+    above = 0.0 if ceiling is None else log_e_often(events, requests, ceiling)
+    allowed = "" if ceiling is None else f", at most {100 * ceiling:.4g}% allowed"
     shown = f"{_number(low, '0')}..{_number(high, '∞')}"
     return GuardReading(
         name=name,
@@ -114,14 +123,16 @@ def _guard(
         threshold=threshold,
         ratio_low=low,
         ratio_high=high,
-        breached=log_e >= threshold,
+        ceiling=ceiling,
+        log_e_ceiling=above,
+        breached=log_e >= threshold or above >= threshold,
         proven=max(
             log_e_fine(tallies, policy.proven_ratio),
             log_e_rare(events, requests, policy.harmless_rate),
         )
         >= proof,
         text=f"{name} {events:,} of {requests:,} on the candidate, {others:,} of "
-        f"{stable:,} on the live version (ratio {shown} at {_level(2 * alpha)})",
+        f"{stable:,} on the live version (ratio {shown} at {_level(2 * alpha)}){allowed}",
     )
 
 
@@ -179,7 +190,7 @@ def _blocks(policy: Policy) -> str:
 def _worries(
     guards: tuple[GuardReading, ...], loss: LossReading | None, policy: Policy
 ) -> list[str]:
-    worries = [f"{g.text} leans towards worse" for g in guards if g.log_e > 0]
+    worries = [f"{g.text} leans towards worse" for g in guards if max(g.log_e, g.log_e_ceiling) > 0]
     if loss is not None and loss.proof_high is None:
         worries.append(_missing(loss, policy))
     elif loss is not None and loss.mean > loss.margin:

@@ -19,6 +19,7 @@ from setpoint.releases.evidence import GuardTally, PairedLoss
 CONCENTRATION = 4.0
 
 _LARGEST_RATIO = 1e6
+_PROOF = 690.0  # of log E: its exponential is still finite
 _HALVINGS = 50
 _TERMS = 60
 
@@ -168,6 +169,17 @@ def log_e_rare(canary_events: int, canary_requests: int, rate: float) -> float:
     Large means: whatever the live version does, the canary's rate is below `rate`.
     """
     return float(log_e(canary_requests - canary_events, canary_requests, 1 - rate))
+
+
+def log_e_often(canary_events: int, canary_requests: int, rate: float) -> float:
+    """Return log E against "at most `rate` of the canary's requests have the event".
+
+    Large means: whatever the live version does, the canary's rate is above `rate`. Where
+    none is allowed, one is proof.
+    """
+    if rate == 0:
+        return _PROOF if canary_events else 0.0
+    return float(log_e(canary_events, canary_requests, rate))
 
 
 def mean_sequence(

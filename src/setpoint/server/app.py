@@ -19,11 +19,12 @@ from starlette.staticfiles import StaticFiles
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, SetpointError
 from setpoint.events import store as events
+from setpoint.monitor import store as monitor
+from setpoint.monitor.entities import AlarmState
 from setpoint.operations import OPERATIONS
 from setpoint.server import api, objects, problems
 from setpoint.server.live import live
 from setpoint.server.security import Guard
-from setpoint.server.ui import queries
 from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
 from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, versions, why
 from setpoint.server.ui.pages import events as record
@@ -164,7 +165,7 @@ def _failed(request: Request, ask: Ask, error: SetpointError) -> Response:
 
 def _frame(request: Request, ask: Ask) -> dict[str, Any]:
     """Return what every page has around its content."""
-    count = ask.read(queries.open_alarms)
+    count = ask.read(monitor.count_alarms, state=AlarmState.OPEN)
     return {
         "navigation": [
             {"name": name, "path": path, "key": key, "icon": icon, "count": count}

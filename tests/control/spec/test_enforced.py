@@ -16,7 +16,6 @@ def test_a_spec_that_sets_none_of_them_hears_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("guardrails: {errors: {at_most: 1%}}", "guardrails.errors"),
         ("privacy: {subject: person}", "privacy.subject"),
         ("privacy: {retention: 30d}", "privacy.retention"),
     ],

@@ -8,9 +8,9 @@ from msgspec import structs
 from setpoint.charts.figure import Area, Figure, Lane, Line, Panel, Rule, Span, Zone
 from setpoint.charts.palette import of_version
 from setpoint.charts.ticks import number, percent, seconds
-from setpoint.monitor.entities import Alarm, AlarmState
+from setpoint.monitor.entities import Alarm, AlarmState, Traffic
 from setpoint.releases.entities import Release, State
-from setpoint.server.ui.history import Judged, Live, Promise, Traffic
+from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.words import day, said
 
 _TONES = {
@@ -29,6 +29,7 @@ def held(  # noqa: PLR0913 - everything that shares the model's time axis
     quality: Sequence[Judged],
     estimate: Sequence[Judged],
     drift: Sequence[Judged],
+    errors: Sequence[Judged],
     traffic: Sequence[Traffic],
     lives: Sequence[Live],
     releases: Sequence[Release],
@@ -53,6 +54,7 @@ def held(  # noqa: PLR0913 - everything that shares the model's time axis
             traffic_panel(traffic),
             coverage_panel(quality, traffic),
             drift_panel(drift),
+            *([errors_panel(errors)] if errors else []),
         ],
     )
 
@@ -168,6 +170,30 @@ def drift_panel(drift: Sequence[Judged]) -> Panel:
         rules=rules,
         scale="log",
         height=88,
+        empty="no window has been judged yet",
+    )
+
+
+def errors_panel(errors: Sequence[Judged]) -> Panel:
+    """Return the share of requests that failed or fell back, against its ceiling."""
+    lines = [
+        Line(
+            label="",
+            name=f"failed, v{version}",
+            xs=[_middle(each) for each in members],
+            ys=[each.value for each in members],
+            color=of_version(version),
+        )
+        for version, members in _by_version(errors)
+    ]
+    known = [each.bound for each in errors if each.bound is not None]
+    rules = [Rule(value=known[-1], text="at most", kind="limit")] if known else []
+    return Panel(
+        title="Requests that failed or fell back",
+        lines=lines,
+        rules=rules,
+        scale="percent",
+        height=64,
         empty="no window has been judged yet",
     )
 

@@ -5,24 +5,16 @@ from the row counts of windows; what was live when from the record.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-import msgspec
 from msgspec import Struct
-from sqlalchemy import BigInteger, Connection, cast, func, select
+from sqlalchemy import Connection, select
 
 from setpoint.control.store import all_applied, applied
-from setpoint.core.clock import from_micros
 from setpoint.events.tables import events as e
-from setpoint.monitor.entities import Alarm
-from setpoint.monitor.tables import alarms as a
-from setpoint.monitor.tables import quality_windows as q
-from setpoint.monitor.tables import verdicts as v
-from setpoint.releases.entities import Release
-from setpoint.releases.tables import releases as r
+from setpoint.monitor import store as monitor
+from setpoint.monitor.entities import Traffic, Verdict
 
 _MOST = 2_000
-_DAY = 86_400_000_000
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -31,23 +23,14 @@ class Judged(Struct, frozen=True, kw_only=True):
     version: int
     start: datetime
     end: datetime
-    value: float | None  #: the metric, or the evidence of a drift monitor
+    value: float | None  #: the metric, the share that failed, or the evidence
     low: float | None = None
     high: float | None = None
-    bound: float | None = None  #: the target, or the threshold of the evidence
+    bound: float | None = None  #: the target, the ceiling, or the threshold of the evidence
     labels: int = 0
     alarm: bool = False
     metric: str = ""
     columns: list[tuple[str, float]] = []  #: of drift: the columns that moved most
-
-
-class Traffic(Struct, frozen=True, kw_only=True):
-    """Predictions of one version in one day."""
-
-    day: datetime
-    version: int
-    role: str
-    rows: int
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -77,29 +60,23 @@ class Promise(Struct, frozen=True, kw_only=True):
         return self.metric
 
 
-def judged(
-    conn: Connection, model: str, monitor: str, since: datetime | None = None
-) -> list[Judged]:
+def judged(conn: Connection, model: str, kind: str, since: datetime | None = None) -> list[Judged]:
     """Return the verdicts of a monitor that rest on enough rows, oldest first."""
-    query = select(v.c.version, v.c.start, v.c.end, v.c.verdict)
-    query = query.where(v.c.model == model, v.c.monitor == monitor)
-    if since is not None:
-        query = query.where(v.c.end > since)
-    rows = conn.execute(query.order_by(v.c.end.desc(), v.c.version.desc()).limit(_MOST)).all()
-    return [_judged(row) for row in reversed(rows) if row.verdict.get("judged", True)]
+    found = monitor.verdict_series(conn, model, kind, since=since)
+    return [_judged(one) for one in found if one.verdict.get("judged", True)]
 
 
-def _judged(row: Any) -> Judged:
-    said = row.verdict
-    quality = "value" in said
+def _judged(one: Verdict) -> Judged:
+    said = one.verdict
+    value, bound = next(pair for pair in _SAID if pair[0] in said)
     return Judged(
-        version=row.version,
-        start=row.start,
-        end=row.end,
-        value=said.get("value") if quality else said.get("evidence"),
+        version=one.version,
+        start=one.start,
+        end=one.end,
+        value=said.get(value),
         low=said.get("low"),
         high=said.get("high"),
-        bound=said.get("target") if quality else said.get("threshold"),
+        bound=said.get(bound),
         labels=said.get("labels", 0),
         alarm=bool(said.get("alarm")),
         metric=said.get("metric", ""),
@@ -107,31 +84,8 @@ def _judged(row: Any) -> Judged:
     )
 
 
-def traffic(conn: Connection, model: str, since: datetime | None = None) -> list[Traffic]:
-    """Return predictions by day, version and role, oldest first."""
-    day = cast(q.c.start, BigInteger) / _DAY
-    query = (
-        select(
-            func.floor(day).label("day"),
-            q.c.version,
-            q.c.role,
-            func.sum(q.c.rows).label("n"),
-        )
-        .where(q.c.model == model)
-        .group_by("day", q.c.version, q.c.role)
-        .order_by("day", q.c.version)
-    )
-    if since is not None:
-        query = query.where(q.c.start >= since)
-    return [
-        Traffic(
-            day=from_micros(int(row.day) * _DAY),
-            version=row.version,
-            role=row.role,
-            rows=int(row.n),
-        )
-        for row in conn.execute(query)
-    ]
+#: What a verdict says and what that is held against, by what tells its monitor.
+_SAID = (("value", "target"), ("rate", "at_most"), ("evidence", "threshold"))
 
 
 def whole_days(seen: list[Traffic], now: datetime) -> list[Traffic]:
@@ -159,20 +113,6 @@ def lives(conn: Connection, model: str) -> list[Live]:
         Live(version=number, at=at, until=until)
         for (at, number), until in zip(moves, ends, strict=True)
     ]
-
-
-def alarms(conn: Connection, model: str | None = None, *, limit: int = 200) -> list[Alarm]:
-    """Return alarms, those that ask for a person first, then newest first."""
-    query = select(a).order_by(a.c.closed_at.is_not(None), a.c.opened_at.desc()).limit(limit)
-    if model is not None:
-        query = query.where(a.c.model == model)
-    return [msgspec.convert(row._mapping, Alarm) for row in conn.execute(query)]  # noqa: SLF001
-
-
-def releases(conn: Connection, model: str) -> list[Release]:
-    """Return a model's releases, newest first."""
-    query = select(r).where(r.c.model == model).order_by(r.c.started_at.desc()).limit(200)
-    return [msgspec.convert(row, Release, from_attributes=True) for row in conn.execute(query)]
 
 
 def promise(conn: Connection, model: str) -> Promise | None:

@@ -17,9 +17,8 @@ from setpoint.events.tables import events as e
 from setpoint.models.entities import ModelVersion
 from setpoint.models.tables import model_versions as m
 from setpoint.models.tables import models
+from setpoint.monitor import store as monitor
 from setpoint.monitor.tables import alarms as alm
-from setpoint.monitor.tables import quality_windows as q
-from setpoint.monitor.tables import verdicts as vrd
 from setpoint.releases.tables import releases as rel
 from setpoint.runs.entities import Run
 from setpoint.runs.tables import runs as r
@@ -110,21 +109,14 @@ def totals(conn: Connection) -> Totals:
         query = select(func.count()).select_from(table).where(*where)
         return int(conn.execute(query).scalar_one())
 
-    rows = conn.execute(select(func.coalesce(func.sum(q.c.rows), 0)).where(q.c.role != "shadow"))
     return Totals(
-        predictions=int(rows.scalar_one()),
-        labels=_labels(conn),
+        predictions=monitor.answered(conn),
+        labels=monitor.labels_judged(conn),
         versions=count(m),
         releases=count(rel),
-        alarms=count(alm),
+        alarms=monitor.count_alarms(conn),
         events=int(conn.execute(select(func.coalesce(func.max(e.c.seq), 0))).scalar_one()),
     )
-
-
-def _labels(conn: Connection) -> int:
-    """Return labels that were judged: the sum over quality verdicts, not a scan of rows."""
-    query = select(vrd.c.verdict).where(vrd.c.monitor == "quality").limit(5_000)
-    return sum(int(said.get("labels", 0)) for said in conn.execute(query).scalars())
 
 
 #: What a reader of the overview wants to know; the rest is on the page of events.
@@ -143,12 +135,6 @@ def changes(conn: Connection, limit: int = 8) -> list[Event]:
     query = select(e).where(or_(*(e.c.kind.like(kind) for kind in _TOLD)))
     rows = conn.execute(query.order_by(e.c.seq.desc()).limit(limit))
     return [msgspec.convert(row, Event, from_attributes=True) for row in rows]
-
-
-def open_alarms(conn: Connection) -> int:
-    """Return how many alarms nobody has looked at."""
-    query = select(func.count()).select_from(alm).where(alm.c.state == "open")
-    return int(conn.execute(query).scalar_one())
 
 
 def ids_like(conn: Connection, text: str, limit: int = 20) -> list[tuple[str, str, str]]:

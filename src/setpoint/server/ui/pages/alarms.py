@@ -4,6 +4,7 @@ from typing import Any
 
 from setpoint.charts.figure import Figure
 from setpoint.charts.ticks import seconds
+from setpoint.monitor import store
 from setpoint.monitor.entities import Alarm, AlarmState
 from setpoint.monitor.service import (
     AcknowledgeAlarm,
@@ -22,13 +23,19 @@ _SUGGESTED = {
     "quality": "Labels show it. A retrained version is released where the spec reacts to quality.",
     "quality_estimate": "An estimate from scores alone; the labels decide when they come.",
     "data_quality": "Values are missing, new or impossible: look at where the column comes from.",
+    "errors": "Requests are not answered, or by the baseline: see the inference server's log.",
 }
-_SERIES = {"quality": "quality", "quality_estimate": "quality_estimate", "drift": "drift"}
+_SERIES = {
+    "quality": "quality",
+    "quality_estimate": "quality_estimate",
+    "drift": "drift",
+    "errors": "errors",
+}
 
 
 def alarms(ask: Ask) -> Page:
     """List alarms, open first."""
-    found = ask.read(history.alarms, limit=500)
+    found = ask.read(store.list_alarms, limit=500, standing_first=True)
     standing = [a for a in found if a.state is not AlarmState.CLOSED]
     opened = [a for a in standing if a.state is AlarmState.OPEN]
     heading = "Nothing needs a person"
@@ -91,6 +98,8 @@ def _figure(ask: Ask, found: Alarm) -> dict[str, Drawn]:
         return {}
     if monitor == "drift":
         panel = figures.drift_panel(seen)
+    elif monitor == "errors":
+        panel = figures.errors_panel(seen)
     else:
         panel = figures.objective_panel(ask.read(history.promise, found.model), seen)
     return {

@@ -11,10 +11,12 @@ from setpoint.charts.small import sparkline
 from setpoint.events.entities import Event
 from setpoint.models.service import ModelDetail, ShowModel
 from setpoint.models.service import show as show_model
-from setpoint.monitor.entities import Alarm, AlarmState
+from setpoint.monitor import store as monitor
+from setpoint.monitor.entities import Alarm, AlarmState, Traffic
+from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
 from setpoint.server.ui import figures, history, queries, status
-from setpoint.server.ui.history import Judged, Live, Promise, Traffic
+from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.page import Ask, Page, Table
 from setpoint.server.ui.pages.events import told
 
@@ -29,6 +31,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     quality: list[Judged]
     estimate: list[Judged]
     drift: list[Judged]
+    errors: list[Judged]  #: empty where the spec has no ceiling for them
     traffic: list[Traffic]
     lives: list[Live]
     releases: list[Release]
@@ -63,10 +66,11 @@ def look(ask: Ask, model: str) -> Seen:
         quality=ask.read(history.judged, model, "quality"),
         estimate=ask.read(history.judged, model, "quality_estimate"),
         drift=ask.read(history.judged, model, "drift"),
-        traffic=ask.read(history.traffic, model),
+        errors=ask.read(history.judged, model, "errors"),
+        traffic=ask.read(monitor.traffic, model),
         lives=ask.read(history.lives, model),
-        releases=ask.read(history.releases, model),
-        alarms=ask.read(history.alarms, model),
+        releases=ask.read(release_store.ls, model, limit=200),
+        alarms=ask.read(monitor.list_alarms, model=model, limit=200, standing_first=True),
     )
 
 
@@ -202,6 +206,7 @@ def _held(seen: Seen, now: datetime, days: int) -> Figure:
         quality=[each for each in seen.quality if each.end >= start],
         estimate=[each for each in seen.estimate if each.end >= start],
         drift=[each for each in seen.drift if each.end >= start],
+        errors=[each for each in seen.errors if each.end >= start],
         traffic=[each for each in whole if each.day >= start - timedelta(days=1)],
         lives=seen.lives,
         releases=seen.releases,

@@ -6,6 +6,7 @@ from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.models.entities import Check, ModelVersion
 from setpoint.models.service import Which, get
+from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
 from setpoint.server.ui import history, words
 from setpoint.server.ui.page import Ask, Page, Table
@@ -16,7 +17,7 @@ def version(ask: Ask) -> Page:
     name, number = ask.params["model"], ask.params["number"]
     found: ModelVersion = ask.call(get, Which(model=name, number=number))
     lives = ask.read(history.lives, name)
-    releases = [r for r in ask.read(history.releases, name) if r.version == number]
+    releases = ask.read(release_store.of_version, name, number)
     checks = [] if found.gate is None else found.gate.checks
     return Page(
         template="version.html",
