@@ -5,6 +5,7 @@ import "./app.css";
 import "./htmx";
 import "./charts";
 import "./copy";
+import "./curves";
 import "./keys";
 import "./live";
 import "./theme";
