@@ -24,12 +24,11 @@ def points(folder: Path) -> dict[str, Points]:
     found: dict[str, Points] = {}
     for batch in LogReader(folder, Place()).batches():
         for series in batch.series:
-            columns = array("q"), array("q"), array("d")
-            for column, content in zip(
-                columns, (series.steps, series.at, series.values), strict=True
-            ):
-                column.frombytes(content)
-            found.setdefault(series.name, []).extend(zip(*columns, strict=True))
+            steps, at, values = array("q"), array("q"), array("d")
+            steps.frombytes(series.steps)
+            at.frombytes(series.at)
+            values.frombytes(series.values)
+            found.setdefault(series.name, []).extend(zip(steps, at, values, strict=True))
     return found
 
 

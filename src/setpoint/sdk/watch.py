@@ -13,7 +13,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     metric: str
     nan: bool = True  #: whether NaN and infinities are told
     stalled: float | None = None  #: seconds without a value
-    diverging: float | None = 5.0  #: spreads above the best value, for `patience` values
+    diverging: float | None = 5.0  #: spreads above the best level, for `patience` values
     patience: int = 10  #: values in a row; more means later and fewer alerts
     lower_is_better: bool = True
 
@@ -22,7 +22,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     """What a watch remembers of its curve."""
 
     at: int  #: microseconds since 1970, of the last value or of the beginning
-    best: float = math.inf  #: as if lower were better
+    best: float = math.inf  #: the lowest level so far, as if lower were better
     level: float = 0.0  #: moving mean
     spread: float = 0.0  #: moving mean of the distance from it
     count: int = 0
@@ -41,8 +41,9 @@ def see(watch: Watch, seen: Seen, value: float, step: int, at: int) -> tuple[See
 
     A kind is told once; it may be told again after the curve has recovered from it. The
     curve diverges when `patience` values in a row lie more than `diverging` times the usual
-    spread above the best one. The spread is the mean distance of values from their mean,
-    both moving over about 50 values, and frozen while values lie above.
+    spread above the best level. The level is the mean of values and the spread their mean
+    distance from it, both moving over about 50 values, and frozen while values lie above.
+    (The best single value would be no measure: of many noisy ones it lies far below all.)
     """
     told = seen.told - {"stalled"}
     if not math.isfinite(value):
@@ -64,7 +65,7 @@ def see(watch: Watch, seen: Seen, value: float, step: int, at: int) -> tuple[See
         above, alert = seen.above + 1, None
         if above >= watch.patience and "diverging" not in told:
             best = seen.best if watch.lower_is_better else -seen.best
-            text = f"{watch.metric} is {value:.6g} at step {step}, its best was {best:.6g}"
+            text = f"{watch.metric} is {value:.6g} at step {step}, it had come to {best:.6g}"
             alert = Alert(kind="diverging", metric=watch.metric, text=text)
             told |= {"diverging"}
         return structs.replace(seen, at=at, above=above, told=told), alert
@@ -73,7 +74,7 @@ def see(watch: Watch, seen: Seen, value: float, step: int, at: int) -> tuple[See
     spread = seen.spread + weight * (abs(height - level) - seen.spread)
     kept = Seen(
         at=at,
-        best=min(seen.best, height),
+        best=min(seen.best, level),
         level=level,
         spread=spread,
         count=seen.count + 1,
