@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Struct, field
+from msgspec import field
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -25,34 +25,35 @@ from setpoint.server.api import body
 from setpoint.server.mlflow import files, multipart, render, runs, wire
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import BODY_LIMIT, Call, Endpoint, guarded
+from setpoint.server.mlflow.wire import Message
 
 _BASE = "/api/2.0/mlflow-artifacts"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _DIGEST = re.compile(r"(sha-256|sha-512)=:([^:]+):")
 
 
-class ListRun(Struct, frozen=True, kw_only=True):
+class ListRun(Message, frozen=True, kw_only=True):
     run_id: str = ""
     run_uuid: str = ""
     path: str = ""
 
 
-class Presign(Struct, frozen=True, kw_only=True):
+class Presign(Message, frozen=True, kw_only=True):
     run_id: str = ""
     model_id: str = ""
     path: str = ""
 
 
-class Begin(Struct, frozen=True, kw_only=True):
+class Begin(Message, frozen=True, kw_only=True):
     path: str = ""
     num_parts: int = 1
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class Part(Message, frozen=True, kw_only=True):
     part_number: int = 0
 
 
-class End(Struct, frozen=True, kw_only=True):
+class End(Message, frozen=True, kw_only=True):
     path: str = ""
     upload_id: str = ""
     parts: list[Part] = field(default_factory=list)

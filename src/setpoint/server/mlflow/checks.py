@@ -3,7 +3,7 @@
 import posixpath
 import re
 
-from setpoint.server.mlflow.errors import Refused, described
+from setpoint.server.mlflow.errors import Refused, described, missing
 
 KEY = 250  #: characters of a param's, metric's or tag's name
 PARAM = 6_000
@@ -42,6 +42,8 @@ def length(what: str, value: str, limit: int) -> None:
 
 def metric(key: str, timestamp: int, path: str) -> None:
     """Refuse a metric's name or a time that no calendar has."""
+    if not key:
+        raise missing(f"{path}key")
     name(key, f"{path}name")
     if not 0 <= timestamp <= LAST_MILLISECOND:
         raise Refused(

@@ -4,16 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from setpoint.server.mlflow import (
-    artifacts,
-    assessments,
-    experiments,
-    metrics,
-    models,
-    runs,
-    traces,
-)
+from setpoint.server.mlflow import artifacts, experiments, metrics, runs
+from setpoint.server.mlflow.logged import models
 from setpoint.server.mlflow.routing import Endpoint, refusing
+from setpoint.server.mlflow.traces import assessments, reported
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *experiments.ENDPOINTS,
@@ -21,7 +15,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *metrics.ENDPOINTS,
     *artifacts.ENDPOINTS,
     *models.ENDPOINTS,
-    *traces.ENDPOINTS,
+    *reported.ENDPOINTS,
     *assessments.ENDPOINTS,
 )
 

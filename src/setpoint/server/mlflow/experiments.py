@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from setpoint.errors import Conflict, NotFound
 from setpoint.runs import commands, service
@@ -10,42 +10,42 @@ from setpoint.runs.entities import Experiment, Lifecycle
 from setpoint.server.mlflow import checks, errors, render
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call, Endpoint
-from setpoint.server.mlflow.wire import given
+from setpoint.server.mlflow.wire import Message, given
 
 _PAGE = 50_000
 
 
-class Tag(Struct, frozen=True, kw_only=True):
+class Tag(Message, frozen=True, kw_only=True):
     key: str = ""
     value: str = ""
 
 
-class Create(Struct, frozen=True, kw_only=True):
+class Create(Message, frozen=True, kw_only=True):
     name: str = ""
     artifact_location: str = ""
     tags: list[Tag] = field(default_factory=list)
 
 
-class ById(Struct, frozen=True, kw_only=True):
+class ById(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
 
 
-class ByName(Struct, frozen=True, kw_only=True):
+class ByName(Message, frozen=True, kw_only=True):
     experiment_name: str = ""
 
 
-class Rename(Struct, frozen=True, kw_only=True):
+class Rename(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
     new_name: str = ""
 
 
-class SetTag(Struct, frozen=True, kw_only=True):
+class SetTag(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
     key: str = ""
     value: str = ""
 
 
-class Search(Struct, frozen=True, kw_only=True):
+class Search(Message, frozen=True, kw_only=True):
     max_results: int | None = None
     page_token: str = ""
     filter: str = ""

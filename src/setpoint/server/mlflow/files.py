@@ -8,19 +8,14 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
-
 from setpoint.errors import NotFound
 from setpoint.runs import commands, service
 from setpoint.runs.entities import Artifact
-from setpoint.server.mlflow import errors
+from setpoint.server.mlflow import errors, store
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call
-from setpoint.server.mlflow.sql import upsert
-from setpoint.server.mlflow.tables import mlflow_files
 
 _LONGEST = 4_000  #: characters of a path
-_ROOT = 3  #: parts of a path that say what it belongs to
 _OF_RUN = re.compile(r"\d+/([^/]+)/artifacts(?:/(.*))?")
 _CLIMBING = {"", ".", ".."}
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -62,8 +57,7 @@ def put(call: Call, path: str, artifact: Artifact) -> None:
             pass
         else:
             return
-    row = {"path": path, "root": _root(path), "address": artifact.address, "size": artifact.size}
-    call.write(lambda ctx: upsert(ctx.conn, mlflow_files, [{**row, "at": ctx.now}]))
+    call.write(lambda ctx: store.put_file(ctx, path, artifact))
 
 
 def get(call: Call, path: str) -> Artifact:
@@ -74,7 +68,7 @@ def get(call: Call, path: str) -> Artifact:
     """
     _, within = _of_run(path)
     found = _of_its_run(call, path).get(within) if within else None
-    found = found or call.read(lambda conn: _get(conn, path))
+    found = found or call.read(lambda conn: store.get_file(conn, path))
     if found is None:
         raise Refused(f"No such artifact: '{path}'", errors.MISSING)
     return found
@@ -86,7 +80,7 @@ def listing(call: Call, path: str) -> list[Entry]:
     artifacts = _of_its_run(call, path)
     if artifacts:
         return _children({name: each.size for name, each in artifacts.items()}, within)
-    return _children(call.read(lambda conn: _under(conn, path)), path)
+    return _children(call.read(lambda conn: store.sizes_under(conn, path)), path)
 
 
 def forget(call: Call, path: str) -> None:
@@ -96,7 +90,7 @@ def forget(call: Call, path: str) -> None:
     if artifacts:
         paths = [within] if within else list(artifacts)
         call.run(service.forget, commands.Forget(run=run, artifacts=paths))
-    call.write(lambda ctx: ctx.conn.execute(delete(mlflow_files).where(_inside(path))))
+    call.write(lambda ctx: store.drop_files(ctx.conn, path))
 
 
 def _of_run(path: str) -> tuple[str, str]:
@@ -127,27 +121,3 @@ def _children(sizes: dict[str, int], folder: str) -> list[Entry]:
             name, deeper, _ = path[len(prefix) :].partition("/")
             found[name] = Entry(name, None if deeper else size)
     return [found[name] for name in sorted(found)]
-
-
-def _get(conn: Connection, path: str) -> Artifact | None:
-    table = mlflow_files.c
-    row = conn.execute(select(table.address, table.size).where(table.path == path)).first()
-    return None if row is None else Artifact(address=row.address, size=row.size)
-
-
-def _under(conn: Connection, path: str) -> dict[str, int]:
-    table = mlflow_files.c
-    rows = conn.execute(select(table.path, table.size).where(_inside(path)))
-    return {row.path: row.size for row in rows}
-
-
-def _inside(path: str) -> ColumnElement[bool]:
-    """Return the condition of being at or under a path: all, for the empty one."""
-    table = mlflow_files.c
-    prefix = f"{path}/" if path else ""
-    inside = (table.path == path) | (func.substr(table.path, 1, len(prefix)) == prefix)
-    return inside & (table.root == _root(path)) if path.count("/") >= _ROOT - 1 else inside
-
-
-def _root(path: str) -> str:
-    return "/".join(path.split("/")[:_ROOT])

@@ -8,25 +8,23 @@ from msgspec import Struct, field
 from setpoint.runs import columns, commands, service
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Point, Series
-from setpoint.server.mlflow import checks, errors, modelstore, render
+from setpoint.server.mlflow import checks, errors, render
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.experiments import Tag
-from setpoint.server.mlflow.modelstore import Measured
+from setpoint.server.mlflow.logged import store as logged
+from setpoint.server.mlflow.logged.store import Measured
 from setpoint.server.mlflow.routing import Call, Endpoint
 from setpoint.server.mlflow.runs import find, log, telling
-from setpoint.server.mlflow.wire import given, number
+from setpoint.server.mlflow.wire import Message, given, number
 
 _INTERVAL = 2_500  #: points of one run in an interval's answer
 _RUNS = 100  #: that an interval may ask for at once
 
 
-_ABSENT: Any = None  #: a number that a request must give
-
-
-class Metric(Struct, frozen=True, kw_only=True, gc=False):
-    key: str = ""
-    value: float = _ABSENT
-    timestamp: int = _ABSENT  #: milliseconds
+class Metric(Message, frozen=True, kw_only=True, gc=False):
+    key: str
+    value: float
+    timestamp: int  #: milliseconds
     step: int = 0
     model_id: str = ""
     dataset_name: str = ""
@@ -38,14 +36,14 @@ class LogMetric(Metric, frozen=True, kw_only=True, gc=False):
     run_uuid: str = ""
 
 
-class LogBatch(Struct, frozen=True, kw_only=True):
+class LogBatch(Message, frozen=True, kw_only=True):
     run_id: str = ""
     metrics: list[Metric] = field(default_factory=list)
     params: list[Tag] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
 
 
-class History(Struct, frozen=True, kw_only=True):
+class History(Message, frozen=True, kw_only=True):
     run_id: str = ""
     run_uuid: str = ""
     metric_key: str = ""
@@ -53,7 +51,7 @@ class History(Struct, frozen=True, kw_only=True):
     page_token: str = ""
 
 
-class Interval(Struct, frozen=True, kw_only=True):
+class Interval(Message, frozen=True, kw_only=True):
     run_ids: list[str] = field(default_factory=list)
     metric_key: str = ""
     start_step: int | None = None
@@ -78,7 +76,6 @@ def log_metric(call: Call, ask: LogMetric) -> dict[str, Any]:
     run_id = ask.run_id or ask.run_uuid
     if not run_id:
         raise errors.missing("run_id")
-    _complete(ask, "")
     checks.metric(ask.key, ask.timestamp, "")
     _append(call, run_id, [ask])
     return {}
@@ -167,19 +164,9 @@ def _check(metrics: list[Metric]) -> None:
     """Refuse the first metric of a batch that is not as it should be; each name is read once."""
     known: set[str] = set()
     for index, metric in enumerate(metrics):
-        timed = metric.timestamp is not None and 0 <= metric.timestamp <= checks.LAST_MILLISECOND
-        if metric.key in known and timed and metric.value is not None:
-            continue
-        path = f"metrics[{index}]."
-        _complete(metric, path)
-        checks.metric(metric.key, metric.timestamp, path)
-        known.add(metric.key)
-
-
-def _complete(metric: Metric, path: str) -> None:
-    for name in ("key", "value", "timestamp"):
-        if getattr(metric, name) in {None, ""}:
-            raise errors.missing(f"{path}{name}")
+        if metric.key not in known or not 0 <= metric.timestamp <= checks.LAST_MILLISECOND:
+            checks.metric(metric.key, metric.timestamp, f"metrics[{index}].")
+            known.add(metric.key)
 
 
 def _append(call: Call, run_id: str, metrics: list[Any]) -> None:
@@ -225,7 +212,7 @@ def _measure(call: Call, run_id: str, metrics: list[Any]) -> None:
         if metric.model_id
     ]
     if measured:
-        call.write(lambda ctx: modelstore.measure(ctx.conn, measured))
+        call.write(lambda ctx: logged.measure(ctx.conn, measured))
 
 
 def _series(metrics: list[Any]) -> list[Series]:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-import msgspec
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from setpoint.errors import SetpointError
 from setpoint.server import problems
 from setpoint.server.api import body
 from setpoint.server.mlflow import errors, wire
+from setpoint.server.mlflow.wire import Message
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ BODY_LIMIT = 32 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Nothing(Message, frozen=True):
     """A message without fields."""
 
 
@@ -65,7 +65,7 @@ class Endpoint:
 
     method: str
     path: str  #: as in MLflow's protocol definition: ``/mlflow/runs/get``
-    message: type[msgspec.Struct]
+    message: type[Message]
     handle: Callable[[Call, Any], Any]
     required: tuple[str, ...] = ()  #: fields that must be there and not empty
     version: str = "2.0"  #: of the interface: ``2.0`` or ``3.0``

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, field
 
 from setpoint.errors import Conflict, NotFound
 from setpoint.runs import commands, service
@@ -17,7 +17,7 @@ from setpoint.server.mlflow import checks, errors, experiments, render
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.experiments import Tag
 from setpoint.server.mlflow.routing import Call, Endpoint
-from setpoint.server.mlflow.wire import given
+from setpoint.server.mlflow.wire import Message, given
 
 _PAGE = 50_000
 _HISTORY = "mlflow.log-model.history"
@@ -26,7 +26,7 @@ _FIRST = ("calm", "keen", "brisk", "still", "clear", "bold", "fair", "swift", "w
 _SECOND = ("heron", "larch", "delta", "ember", "fjord", "otter", "quartz", "sable", "tern", "yew")
 
 
-class Create(Struct, frozen=True, kw_only=True):
+class Create(Message, frozen=True, kw_only=True):
     experiment_id: str = "0"
     user_id: str = ""
     run_name: str = ""
@@ -34,7 +34,7 @@ class Create(Struct, frozen=True, kw_only=True):
     tags: list[Tag] = field(default_factory=list)
 
 
-class ById(Struct, frozen=True, kw_only=True):
+class ById(Message, frozen=True, kw_only=True):
     run_id: str = ""
     run_uuid: str = ""  #: what old clients call it
 
@@ -43,14 +43,14 @@ class ById(Struct, frozen=True, kw_only=True):
         return self.run_id or self.run_uuid
 
 
-class Update(Struct, frozen=True, kw_only=True):
+class Update(Message, frozen=True, kw_only=True):
     run_id: str = ""
     status: str | int | None = None
     end_time: int | None = None
     run_name: str = ""
 
 
-class Search(Struct, frozen=True, kw_only=True):
+class Search(Message, frozen=True, kw_only=True):
     experiment_ids: list[str] = field(default_factory=list)
     filter: str = ""
     run_view_type: str | int | None = None
@@ -59,13 +59,13 @@ class Search(Struct, frozen=True, kw_only=True):
     page_token: str = ""
 
 
-class LogParam(Struct, frozen=True, kw_only=True):
+class LogParam(Message, frozen=True, kw_only=True):
     run_id: str = ""
     key: str = ""
     value: str = ""
 
 
-class Data(Struct, frozen=True, kw_only=True):
+class Data(Message, frozen=True, kw_only=True):
     name: str = ""
     digest: str = ""
     source_type: str = ""
@@ -74,33 +74,33 @@ class Data(Struct, frozen=True, kw_only=True):
     profile: str = ""
 
 
-class DataInput(Struct, frozen=True, kw_only=True):
+class DataInput(Message, frozen=True, kw_only=True):
     dataset: Data = Data()
     tags: list[Tag] = field(default_factory=list)
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class Model(Message, frozen=True, kw_only=True):
     model_id: str = ""
     step: int = 0
 
 
-class LogInputs(Struct, frozen=True, kw_only=True):
+class LogInputs(Message, frozen=True, kw_only=True):
     run_id: str = ""
     datasets: list[DataInput] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
 
 
-class LogOutputs(Struct, frozen=True, kw_only=True):
+class LogOutputs(Message, frozen=True, kw_only=True):
     run_id: str = ""
     models: list[Model] = field(default_factory=list)
 
 
-class LogModel(Struct, frozen=True, kw_only=True):
+class LogModel(Message, frozen=True, kw_only=True):
     run_id: str = ""
     model_json: str = ""
 
 
-class SearchDatasets(Struct, frozen=True, kw_only=True):
+class SearchDatasets(Message, frozen=True, kw_only=True):
     experiment_ids: list[str] = field(default_factory=list)
 
 

@@ -16,10 +16,16 @@ from starlette.responses import Response
 
 from setpoint.server.mlflow.errors import Refused, missing, wrong_type
 
-T = TypeVar("T", bound=msgspec.Struct)
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what is asked. A name it does not know makes `decode` look closer, not fail."""
+
+
+T = TypeVar("T", bound=Message)
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _PLACE = re.compile(r"`\$\.?(.*)`$")
+_ABSENT = re.compile(r"missing required field `(\w+)`")
 _STEP = re.compile(r"[^.\[\]]+")
 
 
@@ -52,12 +58,15 @@ def convert(given: Any, message: type[T]) -> T:
     try:
         return msgspec.convert(given, message, strict=False)
     except msgspec.ValidationError as error:
-        found = _PLACE.search(str(error))
-        path = found.group(1) if found else ""
+        place = _PLACE.search(str(error))
+        path = place.group(1) if place else ""
+        absent = _ABSENT.search(str(error))
+        if absent:
+            raise missing(f"{path}.{absent.group(1)}".removeprefix(".")) from None
         raise wrong_type(path, _at(given, path)) from None
 
 
-def require(message: msgspec.Struct, names: tuple[str, ...]) -> None:
+def require(message: Message, names: tuple[str, ...]) -> None:
     """Refuse a message in which one of `names` is absent or empty."""
     for name in names:
         if getattr(message, name) in {None, ""}:

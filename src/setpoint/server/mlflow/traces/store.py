@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import Connection, delete, select, update
 
-from setpoint.server.mlflow.sql import upsert
+from setpoint.server.mlflow.store import upsert
 from setpoint.server.mlflow.tables import (
     mlflow_assessments,
     mlflow_files,

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, delete, insert, select, update
 
 from setpoint.runs.entities import Lifecycle
-from setpoint.server.mlflow.sql import upsert
+from setpoint.server.mlflow.store import upsert
 from setpoint.server.mlflow.tables import (
     mlflow_model_metrics,
     mlflow_model_values,

@@ -2,29 +2,31 @@
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from setpoint.core.operations import Context
-from setpoint.server.mlflow import errors, traces, tracestore
+from setpoint.server.mlflow import errors
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call, Endpoint, Nothing
+from setpoint.server.mlflow.traces import reported, store
+from setpoint.server.mlflow.wire import Message
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class Said(Message, frozen=True, kw_only=True):
     assessment: dict[str, Any] = field(default_factory=dict)
     update_mask: str = ""  #: names of the fields to change, separated by commas
 
 
 def create(call: Call, ask: Said) -> dict[str, Any]:
     """Keep an assessment; one that it overrides is no longer valid."""
-    trace = traces.find(call, call.path["trace_id"])
+    trace = reported.find(call, call.path["trace_id"])
     overridden = str(ask.assessment.get("overrides", ""))
 
     def keep(ctx: Context) -> dict[str, Any]:
         if overridden:
             _validate(ctx, trace.id, overridden, valid=False)
-        content = traces.completed(ask.assessment, trace.id, ctx.now)
-        tracestore.put_assessment(ctx.conn, trace.id, content, ctx.now)
+        content = reported.completed(ask.assessment, trace.id, ctx.now)
+        store.put_assessment(ctx.conn, trace.id, content, ctx.now)
         return content
 
     return {"assessment": call.write(keep)}
@@ -46,8 +48,8 @@ def update(call: Call, ask: Said) -> dict[str, Any]:
                 value = {**content.get("metadata", {}), **(value or {})}
             if value is not None and name not in {"assessment_id", "trace_id"}:
                 content[name] = value
-        content["last_update_time"] = traces.instant(ctx.now)
-        tracestore.change_assessment(ctx.conn, call.path["assessment_id"], content)
+        content["last_update_time"] = reported.instant(ctx.now)
+        store.change_assessment(ctx.conn, call.path["assessment_id"], content)
         return content
 
     return {"assessment": call.write(change)}
@@ -58,7 +60,7 @@ def delete(call: Call, _: Nothing) -> dict[str, Any]:
 
     def drop(ctx: Context) -> None:
         content = _found(call, ctx.conn)
-        tracestore.drop_assessment(ctx.conn, content["assessment_id"])
+        store.drop_assessment(ctx.conn, content["assessment_id"])
         if overridden := content.get("overrides"):
             _validate(ctx, call.path["trace_id"], overridden, valid=True)
 
@@ -68,7 +70,7 @@ def delete(call: Call, _: Nothing) -> dict[str, Any]:
 
 def _found(call: Call, conn: Any) -> dict[str, Any]:
     trace_id, assessment_id = call.path["trace_id"], call.path["assessment_id"]
-    found = tracestore.find_assessment(conn, trace_id, assessment_id)
+    found = store.find_assessment(conn, trace_id, assessment_id)
     if found is None:
         text = f"Assessment with ID '{assessment_id}' not found for trace '{trace_id}'"
         raise Refused(text, errors.MISSING)
@@ -76,10 +78,10 @@ def _found(call: Call, conn: Any) -> dict[str, Any]:
 
 
 def _validate(ctx: Context, trace_id: str, assessment_id: str, *, valid: bool) -> None:
-    found = tracestore.find_assessment(ctx.conn, trace_id, assessment_id)
+    found = store.find_assessment(ctx.conn, trace_id, assessment_id)
     if found is not None:
         content = {**found, "valid": valid}
-        tracestore.change_assessment(ctx.conn, assessment_id, content)
+        store.change_assessment(ctx.conn, assessment_id, content)
 
 
 def _snake(name: str) -> str:

@@ -3,16 +3,17 @@
 import uuid
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from setpoint.core.operations import Context
 from setpoint.runs.entities import Lifecycle
-from setpoint.server.mlflow import artifacts, checks, errors, experiments, files, modelstore, render
+from setpoint.server.mlflow import artifacts, checks, errors, experiments, files, render
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.experiments import Tag
-from setpoint.server.mlflow.modelstore import LoggedModel, Measured
+from setpoint.server.mlflow.logged import store
+from setpoint.server.mlflow.logged.store import LoggedModel, Measured
 from setpoint.server.mlflow.routing import Call, Endpoint, Nothing
-from setpoint.server.mlflow.wire import given, number, pairs
+from setpoint.server.mlflow.wire import Message, given, number, pairs
 
 _STATUSES = (
     "LOGGED_MODEL_STATUS_UNSPECIFIED",
@@ -23,7 +24,7 @@ _STATUSES = (
 _PROXIED = "mlflow-artifacts:/"
 
 
-class Create(Struct, frozen=True, kw_only=True):
+class Create(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
     name: str = ""
     model_type: str = ""
@@ -32,23 +33,23 @@ class Create(Struct, frozen=True, kw_only=True):
     tags: list[Tag] = field(default_factory=list)
 
 
-class Get(Struct, frozen=True, kw_only=True):
+class Get(Message, frozen=True, kw_only=True):
     allow_deleted: bool = False
 
 
-class Finalize(Struct, frozen=True, kw_only=True):
+class Finalize(Message, frozen=True, kw_only=True):
     status: str | int = ""
 
 
-class Params(Struct, frozen=True, kw_only=True):
+class Params(Message, frozen=True, kw_only=True):
     params: list[Tag] = field(default_factory=list)
 
 
-class Tags(Struct, frozen=True, kw_only=True):
+class Tags(Message, frozen=True, kw_only=True):
     tags: list[Tag] = field(default_factory=list)
 
 
-class Directory(Struct, frozen=True, kw_only=True):
+class Directory(Message, frozen=True, kw_only=True):
     artifact_directory_path: str = ""
 
 
@@ -79,7 +80,7 @@ def create(call: Call, ask: Create) -> dict[str, Any]:
             params={param.key: param.value for param in ask.params},
             tags={tag.key: tag.value for tag in ask.tags},
         )
-        modelstore.add(ctx.conn, made)
+        store.add(ctx.conn, made)
         return made
 
     return {"model": shown(call.write(make))}
@@ -94,21 +95,21 @@ def finalize(call: Call, ask: Finalize) -> dict[str, Any]:
     if name not in _STATUSES:
         raise Refused(f"Invalid logged model status '{ask.status}'.")
     found = find(call, call.path["model_id"])
-    call.write(lambda ctx: modelstore.touch(ctx.conn, found.id, ctx.now, status=str(name)))
+    call.write(lambda ctx: store.touch(ctx.conn, found.id, ctx.now, status=str(name)))
     return {"model": shown(find(call, found.id))}
 
 
 def delete(call: Call, _: Nothing) -> dict[str, Any]:
     found = find(call, call.path["model_id"])
     gone = Lifecycle.DELETED.value
-    call.write(lambda ctx: modelstore.touch(ctx.conn, found.id, ctx.now, lifecycle=gone))
+    call.write(lambda ctx: store.touch(ctx.conn, found.id, ctx.now, lifecycle=gone))
     return {}
 
 
 def log_params(call: Call, ask: Params) -> dict[str, Any]:
     found = find(call, call.path["model_id"])
     params = {param.key: param.value for param in ask.params}
-    call.write(lambda ctx: modelstore.put_values(ctx.conn, found.id, modelstore.PARAM, params))
+    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.PARAM, params))
     return {}
 
 
@@ -117,13 +118,13 @@ def set_tags(call: Call, ask: Tags) -> dict[str, Any]:
     for index, tag in enumerate(ask.tags):
         checks.name(tag.key, f"tags[{index}].key")
     tags = {tag.key: tag.value for tag in ask.tags}
-    call.write(lambda ctx: modelstore.put_values(ctx.conn, found.id, modelstore.TAG, tags))
+    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 
 def delete_tag(call: Call, _: Nothing) -> dict[str, Any]:
     found, key = find(call, call.path["model_id"]), call.path["tag_key"]
-    if not call.write(lambda ctx: modelstore.drop_tag(ctx.conn, found.id, key)):
+    if not call.write(lambda ctx: store.drop_tag(ctx.conn, found.id, key)):
         text = f"No tag with key {key!r} found for model with ID {found.id!r}."
         raise Refused(text, errors.MISSING)
     return {}
@@ -146,7 +147,7 @@ def find(call: Call, model_id: str, *, deleted: bool = False) -> LoggedModel:
     Raises:
         Refused: If there is none of this id, or it was deleted.
     """
-    found = call.read(lambda conn: modelstore.find(conn, [model_id]))
+    found = call.read(lambda conn: store.find(conn, [model_id]))
     if not found or (found[0].lifecycle is Lifecycle.DELETED and not deleted):
         raise Refused(f"Logged model with ID '{model_id}' not found.", errors.MISSING)
     return found[0]

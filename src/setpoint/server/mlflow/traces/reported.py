@@ -6,14 +6,15 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from setpoint.core.operations import Context
-from setpoint.server.mlflow import checks, errors, experiments, render, runs, tracestore
+from setpoint.server.mlflow import checks, errors, experiments, render, runs
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call, Endpoint
-from setpoint.server.mlflow.tracestore import Trace
-from setpoint.server.mlflow.wire import given
+from setpoint.server.mlflow.traces import store
+from setpoint.server.mlflow.traces.store import Trace
+from setpoint.server.mlflow.wire import Message, given
 
 _ARTIFACTS = "mlflow.artifactLocation"
 _PROMPTS = "mlflow.linkedPrompts"
@@ -23,15 +24,15 @@ _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)s")
 _LINKS = 100  #: traces that one request may link to a run
 
 
-class Experiment(Struct, frozen=True, kw_only=True):
+class Experiment(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
 
 
-class Location(Struct, frozen=True, kw_only=True):
+class Location(Message, frozen=True, kw_only=True):
     mlflow_experiment: Experiment = Experiment()
 
 
-class Info(Struct, frozen=True, kw_only=True):
+class Info(Message, frozen=True, kw_only=True):
     trace_id: str = ""
     client_request_id: str = ""
     trace_location: Location = Location()
@@ -45,42 +46,42 @@ class Info(Struct, frozen=True, kw_only=True):
     assessments: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Whole(Struct, frozen=True, kw_only=True):
+class Whole(Message, frozen=True, kw_only=True):
     trace_info: Info = Info()
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class Start(Message, frozen=True, kw_only=True):
     trace: Whole = Whole()
 
 
-class Ids(Struct, frozen=True, kw_only=True):
+class Ids(Message, frozen=True, kw_only=True):
     trace_ids: list[str] = field(default_factory=list)
     run_id: str = ""
 
 
-class Prompt(Struct, frozen=True, kw_only=True):
+class Prompt(Message, frozen=True, kw_only=True):
     name: str = ""
     version: str = ""
 
 
-class LinkPrompts(Struct, frozen=True, kw_only=True):
+class LinkPrompts(Message, frozen=True, kw_only=True):
     trace_id: str = ""
     prompt_versions: list[Prompt] = field(default_factory=list)
 
 
-class Tag(Struct, frozen=True, kw_only=True):
+class Tag(Message, frozen=True, kw_only=True):
     key: str = ""
     value: str = ""
 
 
-class Delete(Struct, frozen=True, kw_only=True):
+class Delete(Message, frozen=True, kw_only=True):
     experiment_id: str = ""
     max_timestamp_millis: int | None = None
     max_traces: int | None = None
     request_ids: list[str] = field(default_factory=list)
 
 
-class Get(Struct, frozen=True, kw_only=True):
+class Get(Message, frozen=True, kw_only=True):
     pass
 
 
@@ -109,11 +110,11 @@ def start(call: Call, ask: Start) -> dict[str, Any]:
             tags={**info.tags, _ARTIFACTS: where},
             metadata=info.trace_metadata,
         )
-        tracestore.put(ctx.conn, trace)
+        store.put(ctx.conn, trace)
         for said in info.assessments:
             content = completed(said, trace.id, ctx.now)
-            tracestore.put_assessment(ctx.conn, trace.id, content, ctx.now)
-        return tracestore.find(ctx.conn, [trace.id])[0]
+            store.put_assessment(ctx.conn, trace.id, content, ctx.now)
+        return store.find(ctx.conn, [trace.id])[0]
 
     return {"trace": {"trace_info": shown(call.write(keep))}}
 
@@ -125,7 +126,7 @@ def get(call: Call, _: Get) -> dict[str, Any]:
 def get_batch(call: Call, ask: Ids) -> dict[str, Any]:
     if not ask.trace_ids:
         raise errors.missing("trace_ids")
-    found = call.read(lambda conn: tracestore.find(conn, ask.trace_ids))
+    found = call.read(lambda conn: store.find(conn, ask.trace_ids))
     return given(trace_infos=[shown(each) for each in found])
 
 
@@ -134,13 +135,13 @@ def set_tag(call: Call, ask: Tag) -> dict[str, Any]:
     checks.length("value", ask.value, checks.RUN_TAG)
     found = find(call, call.path["trace_id"])
     tags = {ask.key: ask.value}
-    call.write(lambda ctx: tracestore.put_values(ctx.conn, found.id, tracestore.TAG, tags))
+    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 
 def delete_tag(call: Call, ask: Tag) -> dict[str, Any]:
     found = find(call, call.path["trace_id"])
-    if not call.write(lambda ctx: tracestore.drop_tag(ctx.conn, found.id, ask.key)):
+    if not call.write(lambda ctx: store.drop_tag(ctx.conn, found.id, ask.key)):
         text = f"No trace tag with key '{ask.key}' for trace with ID '{found.id}'"
         raise Refused(text, errors.MISSING)
     return {}
@@ -155,8 +156,8 @@ def link_run(call: Call, ask: Ids) -> dict[str, Any]:
     run = runs.find(call, ask.run_id)
 
     def link(ctx: Context) -> None:
-        for trace in tracestore.find(ctx.conn, ask.trace_ids):
-            tracestore.put_values(ctx.conn, trace.id, tracestore.RUN, {run.id: ""})
+        for trace in store.find(ctx.conn, ask.trace_ids):
+            store.put_values(ctx.conn, trace.id, store.RUN, {run.id: ""})
 
     call.write(link)
     return {}
@@ -168,7 +169,7 @@ def link_prompts(call: Call, ask: LinkPrompts) -> dict[str, Any]:
     linked = json.loads(found.tags.get(_PROMPTS, "[]"))
     new = [{"name": each.name, "version": each.version} for each in ask.prompt_versions]
     tags = {_PROMPTS: json.dumps(linked + [each for each in new if each not in linked])}
-    call.write(lambda ctx: tracestore.put_values(ctx.conn, found.id, tracestore.TAG, tags))
+    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 
@@ -187,8 +188,8 @@ def delete(call: Call, ask: Delete) -> dict[str, Any]:
     )
 
     def remove(ctx: Context) -> int:
-        ids = tracestore.selected(ctx.conn, number, until, ask.request_ids, ask.max_traces)
-        tracestore.remove(ctx.conn, number, ids)
+        ids = store.selected(ctx.conn, number, until, ask.request_ids, ask.max_traces)
+        store.remove(ctx.conn, number, ids)
         return len(ids)
 
     return {"traces_deleted": call.write(remove)}
@@ -200,7 +201,7 @@ def find(call: Call, trace_id: str) -> Trace:
     Raises:
         Refused: If there is none of this id.
     """
-    found = call.read(lambda conn: tracestore.find(conn, [trace_id]))
+    found = call.read(lambda conn: store.find(conn, [trace_id]))
     if not found:
         raise Refused(f"Trace with ID '{trace_id}' not found.", errors.MISSING)
     return found[0]

@@ -1,0 +1,1 @@
+"""Logged models: what runs made, as MLflow tracks it beside its registry."""

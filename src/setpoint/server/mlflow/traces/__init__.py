@@ -1,0 +1,1 @@
+"""Traces of calls, and what people and judges say of them."""
