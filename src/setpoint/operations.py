@@ -10,6 +10,7 @@ from setpoint.events import service as events
 from setpoint.models import operations as models
 from setpoint.monitor import service as monitor
 from setpoint.releases import service as releases
+from setpoint.reports import service as reports
 from setpoint.runs import service as runs
 
 _ALL: tuple[Operation[Any, Any], ...] = (
@@ -18,6 +19,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     *starting.OPERATIONS,
     *data.OPERATIONS,
     *runs.OPERATIONS,
+    *reports.OPERATIONS,
     *models.OPERATIONS,
     *monitor.OPERATIONS,
     *releases.OPERATIONS,
