@@ -107,7 +107,7 @@ def test_a_large_table_is_cut_and_says_so(offline: Tracked) -> None:
 def test_figures_of_matplotlib_plotly_and_altair_are_logged_as_they_are(offline: Tracked) -> None:
     drawn = Figure()
     drawn.subplots().plot([1, 2])
-    rows = alt.Data(values=[{"x": 1, "y": 2}])
+    rows = pl.DataFrame({"x": [1], "y": [2]})
     chart = alt.Chart(rows).mark_point().encode(x="x:Q", y="y:Q")
     offline.log(m=drawn, p=go.Figure(go.Scatter(y=[1, 2])), a=chart)
     found = files(offline)

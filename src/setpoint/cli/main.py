@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),
     "data": ("data", "Datasets: ls, show, validate."),
     "runs": ("runs", "Runs: ls, show, compare."),
+    "sync": ("sync", "Deliver runs that were tracked offline or killed."),
     "models": ("models", "Model versions: ls, show."),
     "releases": (
         "releases",

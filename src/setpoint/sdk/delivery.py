@@ -40,6 +40,7 @@ class Delivery:
         self._waited = PERIOD_SECONDS
         self._courier: Courier | None = None
         self._settled = False
+        self._swept = False
         self._thread = threading.Thread(target=self._work, name="setpoint-delivery", daemon=True)
         self._thread.start()
 
@@ -95,6 +96,8 @@ class Delivery:
             if last:
                 courier.finish(to)
                 self._settled = courier.settled(self._writer)
+            elif delivered is not None and not delivered.points:
+                self._sweep(to)
         except SetpointError as error:
             self._trouble(error.message, error.where)
         except Exception as error:  # noqa: BLE001 - the outermost frame of the thread
@@ -102,6 +105,17 @@ class Delivery:
         else:
             self._arrived(asked if delivered is not None else None)
         return to
+
+    def _sweep(self, to: "Destination") -> None:
+        """Once, when there is time: deliver what killed processes left in this home."""
+        if self._swept:
+            return
+        self._swept = True
+        left = _load("sync").sweep(self._settings, to, self._meta.url, self._meta.run)
+        for found in left:
+            _log.warning("setpoint: run %s of a process that ended is delivered", found.run)
+            if self._finishing.is_set():
+                break
 
     def _arrived(self, asked: int | None) -> None:
         """Note what was served; None while another process delivers for all."""

@@ -9,7 +9,6 @@ Of any other, ``run.callback("sklearn").fitted(estimator, X, y)`` logs the same 
 
 from typing import Any
 
-import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 
@@ -46,12 +45,10 @@ class Callback:
         metadata: Any = None,  # noqa: ARG002
         fitted_estimator: Any = None,
     ) -> None:
-        step = context.task_id
-        if fitted_estimator is None or X is None or not isinstance(step, int | np.integer):
-            return
-        if int(step) % self._every == 0:
+        iterates = context.parent is not None and context.parent.sequential_subtasks
+        if iterates and fitted_estimator is not None and context.task_id % self._every == 0:
             score = check_scoring(estimator)(fitted_estimator, X[:_ROWS], _first(y))
-            self._run.log({f"{type(estimator).__name__}/score": score}, step=int(step))
+            self._run.log({f"{type(estimator).__name__}/score": score}, step=context.task_id)
 
     def fitted(self, estimator: Any, X: Any, y: Any = None, *, name: str = "training") -> None:  # noqa: N803
         """Log a fitted estimator: params, score on (X, y), and what its kind has to tell.
