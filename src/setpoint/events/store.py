@@ -24,6 +24,11 @@ def record(ctx: Context, kind: str, subject: str, **detail: Any) -> None:
     ctx.conn.execute(insert(event_outbox).values(seq=seq))
 
 
+def waiting(conn: Connection) -> bool:
+    """Tell whether something is in the outbox."""
+    return conn.execute(select(event_outbox.c.seq).limit(1)).one_or_none() is not None
+
+
 def take(conn: Connection, *, limit: int) -> list[Event]:
     """Take events out of the outbox, oldest first; they are there again if the caller rolls back.
 
