@@ -9,6 +9,7 @@ from setpoint.data import service as data
 from setpoint.events import service as events
 from setpoint.models import operations as models
 from setpoint.monitor import service as monitor
+from setpoint.notify import service as notify
 from setpoint.releases import service as releases
 from setpoint.reports import service as reports
 from setpoint.runs import service as runs
@@ -22,6 +23,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     *reports.OPERATIONS,
     *models.OPERATIONS,
     *monitor.OPERATIONS,
+    *notify.OPERATIONS,
     *releases.OPERATIONS,
     *events.OPERATIONS,
 )
