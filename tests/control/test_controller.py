@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,20 @@ from tests.control.made import CODE, MODEL
 
 from setpoint.control.controller import Controller
 from setpoint.control.decide import GoLive, Run, StartRelease, Train
-from setpoint.control.entities import JobState, State
+from setpoint.control.engine import in_process
+from setpoint.control.entities import Job, JobState, State
+from setpoint.control.lease import Lease, LeaseLost
 from setpoint.control.service import ListStatus, Status, ls
-from setpoint.control.store import acquire, holder
+from setpoint.control.store import acquire, holder, release
 from setpoint.core.clock import ManualClock
 from setpoint.data import store as datasets
 from setpoint.db.local import LocalBackend
 from setpoint.events import chain
+from setpoint.events import store as events
 from setpoint.models import service as models
+from setpoint.pipelines.local import StepRun
 from setpoint.releases import service as releases
+from setpoint.releases import store as release_store
 from setpoint.releases.entities import State as ReleaseState
 from setpoint.releases.service import Decide
 
@@ -211,19 +216,85 @@ def test_one_controller_at_a_time_holds_the_lease(backend: LocalBackend) -> None
     stopping = threading.Event()
     later, day = backend.clock.now(), DAY
     with backend.engine.begin() as conn:
-        assert acquire(conn, "controller", "elsewhere:1", now=later, lasts=3650 * day)
+        assert acquire(conn, "controller", "elsewhere:1:0", now=later, lasts=3650 * day)
     stopping.set()
     with Controller(backend).leased(stopping) as held:
         assert not held
     with backend.engine.begin() as conn:
-        assert holder(conn, "controller") == "elsewhere:1"
+        assert holder(conn, "controller") == "elsewhere:1:0"
+
+
+def taken_over(backend: LocalBackend, by: str = "elsewhere:1:0") -> None:
+    """Have another controller take the lease, as when this one slept until it ran out."""
+    with backend.engine.begin() as conn:
+        release(conn, "controller", str(holder(conn, "controller")))
+        assert acquire(conn, "controller", by, now=datetime.now(UTC), lasts=DAY)
+
+
+def test_a_controller_that_lost_its_lease_does_nothing_more(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    made.apply(backend, tmp_path)
+    controller = Controller(backend)
+    with controller.leased(threading.Event()) as held:
+        assert held
+        controller.tick()
+        made.apply(backend, tmp_path, train={"seed": 2})
+        taken_over(backend)
+        with backend.engine.begin() as conn:
+            before = events.head(conn)
+        for _ in range(2):
+            with pytest.raises(LeaseLost, match="another controller works on this store"):
+                controller.tick()
+        assert controller.lost
+    with backend.engine.begin() as conn:
+        assert events.head(conn) == before
+        assert holder(conn, "controller") == "elsewhere:1:0", "it takes nothing back"
+        release(conn, "controller", "elsewhere:1:0")
+    with controller.leased(threading.Event()):
+        assert kinds(controller)[:2] == [Train, Run], "when it is its turn again, it goes on"
+
+
+def test_of_two_controllers_the_one_that_slept_stops_in_the_middle_of_its_tick(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    made.apply(backend, tmp_path)
+    done: list[list[type[Any]]] = []
+
+    def slept(home: LocalBackend, job: Job, told: Callable[[StepRun], None]) -> Job | None:
+        """While the first trains, the second takes over and does it all."""
+        with home.engine.begin() as conn:
+            release(conn, "controller", str(holder(conn, "controller")))
+        second = Controller(home)
+        with second.leased(threading.Event()):
+            done.append(kinds(second))
+        return in_process(home, job, told)
+
+    first = Controller(backend, engine=slept)
+    with first.leased(threading.Event()), pytest.raises(LeaseLost):
+        first.tick()
+    assert done == [[Run, GoLive]]
+    with backend.engine.begin() as conn:
+        assert len(release_store.ls(conn, MODEL)) == 1
+    assert len(made.jobs(backend)) == 1
+
+
+def test_a_lease_that_is_not_renewed_in_time_is_known_to_be_lost(backend: LocalBackend) -> None:
+    lease = Lease(backend, lasts=timedelta(seconds=0.3))
+    with lease.held(threading.Event()):
+        taken_over(backend)
+        assert lease._lost.wait(5), "the thread that renews it notices by itself"
+        with backend.engine.begin() as conn, pytest.raises(LeaseLost):
+            lease.check(conn)
 
 
 def test_a_lease_is_given_back(backend: LocalBackend) -> None:
     with Controller(backend).leased(threading.Event()) as held:
         assert held
         with backend.engine.begin() as conn:
-            assert holder(conn, "controller") == f"{socket.gethostname()}:{os.getpid()}"
+            assert str(holder(conn, "controller")).startswith(
+                f"{socket.gethostname()}:{os.getpid()}:"
+            )
     with backend.engine.begin() as conn:
         assert holder(conn, "controller") is None
 
@@ -238,7 +309,7 @@ def test_the_lease_of_a_process_that_was_killed_is_taken_over_at_once(
         check=True,
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
     )
-    dead = f"{socket.gethostname()}:{dies.stdout.strip()}"
+    dead = f"{socket.gethostname()}:{dies.stdout.strip()}:0"
     with backend.engine.begin() as conn:
         assert acquire(conn, "controller", dead, now=backend.clock.now(), lasts=3650 * DAY)
     with Controller(backend).leased(threading.Event()) as held:

@@ -30,7 +30,7 @@ from setpoint.releases.tables import release_looks
 from setpoint.releases.tables import releases as release_table
 from setpoint.runs import code, environment
 from setpoint.runs import service as runs
-from setpoint.runs.tables import run_values
+from setpoint.runs.tables import run_datasets
 from setpoint.runs.tables import runs as run_table
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Deployment, PredictionRow, Role
@@ -207,7 +207,7 @@ def one_row(chain: Chain, what: str) -> list[object]:
     run, first = chain.first.run_id, (model_versions.c.model == "late")
     statements: dict[str, list[object]] = {
         "run": [
-            delete(run_values).where(run_values.c.run_id == run),
+            delete(run_datasets),
             delete(run_table).where(run_table.c.id == run),
         ],
         "code": [update(run_table).where(run_table.c.id == run).values(code=None)],

@@ -12,6 +12,7 @@ from setpoint.control import applying
 from setpoint.control.controller import Controller
 from setpoint.control.engine import Subprocess
 from setpoint.control.entities import JobState, State
+from setpoint.control.lease import LeaseLost
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import load
 from setpoint.control.service import ListStatus, Status, Statuses, ls
@@ -115,7 +116,10 @@ def _work(
     """
     while True:
         if controller is not None:
-            controller.tick()
+            try:
+                controller.tick()
+            except LeaseLost:
+                return True
         todo = applying.unsettled(store, models)
         if not todo:
             return False

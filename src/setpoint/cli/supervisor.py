@@ -137,16 +137,18 @@ class Supervisor:
 
         assert self._backend is not None  # noqa: S101 - set before the thread starts
         address = f"http://{_bracketed(self._host)}:{self._inference_port}"
-        engine = Subprocess()
-        controller = Controller(self._backend, inference=address, engine=engine)
-        said = ""
-        try:
-            with controller.leased(self._stopping) as mine:
-                while mine and not self._stopping.wait(_TICK_SECONDS):
-                    said = self._tick(controller, said)
-                    engine.tidy()
-        finally:
-            engine.stop()
+        while not self._stopping.is_set():
+            engine = Subprocess()
+            controller = Controller(self._backend, inference=address, engine=engine)
+            said = ""
+            try:
+                with controller.leased(self._stopping) as mine:
+                    while mine and not controller.lost and not self._stopping.wait(_TICK_SECONDS):
+                        said = self._tick(controller, said)
+                        engine.tidy()
+            finally:
+                engine.stop()
+                controller.close()
 
     def _tick(self, controller: "Controller", said: str) -> str:
         """Tick once; return the trouble there was, told unless it was `said` already."""

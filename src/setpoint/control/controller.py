@@ -1,15 +1,13 @@
 """The loop that keeps models on target: observe, decide, act, until there is nothing to do."""
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from setpoint.control import starting, store, watching
 from setpoint.control.decide import (
@@ -27,6 +25,7 @@ from setpoint.control.entities import Applied, Job, JobState
 from setpoint.control.follow import Followed, Follower
 from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
+from setpoint.control.lease import Lease, LeaseLost
 from setpoint.control.observe import observe
 from setpoint.control.policies import errors_window
 from setpoint.core.ids import new_id
@@ -46,8 +45,6 @@ from setpoint.serve import store as serving
 from setpoint.serve.client import Inference
 
 _MOST_ACTIONS = 50  #: in one tick and model; more means that deciding goes in circles
-_LEASE = timedelta(seconds=15)
-_WAIT_SECONDS = 1.0
 _READ_ANEW = 20  #: looks after which everything is read again, changed or not
 _LABELS_COME = timedelta(seconds=QualityPolicy(target=0).after)
 
@@ -81,12 +78,12 @@ class Controller:
                 in one of their own that ticks look after.
         """
         self._home = home
-        self._follower = Follower(home)
-        self._keeper = Keeper(home, self._follower)
+        self._lease = Lease(home)
+        self._follower = Follower(home, may=self._lease.check)
+        self._keeper = Keeper(home, self._follower, may=self._lease.check)
         self._inference = Inference(inference) if inference else None
         self._told = told
         self._engine = engine
-        self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self._generations: dict[str, int] = {}
         self._judged: dict[str, tuple[datetime, datetime]] = {}
         self._seen: dict[str, tuple[int, Observed]] = {}
@@ -102,6 +99,7 @@ class Controller:
         decision observes.
 
         Raises:
+            LeaseLost: If another controller took over; nothing more is done.
             SetpointError: What went wrong with a model first, after all the others had
                 their turn. Tick again: it goes on where it was.
         """
@@ -116,6 +114,8 @@ class Controller:
                     self._look()
                 actions += [(applied.model, action) for action in self._reconcile(applied)]
                 self._keeper.expire(applied)
+            except LeaseLost:
+                raise
             except SetpointError as error:  # one model's must not stop the others
                 trouble = trouble or error
         self._seal()
@@ -136,32 +136,32 @@ class Controller:
         """
         self._looks += 1
         if self._looks % _READ_ANEW == 0:
-            self._seen.clear()
-            self._in_force = (-1, [])
+            self._forget()
         with self._home.reading() as conn:
             self._head = events.head(conn)
 
     @contextmanager
     def leased(self, stopping: threading.Event) -> Iterator[bool]:
-        """Hold the controller's lease, renewed in the background; wait for it if need be.
+        """Hold the lease of the store, as `Lease.held`; what was remembered is read anew."""
+        with self._lease.held(stopping) as mine:
+            self._forget()
+            yield mine
 
-        The lease of a process of this machine that died is taken over at once, any other
-        when it runs out. The block gets False if `stopping` was set before that.
-        """
-        while not self._acquire():
-            if stopping.wait(_WAIT_SECONDS):
-                yield False
-                return
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(done,), daemon=True)
-        thread.start()
-        try:
-            yield True
-        finally:
-            done.set()
-            thread.join()
-            with self._home.engine.begin() as conn:
-                store.release(conn, "controller", self._holder)
+    @property
+    def lost(self) -> bool:
+        """Whether another controller took over: this one does nothing any more."""
+        return self._lease.lost
+
+    @contextmanager
+    def _acting(self) -> Iterator[Connection]:
+        """Begin a transaction that acts, which only the holder of the lease may."""
+        with self._home.engine.begin() as conn:
+            self._lease.check(conn)
+            yield conn
+
+    def _forget(self) -> None:
+        self._seen.clear()
+        self._in_force = (-1, [])
 
     def _reconcile(self, applied: Applied) -> list[Action]:
         done: list[Action] = []
@@ -195,10 +195,12 @@ class Controller:
     def _act(self, seen: Observed, action: Action) -> bool:
         """Do `action`; return whether it is done."""
         if isinstance(action, Run):
+            with self._home.reading() as conn:
+                self._lease.check(conn)
             job = action.job
             told = partial(self._told, job.model)
             return self._engine(self._home, job, told) is not None
-        with self._home.engine.begin() as conn:
+        with self._acting() as conn:
             ctx = self._home.context(conn)
             if isinstance(action, Train):
                 request_training(ctx, seen, why=action.why, cause=action.cause)
@@ -232,7 +234,7 @@ class Controller:
         with self._home.reading() as conn:
             due = watching.due(self._home.context(conn), applied)
         if due is not None:
-            with self._home.engine.begin() as conn:
+            with self._acting() as conn:
                 watching.judge(self._home.context(conn), applied, due, self._follower.reference)
         self._judged[applied.model] = grid
         return due is not None
@@ -240,7 +242,7 @@ class Controller:
     def _seal(self) -> None:
         if self._head == self._sealed:
             return
-        with self._home.engine.begin() as conn:
+        with self._acting() as conn:
             chain.seal(conn)
         self._sealed = self._head
 
@@ -249,21 +251,6 @@ class Controller:
             with self._home.reading() as conn:
                 self._in_force = (self._head, store.all_applied(conn))
         return self._in_force[1]
-
-    def _acquire(self) -> bool:
-        now = datetime.now(UTC)  # a lease is about this process's life, not the store's time
-        with self._home.engine.begin() as conn:
-            if store.acquire(conn, "controller", self._holder, now=now, lasts=_LEASE):
-                return True
-            holder = store.holder(conn, "controller")
-            if holder is None or not _is_dead(holder):
-                return False
-            store.release(conn, "controller", holder)
-            return store.acquire(conn, "controller", self._holder, now=now, lasts=_LEASE)
-
-    def _renew(self, done: threading.Event) -> None:
-        while not done.wait(_LEASE.total_seconds() / 3):
-            self._acquire()
 
 
 def request_training(
@@ -306,9 +293,3 @@ def _step(ctx: Context, action: StepRelease) -> None:
 
 def _running(seen: Observed) -> bool:
     return seen.release is not None and seen.release.state is State.RUNNING
-
-
-def _is_dead(holder: str) -> bool:
-    """Tell whether the holder of a lease was a process of this machine that is gone."""
-    host, _, pid = holder.rpartition(":")
-    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()

@@ -6,7 +6,7 @@ none, so reading a piece of the log again counts nothing twice.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -68,8 +68,12 @@ class Followed(Struct, frozen=True, kw_only=True):
 class Follower:
     """Reads the log of one store. Use it from one place at a time (the controller)."""
 
-    def __init__(self, home: LocalBackend) -> None:
+    def __init__(
+        self, home: LocalBackend, *, may: Callable[[Connection], None] = lambda _: None
+    ) -> None:
+        """Prepare to follow; `may` is asked in each transaction, and raises where one may not."""
         self._home = home
+        self._may = may
         self._after: Position | None = None
         self._references: dict[tuple[str, int], Reference | None] = {}
 
@@ -113,6 +117,7 @@ class Follower:
             return Followed(records=0, predictions=0, labels=0)
         predictions = labels = 0
         with self._home.engine.begin() as conn:
+            self._may(conn)
             if _position(store.cursor(conn, CURSOR, lock=True)) != after:
                 self._after = None
                 raise Conflict(

@@ -1,6 +1,9 @@
 """The prediction log as it gets older: finished segments become Parquet, old rows go."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from setpoint.control.entities import Applied
 from setpoint.control.follow import Follower
@@ -18,8 +21,16 @@ _EVERY = timedelta(days=1)
 class Keeper:
     """Seals and expires the log of one store. Doing it again, or after a kill, is harmless."""
 
-    def __init__(self, home: LocalBackend, follower: Follower) -> None:
+    def __init__(
+        self,
+        home: LocalBackend,
+        follower: Follower,
+        *,
+        may: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        """Prepare to keep; `may` is asked in each transaction, and raises where one may not."""
         self._home = home
+        self._may = may
         self._follower = follower
         self._sealed = 0
         self._looked: dict[str, datetime] = {}
@@ -56,6 +67,7 @@ class Keeper:
         """Delete one batch and record it; return whether there may be more."""
         rows = 0
         with self._home.engine.begin() as conn:
+            self._may(conn)
             if model not in self._oldest or self._oldest[model] < before:
                 rows = serving.delete_before(conn, model, before, at_most=_BATCH)
             if rows or files:

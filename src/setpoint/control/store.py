@@ -116,12 +116,17 @@ def acquire(conn: Connection, name: str, holder: str, *, now: datetime, lasts: t
     return True
 
 
-def holder(conn: Connection, name: str) -> str | None:
-    """Return who holds a lease, run out or not."""
-    found: str | None = conn.execute(
-        select(leases.c.holder).where(leases.c.name == name)
-    ).scalar_one_or_none()
-    return found
+def renew(conn: Connection, name: str, holder: str, *, until: datetime) -> bool:
+    """Make a lease last longer; False where `holder` has it no more."""
+    mine = (leases.c.name == name, leases.c.holder == holder)
+    return conn.execute(update(leases).where(*mine).values(until=until)).rowcount == 1
+
+
+def holder(conn: Connection, name: str, *, lock: bool = False) -> str | None:
+    """Return who holds a lease, run out or not; locked, it changes hands later."""
+    query = select(leases.c.holder).where(leases.c.name == name)
+    found = conn.execute(query.with_for_update() if lock else query)
+    return found.scalar_one_or_none()
 
 
 def release(conn: Connection, name: str, holder: str) -> None:
