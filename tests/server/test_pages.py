@@ -17,8 +17,9 @@ from setpoint.monitor.service import ls as list_alarms
 from setpoint.releases.entities import State
 from setpoint.releases.service import ListReleases, Which, show
 from setpoint.releases.service import ls as list_releases
-from setpoint.runs.service import ListRuns
+from setpoint.runs.service import ListRuns, ShowRun
 from setpoint.runs.service import ls as list_runs
+from setpoint.runs.service import show as show_run
 from setpoint.server.app import create_app
 
 EMPTY = ["/", "/releases", "/runs", "/data", "/alarms", "/events", "/search", "/search?q=x"]
@@ -196,7 +197,8 @@ def test_the_colours_a_reader_chose_are_in_the_page(site: str) -> None:
 
 
 def test_an_artifact_is_sent_as_a_file_never_as_a_page(site: str, lived: LocalBackend) -> None:
-    run = lived.call(list_runs, ListRuns(limit=1)).runs[0]
+    newest = lived.call(list_runs, ListRuns(limit=1)).runs[0]
+    run = lived.call(show_run, ShowRun(run=newest.id))
     answer = ask(site, f"/objects/{run.artifacts['model.txt'].address}")
     assert answer.body == b"tree"
     assert answer.headers["content-disposition"].startswith("attachment")

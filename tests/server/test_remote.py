@@ -32,6 +32,7 @@ def _commands(backend: LocalBackend) -> dict[str, dict[str, Any]]:
         "run": run,
         "runs": [run, run],
         "metric": "roc_auc",
+        "metrics": ["roc_auc", "valid_auc"],
         "release": release,
         "id": alarm.alarms[0].id,
         "dataset": "flights",

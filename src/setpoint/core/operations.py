@@ -8,7 +8,7 @@ pages) calls operations too, but is written by hand.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar, get_type_hints
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
 from sqlalchemy import Connection
 
@@ -36,6 +36,8 @@ class Operation(Generic[C, R]):
     result: type[R]
     run: Callable[[Context, C], R]
     summary: str
+    #: The same for many commands in one transaction: an answer or an error for each.
+    many: Callable[[Context, list[Any]], list[Any]] | None = None
 
     def __call__(self, ctx: Context, cmd: C) -> R:
         return self.run(ctx, cmd)
@@ -52,12 +54,17 @@ class Backend(Protocol):
     def call(self, op: Operation[C, R], cmd: C) -> R: ...
 
 
-def operation(name: str, *, needs: str) -> Callable[[Callable[[Context, C], R]], Operation[C, R]]:
+def operation(
+    name: str,
+    *,
+    needs: str,
+    many: Callable[[Context, list[Any]], list[Any]] | None = None,
+) -> Callable[[Callable[[Context, C], R]], Operation[C, R]]:
     """Declare the decorated ``(ctx, cmd) -> result`` function as an operation."""
 
     def declare(run: Callable[[Context, C], R]) -> Operation[C, R]:
         hints = get_type_hints(run)
         summary = (run.__doc__ or "").partition("\n")[0]
-        return Operation(name, needs, hints["cmd"], hints["return"], run, summary)
+        return Operation(name, needs, hints["cmd"], hints["return"], run, summary, many)
 
     return declare

@@ -1,6 +1,8 @@
 """Opening a database: SQLite in one file, or PostgreSQL by a URL."""
 
+import re
 import sqlite3
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,9 @@ def _sqlite(url: URL) -> Engine:
         connection.isolation_level = None  # transactions begin where we say, not the driver
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        # SQLite's own lower() knows ASCII only, and it has no regular expressions.
+        connection.create_function("lower", 1, _lower, deterministic=True)
+        connection.create_function("regexp", 2, _matches, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -101,3 +106,16 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _lower(text: Any) -> str | None:
+    return None if text is None else str(text).lower()
+
+
+def _matches(pattern: str, text: Any) -> bool | None:
+    return None if text is None else _compiled(pattern).search(str(text)) is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

@@ -1,10 +1,64 @@
-"""How runs differ, as a pure function."""
+"""What may be written to a run, and how runs differ, as pure functions."""
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from setpoint.runs.entities import Difference, Run, Value
+from setpoint.errors import Conflict, Invalid
+from setpoint.runs.entities import Difference, Lifecycle, Run, Status, Value
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
+
+
+class ParamChanged(Conflict):
+    """A param has another value already."""
+
+    def __init__(self, run: str, name: str, old: Value, new: Value) -> None:
+        super().__init__(
+            f"param {name!r} of run {run} is {old!r} already",
+            hint="log what changes while a run goes on as a metric",
+        )
+        self.name, self.old, self.new = name, old, new
+
+
+def check_id(run: str) -> None:
+    """Refuse what cannot be a run's id.
+
+    Raises:
+        Invalid: If it is not 1 to 256 letters, digits or one of ``_ - . :``.
+    """
+    if not _ID.fullmatch(run):
+        raise Invalid(
+            f"{run[:80]!r} cannot be a run's id",
+            hint="use 1 to 256 letters, digits, _ - . or :",
+        )
+
+
+def check_open(run: str, status: Status, lifecycle: Lifecycle, *, ended: bool) -> None:
+    """Refuse to write to a run that is deleted, or that has ended unless `ended` is fine.
+
+    Raises:
+        Conflict: If it is so.
+    """
+    if lifecycle is Lifecycle.DELETED:
+        raise Conflict(f"run {run} is deleted", hint="restore it first")
+    if status.ended and not ended:
+        raise Conflict(
+            f"run {run} has {status}; what it measured stays as it is",
+            hint="start another run, or add tags or artifacts to this one",
+        )
+
+
+def check_params(run: str, there: Mapping[str, Value], new: Mapping[str, Value]) -> None:
+    """Refuse another value for a param that has one; the same text is the same value.
+
+    Raises:
+        ParamChanged: For the first such param.
+    """
+    for name, value in new.items():
+        if name in there and str(there[name]) != str(value):
+            raise ParamChanged(run, name, there[name], value)
 
 
 def _code(run: Run) -> dict[str, Any]:

@@ -1,181 +1,232 @@
-"""The only SQL about runs. Each function takes a connection; none opens or commits."""
+"""All SQL about runs as a whole. Each function takes a connection; none opens or commits."""
 
 import math
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Table, and_, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, func, select, update
 
+from setpoint.core.clock import from_micros
+from setpoint.db.upsert import upsert
 from setpoint.errors import NotFound
-from setpoint.runs.entities import Code, Point, Run, Status, Value
-from setpoint.runs.tables import run_points, run_values, runs
+from setpoint.runs import naming, series, values
+from setpoint.runs.entities import Code, Dataset, Latest, Lifecycle, Run, Status
+from setpoint.runs.naming import plain
+from setpoint.runs.tables import experiments as e
+from setpoint.runs.tables import runs as r
+from setpoint.runs.values import Kind
 
-_KINDS = {"param": "params", "tag": "tags", "input": "inputs", "artifact": "artifacts"}
-_BATCH = 5_000  #: rows a statement; SQLite takes 32,766 variables
-
-
-def add(conn: Connection, run: Run) -> None:
-    """Insert a run; its params, tags, inputs and artifacts too."""
-    columns = {name: getattr(run, name) for name in _PLAIN}
-    conn.execute(insert(runs).values(columns))
-    for kind, field in _KINDS.items():
-        put_values(conn, run.id, kind, getattr(run, field))
+LISTED = select(r, e.c.name.label("experiment")).join(e, e.c.id == r.c.experiment_id)
+_TEXTS = ("id", "name", "parent", "actor", "environment", "error")
 
 
-_PLAIN = (
-    "id",
-    "experiment",
-    "status",
-    "started_at",
-    "ended_at",
-    "actor",
-    "code",
-    "environment",
-    "error",
-)
-
-
-def put_values(conn: Connection, run_id: str, kind: str, values: dict[str, Any]) -> None:
-    """Write values of one kind (param, tag, input, artifact), over what they were."""
-    rows = [
-        {"run_id": run_id, "kind": kind, "name": name, "value": value}
-        for name, value in values.items()
-    ]
-    _upsert(conn, run_values, rows, "value")
-
-
-def put_points(conn: Connection, run_id: str, points: Sequence[Point], now: datetime) -> None:
-    """Write points; a later one of the same name and step wins."""
-    rows = {
-        (point.name, point.step): {
-            "run_id": run_id,
-            "name": point.name,
-            "step": point.step,
-            "value": None if math.isnan(point.value) else point.value,
-            "at": now,
-        }
-        for point in points
+def add(conn: Connection, run: Run) -> bool:
+    """Insert a run with its params, tags and inputs; False where its id is taken."""
+    columns: dict[str, Any] = {name: getattr(run, name) for name in _TEXTS}
+    row = {name: text and plain(text) for name, text in columns.items()} | {
+        "experiment_id": run.experiment_id,
+        "status": run.status,
+        "lifecycle": run.lifecycle,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "code": run.code,
     }
-    _upsert(conn, run_points, list(rows.values()), "value", "at")
+    if not upsert(conn, r, [row], on=["id"]):
+        return False
+    key = key_of(conn, run.id)
+    values.put(conn, key, Kind.PARAM, run.params)
+    values.put(conn, key, Kind.TAG, run.tags)
+    values.put_datasets(conn, key, values.versions(run.inputs))
+    return True
 
 
-def set_status(conn: Connection, run: Run, *, was: Status) -> bool:
-    """Write how a run ended, provided that it is still `was`; tell whether it was."""
+def lock(conn: Connection, ids: Sequence[str]) -> dict[str, Any]:
+    """Return (key, id, status, lifecycle) of runs, which nobody else writes to until the end.
+
+    Always in one order, or two writers of the same runs could wait for each other.
+    """
+    query = select(r.c.key, r.c.id, r.c.status, r.c.lifecycle).where(r.c.id.in_(ids))
+    held = query.order_by(r.c.key).with_for_update(key_share=True)
+    return {row.id: row for row in conn.execute(held)}
+
+
+def change(conn: Connection, key: int, *, was: Status | None = None, **columns: Any) -> bool:
+    """Update columns of a run, provided that its status is still `was`; tell whether it was."""
+    here = r.c.key == key
     done = conn.execute(
-        update(runs)
-        .where(runs.c.id == run.id, runs.c.status == was)
-        .values(status=run.status, ended_at=run.ended_at, error=run.error)
+        update(r).where(here if was is None else here & (r.c.status == was)).values(columns)
     )
     return done.rowcount == 1
 
 
-def set_origin(conn: Connection, run_id: str, code: Code | None, environment: str | None) -> None:
+def set_origin(conn: Connection, key: int, code: Code | None, environment: str | None) -> None:
     """Write which code and environment a run has; None leaves what is there."""
     found = {"code": code, "environment": environment}
-    given = {name: value for name, value in found.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
     if given:
-        conn.execute(update(runs).where(runs.c.id == run_id).values(given))
+        change(conn, key, **given)
 
 
 def find(conn: Connection, run_id: str) -> Run | None:
-    """Read one run, if it is there."""
-    return next(iter(_entities(conn, select(runs).where(runs.c.id == run_id))), None)
+    """Read one run with everything on record, if it is there."""
+    row = conn.execute(LISTED.where(r.c.id == run_id)).one_or_none()
+    return None if row is None else entities(conn, [row], whole=True)[0]
 
 
 def get(conn: Connection, run_id: str) -> Run:
-    """Read one run.
+    """Read one run with everything on record.
 
     Raises:
         NotFound: If there is no such run.
     """
     run = find(conn, run_id)
     if run is None:
-        raise NotFound(f"no run {run_id!r}", hint="list them with: setpoint runs ls")
+        raise missing(run_id)
     return run
 
 
-def ls(conn: Connection, *, experiment: str | None = None, limit: int = 100) -> list[Run]:
-    """Return the newest runs first."""
-    query = select(runs).order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
-    if experiment is not None:
-        query = query.where(runs.c.experiment == experiment)
-    return _entities(conn, query)
+def missing(run_id: str) -> NotFound:
+    """Return the error of a run that is not there."""
+    return NotFound(f"no run {run_id!r}", hint="list them with: setpoint runs ls")
 
 
-def points(conn: Connection, run_id: str, name: str, *, at_most: int = 2_000) -> list[Point]:
-    """Return a metric's points by step; if there are more than `at_most`, evenly thinned.
+def keys(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Return the keys of runs that are there."""
+    query = select(r.c.id, r.c.key).where(r.c.id.in_(ids))
+    return {row.id: row.key for row in conn.execute(query)}
 
-    The first and the last point are always among them.
+
+def key_of(conn: Connection, run_id: str) -> int:
+    """Return the key of a run.
+
+    Raises:
+        NotFound: If there is no such run.
     """
-    here = and_(run_points.c.run_id == run_id, run_points.c.name == name)
-    rank = (func.row_number().over(order_by=run_points.c.step) - 1).label("rank")
-    total = int(conn.execute(select(func.count()).where(here)).scalar_one())
-    every = max(1, -(-total // max(at_most - 1, 1)))
-    ranked = select(run_points.c.step, run_points.c.value, rank).where(here).subquery()
-    query = select(ranked.c.step, ranked.c.value).order_by(ranked.c.step)
-    if every > 1:
-        query = query.where((ranked.c.rank % every == 0) | (ranked.c.rank == total - 1))
-    return [
-        Point(name=name, step=row.step, value=_number(row.value)) for row in conn.execute(query)
-    ]
+    found = keys(conn, [run_id])
+    if not found:
+        raise missing(run_id)
+    return found[run_id]
 
 
-def _entities(conn: Connection, query: Any) -> list[Run]:
-    rows = conn.execute(query).all()
-    ids = [row.id for row in rows]
-    values, metrics = _values(conn, ids), _latest(conn, ids)
+def brief(conn: Connection, run_id: str) -> Any:
+    """Return a run's key and status.
+
+    Raises:
+        NotFound: If there is no such run.
+    """
+    row = conn.execute(select(r.c.key, r.c.status).where(r.c.id == run_id)).one_or_none()
+    if row is None:
+        raise missing(run_id)
+    return row
+
+
+def hold(conn: Connection, key: int) -> None:
+    """Lock a run by its key, as `lock` does by its id."""
+    conn.execute(select(r.c.key).where(r.c.key == key).with_for_update(key_share=True))
+
+
+def count(conn: Connection, experiment: str | None = None) -> int:
+    """Return how many runs there are, deleted ones left out."""
+    query = select(func.count()).select_from(r).where(r.c.lifecycle == Lifecycle.ACTIVE)
+    if experiment:
+        query = query.join(e, e.c.id == r.c.experiment_id).where(e.c.name == experiment)
+    return int(conn.execute(query).scalar_one())
+
+
+def before(conn: Connection, run: Run) -> str | None:
+    """Return the id of the run of the same experiment that finished before this one."""
+    query = (
+        select(r.c.id)
+        .where(r.c.experiment_id == run.experiment_id, r.c.started_at < run.started_at)
+        .where(r.c.status == Status.FINISHED, r.c.lifecycle == Lifecycle.ACTIVE)
+        .order_by(r.c.started_at.desc(), r.c.key.desc())
+        .limit(1)
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
+def entities(
+    conn: Connection, rows: Sequence[Any], *, latest: bool = False, whole: bool = False
+) -> list[Run]:
+    """Return runs with what they carry, in the order of the rows, by a handful of queries.
+
+    Args:
+        conn: An open transaction.
+        rows: Of `LISTED`.
+        latest: Whether metrics are wanted in full.
+        whole: Whether everything is: metrics in full, and artifacts.
+    """
+    if not rows:
+        return []
+    numbers = [row.key for row in rows]
+    params, tags, metrics, full = _carried(conn, numbers, latest=latest or whole)
+    datasets = values.datasets(conn, numbers)
+    links = values.links(conn, numbers)
     return [
-        msgspec.convert(
-            {
-                **{name: getattr(row, name) for name in _PLAIN},
-                **values.get(row.id, {}),
-                "metrics": metrics.get(row.id, {}),
-            },
-            Run,
+        Run(
+            id=row.id,
+            experiment=row.experiment,
+            experiment_id=row.experiment_id,
+            name=row.name,
+            parent=row.parent,
+            status=Status(row.status),
+            lifecycle=Lifecycle(row.lifecycle),
+            deleted_at=row.deleted_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            actor=row.actor,
+            params=params.get(row.key, {}),
+            tags=tags.get(row.key, {}),
+            metrics=metrics.get(row.key, {}),
+            latest=full.get(row.key, {}),
+            datasets=(read := datasets.get(row.key, [])),
+            inputs=_inputs(read),
+            uses=links.get(row.key, ([], []))[0],
+            outputs=links.get(row.key, ([], []))[1],
+            code=None if row.code is None else Code(**row.code),
+            environment=row.environment,
+            artifacts=values.artifacts(conn, row.key) if whole else {},
+            error=row.error,
         )
         for row in rows
     ]
 
 
-def _values(conn: Connection, ids: list[str]) -> dict[str, dict[str, dict[str, Value]]]:
-    query = select(run_values).where(run_values.c.run_id.in_(ids))
-    found: dict[str, dict[str, dict[str, Value]]] = {}
-    for row in conn.execute(query.order_by(run_values.c.name)):
-        kind = found.setdefault(row.run_id, {}).setdefault(_KINDS[row.kind], {})
-        kind[row.name] = row.value
-    return found
+def _inputs(read: list[Dataset]) -> dict[str, int]:
+    ours = (one for one in read if one.source_type == values.OURS and one.digest.isdecimal())
+    return {one.name: int(one.digest) for one in ours}
 
 
-def _latest(conn: Connection, ids: list[str]) -> dict[str, dict[str, float]]:
-    p = run_points
-    last = (
-        select(p.c.run_id, p.c.name, func.max(p.c.step).label("step"))
-        .where(p.c.run_id.in_(ids))
-        .group_by(p.c.run_id, p.c.name)
-        .subquery()
-    )
-    same = and_(p.c.run_id == last.c.run_id, p.c.name == last.c.name, p.c.step == last.c.step)
-    query = select(p.c.run_id, p.c.name, p.c.value).join(last, same).order_by(p.c.name)
-    found: dict[str, dict[str, float]] = {}
-    for row in conn.execute(query):
-        found.setdefault(row.run_id, {})[row.name] = _number(row.value)
-    return found
+def _carried(conn: Connection, runs: list[int], *, latest: bool) -> tuple[Any, Any, Any, Any]:
+    """Return params, tags, metrics and metrics in full, by run key and by name in order."""
+    carried = values.of(conn, runs)
+    measured = series.latest(conn, runs)
+    ids = {row[2] for row in carried}.union(row[1] for row in measured)
+    names = naming.names_of(conn, ids)
+    params: dict[int, dict[str, Any]] = {}
+    tags: dict[int, dict[str, str]] = {}
+    metrics: dict[int, dict[str, float]] = {}
+    full: dict[int, dict[str, Latest]] = {}
+    for run, kind, name, kind_of, head, rest in carried:
+        text = head if rest is None else head + rest
+        if kind == Kind.TAG:
+            tags.setdefault(run, {})[names[name]] = text
+        else:
+            value = text if kind_of == "s" else values.value_of(kind_of, text)
+            params.setdefault(run, {})[names[name]] = value
+    for run, name, value, step, at, low, high, points in measured:
+        metrics.setdefault(run, {})[names[name]] = math.nan if value is None else value
+        if latest:
+            full.setdefault(run, {})[names[name]] = Latest(
+                value=_number(value),
+                step=step,
+                at=from_micros(at),
+                min=_number(low),
+                max=_number(high),
+                count=points,
+            )
+    return params, tags, metrics, full
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _upsert(conn: Connection, table: Table, rows: Iterable[dict[str, Any]], *columns: str) -> None:
-    rows = list(rows)
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: statement.excluded[name] for name in columns},
-    )
-    for start in range(0, len(rows), _BATCH):
-        conn.execute(statement, rows[start : start + _BATCH])

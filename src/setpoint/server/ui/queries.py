@@ -20,7 +20,7 @@ from setpoint.models.tables import models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.tables import alarms as alm
 from setpoint.releases.tables import releases as rel
-from setpoint.runs.entities import Run
+from setpoint.runs.tables import experiments as x
 from setpoint.runs.tables import runs as r
 
 
@@ -62,29 +62,10 @@ def versions_of_runs(conn: Connection, runs: list[str]) -> dict[str, tuple[str, 
 
 
 def experiments(conn: Connection, limit: int = 12) -> list[str]:
-    """Return the names of experiments."""
-    query = select(r.c.experiment).distinct().order_by(r.c.experiment).limit(limit)
+    """Return the names of experiments that have runs."""
+    there = select(r.c.key).where(r.c.experiment_id == x.c.id, r.c.lifecycle == "active")
+    query = select(x.c.name).where(there.exists()).order_by(x.c.name).limit(limit)
     return list(conn.execute(query).scalars())
-
-
-def count_runs(conn: Connection, experiment: str | None) -> int:
-    """Return how many runs there are."""
-    query = select(func.count()).select_from(r)
-    if experiment:
-        query = query.where(r.c.experiment == experiment)
-    return int(conn.execute(query).scalar_one())
-
-
-def run_before(conn: Connection, run: Run) -> str | None:
-    """Return the id of the run of the same experiment that finished before this one."""
-    query = (
-        select(r.c.id)
-        .where(r.c.experiment == run.experiment, r.c.started_at < run.started_at)
-        .where(r.c.status == "finished")
-        .order_by(r.c.started_at.desc())
-        .limit(1)
-    )
-    return conn.execute(query).scalar_one_or_none()
 
 
 def _version(row: Any) -> ModelVersion:

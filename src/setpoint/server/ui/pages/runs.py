@@ -10,6 +10,7 @@ from setpoint.charts.figure import Figure, Line, Panel
 from setpoint.charts.ticks import seconds
 from setpoint.errors import NotFound
 from setpoint.models.entities import ModelVersion
+from setpoint.runs import store
 from setpoint.runs.entities import Environment, Run
 from setpoint.runs.service import Curve, ListRuns, ShowRun, ls, points, show
 from setpoint.server.ui import history, queries, words
@@ -26,7 +27,7 @@ def runs(ask: Ask) -> Page:
     experiment = ask.query.get("experiment") or None
     found: list[Run] = ask.call(ls, ListRuns(experiment=experiment, limit=_SHOWN)).runs
     metrics = _common([run.metrics for run in found], ask.read(history.metrics))[:_COLUMNS]
-    count = ask.read(queries.count_runs, experiment)
+    count = ask.read(store.count, experiment)
     heading = f"{count:,} run{'' if count == 1 else 's'}"
     return Page(
         template="runs.html",
@@ -50,7 +51,7 @@ def run(ask: Ask) -> Page:
     """Answer "what happened in this training?"."""
     found: Run = ask.call(show, ShowRun(run=ask.params["run"]))
     made = ask.read(queries.versions_of_run, found.id)
-    before = ask.read(queries.run_before, found)
+    before = ask.read(store.before, found)
     sibling = None if before is None else ask.call(show, ShowRun(run=before))
     figures = _curves(ask, found)
     rows = [_metric(name, found, sibling) for name in sorted(found.metrics)]

@@ -1,0 +1,151 @@
+"""How long runs are kept: freeing what deleted ones hold, and merging what is left loose."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, Text, delete, or_, select, text
+
+from setpoint.artifacts.store import FileStore, open_store
+from setpoint.core.clock import to_micros
+from setpoint.core.operations import Context, operation
+from setpoint.db.local import LocalBackend
+from setpoint.events.store import record
+from setpoint.runs import experiment_store, series, store, values
+from setpoint.runs.commands import Collect, Collected
+from setpoint.runs.entities import Lifecycle
+from setpoint.runs.tables import experiments as e
+from setpoint.runs.tables import run_artifacts as a
+from setpoint.runs.tables import run_sources
+from setpoint.runs.tables import runs as r
+
+_ADDRESS = re.compile(r"b3:[0-9a-f]{64}")
+_BATCH = 500  #: runs a round
+_LOOSE_FOR = timedelta(minutes=1)  #: no point arrived: its tail can be merged
+#: Tables whose texts name no object, or only tell of one; they may be very long.
+_TELL = {"events", "event_outbox", "predictions", "waiting_labels", "run_values", "run_names"}
+
+
+@operation("runs.gc", needs="runs:write")
+def collect(ctx: Context, cmd: Collect) -> Collected:
+    """Free what deleted runs hold: points, params, tags, and files nothing else names."""
+    before = ctx.now - timedelta(seconds=cmd.older_than)
+    keys = _dead(ctx.conn, cmd, before)
+    candidates = _addresses(ctx.conn, keys)
+    points = size = 0
+    for start in range(0, len(keys), _BATCH):
+        some = keys[start : start + _BATCH]
+        freed = series.drop(ctx.conn, some) if not cmd.dry else series.held(ctx.conn, some)
+        points, size = points + freed[0], size + freed[1]
+        if not cmd.dry:
+            values.drop(ctx.conn, some)
+            ctx.conn.execute(delete(run_sources).where(run_sources.c.run_key.in_(some)))
+            ctx.conn.execute(delete(r).where(r.c.key.in_(some)))
+    empty = _empty_experiments(ctx.conn, cmd, before, keys)
+    if not cmd.dry:
+        experiment_store.drop(ctx.conn, empty)
+    objects, freed_bytes = _free(ctx, candidates, keys, dry=cmd.dry)
+    done = Collected(
+        runs=len(keys),
+        experiments=len(empty),
+        points=points,
+        objects=objects,
+        bytes=size + freed_bytes,
+    )
+    if not cmd.dry and (done.runs or done.experiments):
+        record(ctx, "runs.collected", "runs", **_facts(done))
+    return done
+
+
+def _facts(done: Collected) -> dict[str, int]:
+    return {name: getattr(done, name) for name in Collected.__struct_fields__}
+
+
+def _dead(conn: Connection, cmd: Collect, before: datetime) -> list[int]:
+    query = select(r.c.key).where(r.c.lifecycle == Lifecycle.DELETED, r.c.deleted_at <= before)
+    if cmd.runs:
+        query = query.where(r.c.id.in_(cmd.runs))
+    return list(conn.execute(query.order_by(r.c.key)).scalars())
+
+
+def _empty_experiments(
+    conn: Connection, cmd: Collect, before: datetime, gone: list[int]
+) -> list[int]:
+    """Return deleted experiments that hold no run but those that go."""
+    if cmd.runs:
+        return []
+    dead = select(e.c.id).where(e.c.lifecycle == Lifecycle.DELETED, e.c.updated_at <= before)
+    found = set(conn.execute(dead).scalars())
+    going = set(gone)
+    for number, key in conn.execute(
+        select(r.c.experiment_id, r.c.key).where(r.c.experiment_id.in_(found))
+    ):
+        if key not in going:
+            found.discard(number)
+    return sorted(found)
+
+
+def _addresses(conn: Connection, keys: list[int]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(keys), _BATCH):
+        some = keys[start : start + _BATCH]
+        left = select(a.c.address).where(a.c.run_key.in_(some))
+        found.update(conn.execute(left).scalars())
+        for code in conn.execute(select(r.c.code).where(r.c.key.in_(some))).scalars():
+            if code and code.get("diff"):
+                found.add(code["diff"])
+    return found
+
+
+def _free(ctx: Context, candidates: set[str], gone: list[int], *, dry: bool) -> tuple[int, int]:
+    """Delete objects that nothing names any more; return how many, and their bytes."""
+    if not candidates:
+        return 0, 0
+    if ctx.conn.dialect.name == "postgresql":  # SQLite has one writer: this one
+        ctx.conn.execute(text("LOCK TABLE run_artifacts IN SHARE ROW EXCLUSIVE MODE"))
+    kept = _named(ctx.conn, candidates, set(gone) if dry else set())
+    objects: FileStore = open_store(ctx.settings)
+    count = size = 0
+    for address in sorted(candidates - kept):
+        if objects.has(address):
+            count, size = count + 1, size + objects.size(address)
+            if not dry:
+                objects.delete(address)
+    return count, size
+
+
+def _named(conn: Connection, candidates: set[str], gone: set[int]) -> set[str]:
+    """Return which addresses any table still names, read off the database itself."""
+    found: set[str] = set()
+    tables = MetaData()
+    tables.reflect(conn)
+    for table in tables.sorted_tables:
+        if table.name in _TELL:
+            continue
+        columns = [column for column in table.c if isinstance(column.type, Text)]
+        if not columns:
+            continue
+        query: Any = select(*columns).where(or_(*(column.contains("b3:") for column in columns)))
+        key = {"runs": "key", "run_artifacts": "run_key"}.get(table.name)
+        if key is not None and gone:
+            query = query.where(table.c[key].not_in(gone))
+        for row in conn.execute(query.execution_options(yield_per=10_000)):
+            for said in row:
+                if said is not None:
+                    found.update(_ADDRESS.findall(said))
+    return found & candidates
+
+
+def settle(backend: LocalBackend, limit: int = 200) -> int:
+    """Merge series whose run was killed or pauses; return how many. Called now and then."""
+    before = to_micros(backend.clock.now() - _LOOSE_FOR)
+    with backend.reading() as conn:
+        pairs = series.forgotten(conn, before, limit)
+    for pair in pairs:
+        with backend.engine.begin() as conn:
+            store.hold(conn, pair[0])
+            series.compact(conn, pair)
+    return len(pairs)
+
+
+OPERATIONS = (collect,)
