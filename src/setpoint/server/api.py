@@ -15,6 +15,7 @@ from starlette.routing import Route
 from setpoint import __version__
 from setpoint.core.operations import Backend, Operation
 from setpoint.core.problems import Problem
+from setpoint.db.group import GroupCommit
 from setpoint.errors import Denied, Invalid, NotFound, SetpointError
 from setpoint.server import problems
 
@@ -22,6 +23,7 @@ Operations = dict[str, Operation[Any, Any]]
 
 #: Bytes of one command. What is larger goes to the object store, never through here.
 BODY_LIMIT = 4 * 1024 * 1024
+MANY_LIMIT = 32 * 1024 * 1024  #: of points in columns
 PREFIX = "/api/v1"
 JSON = "application/json"
 #: The same operations for programs of ours: bytes travel as they are, NaN and infinities too.
@@ -48,9 +50,10 @@ def _endpoint(operations: Operations) -> Callable[[Request], Awaitable[Response]
         name = request.path_params["name"]
         try:
             op = _find(operations, name, request.method)
-            cmd = _decode(op, await body(request), request.headers.get("content-type", ""))
-            backend: Backend = request.app.state.backend
-            result = await run_in_threadpool(backend.call, op, cmd)
+            limit = BODY_LIMIT if op.many is None else MANY_LIMIT
+            content = await body(request, limit)
+            cmd = _decode(op, content, request.headers.get("content-type", ""))
+            result = await _result(request, op, cmd)
             return _response(result, request.headers.get("accept", ""))
         except SetpointError as error:
             return problems.response(error)
@@ -59,6 +62,14 @@ def _endpoint(operations: Operations) -> Callable[[Request], Awaitable[Response]
             return problems.response(problems.internal())
 
     return handle
+
+
+async def _result(request: Request, op: Operation[Any, Any], cmd: Any) -> Any:
+    if op.many is not None:  # shares its transaction with whatever else waits
+        writes: GroupCommit = request.app.state.writes
+        return await writes.run(op, cmd)
+    backend: Backend = request.app.state.backend
+    return await run_in_threadpool(backend.call, op, cmd)
 
 
 def _find(operations: Operations, name: str, method: str) -> Operation[Any, Any]:

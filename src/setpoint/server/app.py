@@ -1,8 +1,10 @@
 """The control plane over HTTP: pages, the JSON API, and the record as it grows."""
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,12 +18,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from setpoint.db.group import GroupCommit
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, SetpointError
 from setpoint.events import store as events
 from setpoint.monitor import store as monitor
 from setpoint.monitor.entities import AlarmState
 from setpoint.operations import OPERATIONS
+from setpoint.runs.keeping import settle
 from setpoint.server import api, objects, problems
 from setpoint.server.live import live
 from setpoint.server.security import Guard
@@ -31,6 +35,7 @@ from setpoint.server.ui.pages import events as record
 
 STATIC = Path(__file__).parent / "static"
 _FORM_LIMIT = 64 * 1024
+_SETTLE_EVERY = 30.0  #: seconds
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[Ask], Page | Redirect]
@@ -86,11 +91,33 @@ def create_app(backend: LocalBackend) -> Starlette:
             Route("/{rest:path}", _showing(find.missing)),
         ],
         middleware=[Middleware(Guard)],
+        lifespan=_living,
     )
     app.state.backend = backend
+    app.state.writes = GroupCommit(backend)
     app.state.templates = environment()
     app.state.assets = _digest()
     return app
+
+
+@asynccontextmanager
+async def _living(app: Starlette) -> AsyncIterator[None]:
+    """Merge what runs that pause left loose, now and then; at the end, write what waits."""
+    settling = asyncio.create_task(_settle(app.state.backend))
+    try:
+        yield
+    finally:
+        settling.cancel()
+        await run_in_threadpool(app.state.writes.close)
+
+
+async def _settle(backend: LocalBackend) -> None:
+    while True:
+        await asyncio.sleep(_SETTLE_EVERY)
+        try:
+            await run_in_threadpool(settle, backend)
+        except SetpointError as error:
+            _log.warning("points could not be merged: %s", error)
 
 
 def _showing(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
