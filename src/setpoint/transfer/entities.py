@@ -1,0 +1,86 @@
+"""What a foreign store holds, said the same way for all of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from setpoint.runs.columns import Columns
+from setpoint.runs.entities import Dataset, Status, Value
+
+
+class SourceRun(Struct, frozen=True, kw_only=True):
+    """A run as its own store knows it."""
+
+    id: str  #: unique in that store
+    experiment: str
+    status: Status
+    started_at: datetime
+    name: str = ""
+    ended_at: datetime | None = None
+    deleted: bool = False
+    actor: str = ""
+    parent: str | None = None  #: its id in that store
+    params: dict[str, Value] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    datasets: list[Dataset] = field(default_factory=list)
+    error: str = ""
+
+
+class SourceFile(Struct, frozen=True, kw_only=True):
+    """A file a run left, not read yet."""
+
+    path: str  #: relative, with forward slashes
+    chunks: Callable[[], Iterator[bytes]]
+
+
+class Left(Struct, frozen=True, kw_only=True, order=True):
+    """Something that was not brought over, and why."""
+
+    run: str  #: its id in its store
+    what: str
+    why: str
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """What one run measured and left."""
+
+    series: Iterator[tuple[str, Columns]]  #: in the same order and pieces whenever it is read
+    files: Iterator[SourceFile]
+    left: list[Left] = field(default_factory=list)  #: complete once both were read to the end
+
+
+class Source(Protocol):
+    """A store of runs that is read and never written."""
+
+    kind: str
+    where: str  #: as the user named it
+
+    def runs(self) -> Sequence[SourceRun]:
+        """Return every run.
+
+        Raises:
+            NotFound: If there is no such store.
+            Invalid: If it is none of this kind, or damaged where that cannot be skipped.
+        """
+
+    def content(self, run: SourceRun) -> Content:
+        """Return what `runs` leaves out. Read it once, in order."""
+
+    def left(self) -> list[Left]:
+        """Return what belongs to no run that was returned."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What an import did. Counts are of what is in the store now because of it."""
+
+    kind: str
+    where: str
+    runs: int = 0  #: in the source
+    brought: int = 0  #: by this call, whole
+    known: int = 0  #: whole from an earlier call
+    points: int = 0
+    files: int = 0
+    bytes: int = 0  #: of the files
+    left: list[Left] = field(default_factory=list)

@@ -1,0 +1,221 @@
+"""Bring a foreign store's runs into ours: resumable, and the same however often it is done.
+
+Every run keeps the id it had wherever ours allows that. A tag says where it came from, another
+that it is whole: a run that has both is not read again. One that was cut off goes on, because
+points are numbered by where they stand in their source and files are kept by their content.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from blake3 import blake3
+
+from setpoint.artifacts.store import ObjectStore
+from setpoint.core.operations import Operation
+from setpoint.errors import NotFound
+from setpoint.runs import columns, service
+from setpoint.runs.commands import Append, Log, OneRun, ShowRun, Start, UpdateRun
+from setpoint.runs.entities import Artifact, Lifecycle, Run, Series
+from setpoint.transfer.entities import Left, Report, Source, SourceFile, SourceRun
+
+FROM = "setpoint.import.from"  #: kind and id in the source
+WHOLE = "setpoint.import.whole"  #: points and files that came with it
+
+_POINTS = 50_000  #: in one call
+_FILES = 200  #: registered in one call
+_LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class Backend(Protocol):
+    def call(self, op: Operation[C, R], cmd: C) -> R: ...
+
+
+Told = Callable[[int, int, SourceRun], None]  #: runs done, runs in all, the one that begins
+
+
+def bring(
+    backend: Backend,
+    store: ObjectStore,
+    source: Source,
+    *,
+    experiment: str | None = None,
+    told: Told = lambda _done, _all, _run: None,
+) -> Report:
+    """Import every run of `source`.
+
+    Args:
+        backend: Takes the runs.
+        store: Takes their files.
+        source: A store of another system.
+        experiment: Puts all runs there instead of where they were.
+        told: Called before each run.
+    """
+    found = _parents_first(source.runs())
+    counts = _Counts()
+    ids: dict[str, str] = {}
+    for done, run in enumerate(found):
+        told(done, len(found), run)
+        ids[run.id] = _Bringing(backend, store, source, run, counts).whole(experiment, ids)
+    return Report(
+        kind=source.kind,
+        where=source.where,
+        runs=len(found),
+        brought=counts.brought,
+        known=counts.known,
+        points=counts.points,
+        files=counts.files,
+        bytes=counts.bytes,
+        left=[*source.left(), *counts.left],
+    )
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.brought = self.known = self.points = self.files = self.bytes = 0
+        self.left: list[Left] = []
+
+
+class _Bringing:
+    """One run on its way."""
+
+    def __init__(
+        self, backend: Backend, store: ObjectStore, source: Source, run: SourceRun, counts: _Counts
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._source = source
+        self._run = run
+        self._counts = counts
+        self._origin = f"{source.kind}:{run.id}"
+
+    def whole(self, experiment: str | None, ids: dict[str, str]) -> str:
+        """Bring all of the run; return its id here."""
+        known = self._known()
+        if known is not None and WHOLE in known.tags:
+            self._counts.known += 1
+            return known.id
+        to = known or self._start(experiment, ids)
+        content = self._source.content(self._run)
+        points = self._points(to.id, content.series)
+        files = self._files(to.id, content.files)
+        self._counts.left += content.left
+        self._end(to, f"{points} points, {files} files")
+        self._counts.brought += 1
+        return to.id
+
+    def _known(self) -> Run | None:
+        """Return the run if it was begun before, under either of its ids."""
+        for run_id in (self._run.id, self._other_id()):
+            found = self._find(run_id)
+            if found is not None and found.tags.get(FROM) == self._origin:
+                return found
+        return None
+
+    def _start(self, experiment: str | None, ids: dict[str, str]) -> Run:
+        run = self._run
+        free = _LEGAL.fullmatch(run.id) and self._find(run.id) is None
+        start = Start(
+            experiment=experiment or run.experiment or self._source.kind,
+            id=run.id if free else self._other_id(),
+            name=run.name,
+            parent=ids.get(run.parent) if run.parent else None,
+            started_at=run.started_at,
+            params=run.params,
+            tags={**run.tags, FROM: self._origin},
+            actor=run.actor or None,
+        )
+        begun = self._backend.call(service.start, start)
+        if run.datasets:
+            self._backend.call(service.log, Log(run=begun.id, datasets=run.datasets, late=True))
+        return begun
+
+    def _points(self, run: str, series: Iterator[tuple[str, columns.Columns]]) -> int:
+        total = waiting = position = 0
+        batch: list[Series] = []
+        for name, found in series:
+            batch.append(columns.series(name, found))
+            waiting += found.size
+            if waiting >= _POINTS:
+                position += 1
+                self._append(run, batch, position)
+                total, waiting, batch = total + waiting, 0, []
+        if batch:
+            self._append(run, batch, position + 1)
+        self._counts.points += total + waiting
+        return total + waiting
+
+    def _append(self, run: str, batch: list[Series], position: int) -> None:
+        command = Append(run=run, series=batch, source=f"import:{self._origin}", position=position)
+        self._backend.call(service.append, command)
+
+    def _files(self, run: str, files: Iterator[SourceFile]) -> int:
+        count = 0
+        batch: dict[str, Artifact] = {}
+        for file in files:
+            kept = self._keep(file)
+            if kept is not None:
+                batch[file.path] = kept
+                count += 1
+                self._counts.bytes += kept.size
+            if len(batch) >= _FILES:
+                self._backend.call(service.log, Log(run=run, artifacts=batch, late=True))
+                batch = {}
+        if batch:
+            self._backend.call(service.log, Log(run=run, artifacts=batch, late=True))
+        self._counts.files += count
+        return count
+
+    def _keep(self, file: SourceFile) -> Artifact | None:
+        try:
+            with self._store.incoming() as coming:
+                for piece in file.chunks():
+                    coming.write(piece)
+                address, size = coming.commit()
+        except FileNotFoundError:
+            self._leave(file.path, "the file is not there any more")
+        except (NotFound, OSError) as error:
+            self._leave(file.path, str(error))
+        else:
+            return Artifact(address=address, size=size)
+        return None
+
+    def _leave(self, what: str, why: str) -> None:
+        self._counts.left.append(Left(run=self._run.id, what=what, why=why))
+
+    def _end(self, to: Run, content: str) -> None:
+        """Give the run its end, then say that it is whole: in this order, for a crash between."""
+        run = self._run
+        update = UpdateRun(run=to.id, status=run.status, ended_at=run.ended_at, error=run.error)
+        self._backend.call(service.update, update)
+        if run.deleted and to.lifecycle is not Lifecycle.DELETED:
+            self._backend.call(service.delete, OneRun(run=to.id))
+        self._backend.call(service.log, Log(run=to.id, tags={WHOLE: content}, late=True))
+
+    def _other_id(self) -> str:
+        """Return the id for a run whose own is taken here or is no id here."""
+        digest = blake3(f"{self._source.kind}\0{self._source.where}\0{self._run.id}".encode())
+        return f"{self._source.kind}-{digest.hexdigest()[:24]}"
+
+    def _find(self, run_id: str) -> Run | None:
+        try:
+            return self._backend.call(service.show, ShowRun(run=run_id))
+        except NotFound:
+            return None
+
+
+def _parents_first(runs: Sequence[SourceRun]) -> list[SourceRun]:
+    """Return the runs so that each comes after its parent; a circle of parents is cut."""
+    by_id = {run.id: run for run in runs}
+    placed: dict[str, SourceRun] = {}
+    for run in runs:
+        line: dict[str, SourceRun] = {}
+        each: SourceRun | None = run
+        while each is not None and each.id not in placed and each.id not in line:
+            line[each.id] = each
+            each = by_id.get(each.parent) if each.parent else None
+        placed.update(reversed(line.items()))
+    return list(placed.values())

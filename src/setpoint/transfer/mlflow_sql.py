@@ -1,0 +1,138 @@
+"""MLflow's database, read by its own names of tables and columns."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import MetaData, create_engine, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from setpoint.runs.columns import Columns
+from setpoint.runs.entities import Dataset
+from setpoint.transfer.entities import Content, Left, SourceRun
+from setpoint.transfer.mlflow import KIND, damaged, files_at, run_of
+
+_TABLES = ("experiments", "runs", "params", "tags", "metrics")
+_OTHER = ("registered_models", "model_versions", "logged_models", "trace_info")
+_INFINITE = sys.float_info.max  # what MLflow writes for infinity
+_CONTEXT = "mlflow.data.context"
+
+
+class MlflowSql:
+    kind = KIND
+
+    def __init__(self, where: str, url: str) -> None:
+        self.where = where
+        self._tables = MetaData()
+        self._left: list[Left] = []
+        self._places: dict[str, str] = {}
+        try:
+            self._engine = create_engine(url)
+            self._tables.reflect(self._engine)
+        except (SQLAlchemyError, ImportError) as error:
+            raise damaged(where, error) from None
+        if missing := [name for name in _TABLES if name not in self._tables.tables]:
+            raise damaged(where, ValueError(f"it has no table {', '.join(missing)}"))
+
+    def runs(self) -> Sequence[SourceRun]:
+        t = self._tables.tables
+        with self._engine.connect() as conn:
+            experiments = {
+                row.experiment_id: row.name for row in conn.execute(select(t["experiments"]))
+            }
+            params, tags = self._values(conn, "params"), self._values(conn, "tags")
+            datasets = self._datasets(conn)
+            self._leave_others(conn)
+            rows = conn.execute(select(t["runs"]).order_by("start_time", "run_uuid")).mappings()
+            found = [
+                run_of(
+                    {**row, "run_id": row["run_uuid"], "run_name": row.get("name")},
+                    experiments.get(row["experiment_id"], str(row["experiment_id"])),
+                    params=params.get(row["run_uuid"], {}),
+                    tags=tags.get(row["run_uuid"], {}),
+                    datasets=datasets.get(row["run_uuid"], []),
+                )
+                for row in rows
+            ]
+            places = select(t["runs"].c.run_uuid, t["runs"].c.artifact_uri)
+            self._places = {run: uri or "" for run, uri in conn.execute(places)}
+        return found
+
+    def left(self) -> list[Left]:
+        return self._left
+
+    def content(self, run: SourceRun) -> Content:
+        left: list[Left] = []
+        files = files_at(self._places[run.id], run.id, left)
+        return Content(series=self._series(run.id), files=files, left=left)
+
+    def _values(self, conn: Connection, table: str) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for row in conn.execute(select(self._tables.tables[table])):
+            found.setdefault(row.run_uuid, {})[row.key] = row.value or ""
+        return found
+
+    def _series(self, run: str) -> Iterator[tuple[str, Columns]]:
+        m = self._tables.tables["metrics"].c
+        query = (
+            select(m.key, m.step, m.timestamp, m.value, m.is_nan)
+            .where(m.run_uuid == run)
+            .order_by(m.key, m.step, m.timestamp, m.value)
+        )
+        with self._engine.connect() as conn:
+            rows = conn.execute(query).all()
+        start = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or rows[end].key != rows[start].key:
+                yield rows[start].key, _columns(rows[start:end])
+                start = end
+
+    def _datasets(self, conn: Connection) -> dict[str, list[Dataset]]:
+        t = self._tables.tables
+        if not {"inputs", "datasets", "input_tags"} <= t.keys():
+            return {}
+        tags: dict[str, dict[str, str]] = {}
+        for row in conn.execute(select(t["input_tags"])):
+            tags.setdefault(row.input_uuid, {})[row.name] = row.value
+        i, d = t["inputs"].c, t["datasets"].c
+        query = select(t["datasets"], i.destination_id, i.input_uuid).where(
+            i.source_id == d.dataset_uuid, i.source_type == "DATASET", i.destination_type == "RUN"
+        )
+        found: dict[str, list[Dataset]] = {}
+        for row in conn.execute(query):
+            named = dict(tags.get(row.input_uuid, {}))
+            dataset = Dataset(
+                name=row.name,
+                digest=row.digest,
+                source_type=row.dataset_source_type,
+                source=row.dataset_source,
+                schema=row.dataset_schema or "",
+                profile=row.dataset_profile or "",
+                context=named.pop(_CONTEXT, ""),
+                tags=named,
+            )
+            found.setdefault(row.destination_id, []).append(dataset)
+        return found
+
+    def _leave_others(self, conn: Connection) -> None:
+        for name in _OTHER:
+            if name in self._tables.tables:
+                count = len(conn.execute(select(self._tables.tables[name])).all())
+                if count:
+                    why = "an import brings runs"
+                    self._left.append(
+                        Left(run="", what=f"{count} {name.replace('_', ' ')}", why=why)
+                    )
+
+
+def _columns(rows: Sequence[Any]) -> Columns:
+    values = np.array([np.nan if row.is_nan else row.value for row in rows], np.float64)
+    values[values >= _INFINITE] = np.inf
+    values[values <= -_INFINITE] = -np.inf
+    return Columns(
+        np.array([row.step for row in rows], np.int64),
+        np.array([row.timestamp * 1000 for row in rows], np.int64),
+        values,
+    )
