@@ -1,7 +1,6 @@
 """A database is brought to this version's schema by whoever comes first."""
 
 import importlib
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,9 +49,11 @@ def test_processes_that_open_a_new_database_at_once_do_not_collide(settings: Set
 
 
 def test_the_migrations_make_what_the_code_expects(settings: Settings) -> None:
-    for module in pkgutil.iter_modules(setpoint.__path__):
-        if module.ispkg and (Path(setpoint.__path__[0]) / module.name / "tables.py").exists():
-            importlib.import_module(f"setpoint.{module.name}.tables")
+    root = Path(setpoint.__path__[0])
+    for file in root.rglob("tables.py"):
+        importlib.import_module(
+            ".".join(("setpoint", *file.relative_to(root).with_suffix("").parts))
+        )
     engine = connect(settings.database_url)
     migrate(engine)
     with engine.connect() as conn:

@@ -28,6 +28,7 @@ from setpoint.operations import OPERATIONS
 from setpoint.runs.keeping import settle
 from setpoint.server import api, objects, problems
 from setpoint.server.live import live
+from setpoint.server.mlflow import endpoints as mlflow
 from setpoint.server.security import Guard
 from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
 from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, versions, why
@@ -85,6 +86,7 @@ def create_app(backend: LocalBackend) -> Starlette:
             Route("/icon.svg", _icon),
             *objects.routes(),
             *api.routes(OPERATIONS),
+            *mlflow.routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
             *(Route(path, _showing(handler)) for path, handler in _PAGES),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, field
 
+from setpoint.errors import NotFound
 from setpoint.runs import columns, commands, service
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Point, Series
@@ -14,7 +15,7 @@ from setpoint.server.mlflow.experiments import Tag
 from setpoint.server.mlflow.logged import store as logged
 from setpoint.server.mlflow.logged.store import Measured
 from setpoint.server.mlflow.routing import Call, Endpoint
-from setpoint.server.mlflow.runs import find, log, telling
+from setpoint.server.mlflow.runs import log, telling
 from setpoint.server.mlflow.wire import Message, given, number
 
 _INTERVAL = 2_500  #: points of one run in an interval's answer
@@ -237,10 +238,8 @@ def _history(
 ) -> Columns:
     asked = commands.History(run=run_id, metric=metric, first_step=first, last_step=last)
     try:
-        with telling(call, run_id):
-            return columns.arrays(call.run(service.history, asked))
-    except Refused:
-        find(call, run_id)  # without points of this name, a history is empty
+        return columns.arrays(call.run(service.history, asked))
+    except NotFound:  # which a history says of nothing
         return columns.EMPTY
 
 

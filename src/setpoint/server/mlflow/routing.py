@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from setpoint.core.operations import Context, Operation
+from setpoint.db.group import GroupCommit
 from setpoint.db.local import LocalBackend
 from setpoint.errors import SetpointError
 from setpoint.server import problems
@@ -37,16 +38,18 @@ class Call:
     """What a handler may use: the store, and the values in the request's path."""
 
     backend: LocalBackend
+    writes: GroupCommit
     path: dict[str, str]
 
     @classmethod
     def of(cls, request: Request) -> Self:
         """Return what the handlers of a request use."""
-        return cls(request.app.state.backend, dict(request.path_params))
+        state = request.app.state
+        return cls(state.backend, state.writes, dict(request.path_params))
 
     def run(self, op: Operation[C, R], cmd: C) -> R:
-        """Run an operation, in a transaction of its own."""
-        return self.backend.call(op, cmd)
+        """Run an operation; writes share a transaction with others that wait."""
+        return self.backend.call(op, cmd) if op.reads else self.writes.call(op, cmd)
 
     def read(self, query: Callable[[Connection], R]) -> R:
         """Run a query in a transaction that waits for nobody."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from msgspec import UNSET, field
+from msgspec import UNSET, field, structs
 
 from setpoint.errors import Conflict, NotFound
 from setpoint.runs import commands, service
@@ -159,18 +159,19 @@ def create(call: Call, ask: Create) -> dict[str, Any]:
     tags[render.RUN_NAME] = name
     if render.LOCATION in experiment.tags:
         tags[render.LOCATION] = experiment.tags[render.LOCATION]
-    started = call.run(
-        service.start,
-        commands.Start(
-            id=uuid.uuid4().hex,
-            experiment_id=experiment.id,
-            name=name,
-            parent=tags.get(render.PARENT),
-            started_at=None if ask.start_time is None else render.moment(ask.start_time),
-            tags=tags,
-            actor=ask.user_id or None,
-        ),
+    command = commands.Start(
+        id=uuid.uuid4().hex,
+        experiment_id=experiment.id,
+        name=name,
+        parent=tags.get(render.PARENT),
+        started_at=None if ask.start_time is None else render.moment(ask.start_time),
+        tags=tags,
+        actor=ask.user_id or None,
     )
+    try:
+        started = call.run(service.start, command)
+    except NotFound:  # MLflow lets a tag name a parent that is not here
+        started = call.run(service.start, structs.replace(command, parent=None))
     return {"run": render.run(started)}
 
 
@@ -256,6 +257,12 @@ def log_inputs(call: Call, ask: LogInputs) -> dict[str, Any]:
     checks.run_id(ask.run_id)
     uses = [Link(kind=render.MODEL, ref=model.model_id) for model in ask.models]
     datasets = [_dataset(each, index) for index, each in enumerate(ask.datasets)]
+    if datasets:  # what was said of the same data before stays, unless it is said anew
+        known = {(each.name, each.digest): each.tags for each in find(call, ask.run_id).datasets}
+        datasets = [
+            structs.replace(each, tags={**known.get((each.name, each.digest), {}), **each.tags})
+            for each in datasets
+        ]
     log(call, commands.Log(run=ask.run_id, datasets=datasets, uses=uses, late=True))
     return {}
 

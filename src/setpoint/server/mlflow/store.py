@@ -1,38 +1,20 @@
-"""Files that belong to no run, and the statement that both databases say differently."""
+"""Files under paths that are no run's."""
 
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from setpoint.core.operations import Context
+from setpoint.db.upsert import upsert
 from setpoint.runs.entities import Artifact
 from setpoint.server.mlflow.tables import mlflow_files
 
-_BATCH = 500  #: rows of one statement
 _ROOT = 3  #: parts of a path that say what it belongs to
-
-
-def upsert(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows; where one of the same key is there, it takes the new one's values."""
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table)
-    keys = list(table.primary_key.columns)
-    changed = {
-        column.name: statement.excluded[column.name]
-        for column in table.columns
-        if not column.primary_key
-    }
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    for start in range(0, len(rows), _BATCH):
-        conn.execute(statement, rows[start : start + _BATCH])
 
 
 def put_file(ctx: Context, path: str, artifact: Artifact) -> None:
     """Let a path stand for an object, instead of what it stood for."""
     row = {"path": path, "root": _root(path), "address": artifact.address, "size": artifact.size}
-    upsert(ctx.conn, mlflow_files, [{**row, "at": ctx.now}])
+    changed = ("address", "size", "at")
+    upsert(ctx.conn, mlflow_files, [{**row, "at": ctx.now}], update=changed)
 
 
 def get_file(conn: Connection, path: str) -> Artifact | None:

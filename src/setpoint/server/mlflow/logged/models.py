@@ -11,7 +11,7 @@ from setpoint.server.mlflow import artifacts, checks, errors, experiments, files
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.experiments import Tag
 from setpoint.server.mlflow.logged import store
-from setpoint.server.mlflow.logged.store import LoggedModel, Measured
+from setpoint.server.mlflow.logged.store import LoggedModel, Measured, OnDataset
 from setpoint.server.mlflow.routing import Call, Endpoint, Nothing
 from setpoint.server.mlflow.wire import Message, given, number, pairs
 
@@ -21,6 +21,7 @@ _STATUSES = (
     "LOGGED_MODEL_READY",
     "LOGGED_MODEL_UPLOAD_FAILED",
 )
+_PAGE = 50_000
 _PROXIED = "mlflow-artifacts:/"
 
 
@@ -47,6 +48,25 @@ class Params(Message, frozen=True, kw_only=True):
 
 class Tags(Message, frozen=True, kw_only=True):
     tags: list[Tag] = field(default_factory=list)
+
+
+class DatasetFilter(Message, frozen=True, kw_only=True):
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class OrderBy(DatasetFilter, frozen=True, kw_only=True):
+    field_name: str = ""
+    ascending: bool = True
+
+
+class Search(Message, frozen=True, kw_only=True):
+    experiment_ids: list[str] = field(default_factory=list)
+    filter: str = ""
+    datasets: list[DatasetFilter] = field(default_factory=list)
+    max_results: int | None = None
+    order_by: list[OrderBy] = field(default_factory=list)
+    page_token: str = ""
 
 
 class Directory(Message, frozen=True, kw_only=True):
@@ -130,6 +150,28 @@ def delete_tag(call: Call, _: Nothing) -> dict[str, Any]:
     return {}
 
 
+def search(call: Call, ask: Search) -> dict[str, Any]:
+    if not ask.experiment_ids:
+        raise errors.missing("experiment_ids")
+    wanted = store.Ask(
+        experiments=[checks.experiment_id(each) for each in ask.experiment_ids],
+        filter=ask.filter,
+        datasets=[OnDataset(each.dataset_name, each.dataset_digest) for each in ask.datasets],
+        order=[_ordered(each) for each in ask.order_by],
+        limit=checks.at_most(ask.max_results, 100, _PAGE),
+        token=ask.page_token,
+    )
+    found, token = call.read(lambda conn: store.search(conn, wanted))
+    return given(models=[shown(each) for each in found], next_page_token=token or None)
+
+
+def _ordered(by: OrderBy) -> tuple[str, OnDataset]:
+    entity, dot, key = by.field_name.partition(".")
+    name = f"{entity}.`{key.strip('`')}`" if dot else entity
+    text = f"{name} {'ASC' if by.ascending else 'DESC'}"
+    return text, OnDataset(by.dataset_name, by.dataset_digest)
+
+
 def list_artifacts(call: Call, ask: Directory) -> dict[str, Any]:
     """List a folder of a model's artifacts; those that lie elsewhere only its client can list."""
     found = find(call, call.path["model_id"])
@@ -190,6 +232,7 @@ _ONE = f"{_AT}/{{model_id}}"
 
 ENDPOINTS = (
     Endpoint("POST", _AT, Create, create, ("experiment_id",)),
+    Endpoint("POST", f"{_AT}/search", Search, search),
     Endpoint("GET", _ONE, Get, get),
     Endpoint("PATCH", _ONE, Finalize, finalize, ("status",)),
     Endpoint("DELETE", _ONE, Nothing, delete),

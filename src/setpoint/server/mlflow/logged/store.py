@@ -1,15 +1,41 @@
 """Logged models: what a run made and MLflow tracks on its own, with params, tags and metrics."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
+from setpoint.db.upsert import upsert
+from setpoint.errors import Invalid
+from setpoint.runs import searching
 from setpoint.runs.entities import Lifecycle
-from setpoint.server.mlflow.store import upsert
+from setpoint.runs.filters import (
+    ATTRIBUTE,
+    Attribute,
+    Comparison,
+    Entity,
+    Kind,
+    Language,
+    parse,
+    parse_order,
+)
+from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
 from setpoint.server.mlflow.tables import (
     mlflow_model_metrics,
     mlflow_model_values,
@@ -18,6 +44,39 @@ from setpoint.server.mlflow.tables import (
 
 PARAM, TAG = "param", "tag"
 _SOME = 500  #: ids in one statement
+
+_m, _v, _p = mlflow_models.c, mlflow_model_values.c, mlflow_model_metrics.c
+
+MODELS = Language(
+    noun="logged model",
+    attributes={
+        "name": Attribute(),
+        "model_id": Attribute(),
+        "model_type": Attribute(),
+        "status": Attribute(),
+        "source_run_id": Attribute(),
+        "experiment_id": Attribute(kind=Kind.NUMBER),
+        "creation_timestamp": Attribute(
+            kind=Kind.TIME, also=("creation_time", "creation_timestamp_ms")
+        ),
+        "last_updated_timestamp": Attribute(kind=Kind.TIME, also=("last_updated_timestamp_ms",)),
+    },
+    entities={
+        "metrics": Entity(kind=Kind.NUMBER, also=("metric",)),
+        "params": Entity(also=("param",)),
+        "tags": Entity(also=("tag",)),
+    },
+)
+_ATTRIBUTES: dict[str, ColumnElement[Any]] = {
+    "name": _m.name,
+    "model_id": _m.id,
+    "model_type": _m.type,
+    "status": func.replace(_m.status, "LOGGED_MODEL_", ""),
+    "source_run_id": _m.run_id,
+    "experiment_id": _m.experiment_id,
+    "creation_timestamp": micros(_m.created_at),
+    "last_updated_timestamp": micros(_m.updated_at),
+}
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -49,7 +108,26 @@ class LoggedModel(Struct, frozen=True, kw_only=True):
     metrics: list[Measured] = field(default_factory=list)
 
 
-_PLAIN = tuple(column.name for column in mlflow_models.columns)
+class OnDataset(NamedTuple):
+    """Which metrics count: those measured on a dataset; an empty part is any."""
+
+    name: str = ""
+    digest: str = ""
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """A search for models that are not deleted."""
+
+    experiments: list[int]
+    filter: str = ""
+    datasets: list[OnDataset] = field(default_factory=list)
+    order: list[tuple[str, OnDataset]] = field(default_factory=list)
+    limit: int = 100
+    token: str = ""
+
+
+_CARRIED = {"params", "tags", "metrics"}
+_PLAIN = tuple(name for name in LoggedModel.__struct_fields__ if name not in _CARRIED)
 
 
 def add(conn: Connection, model: LoggedModel) -> None:
@@ -70,7 +148,7 @@ def find(conn: Connection, ids: list[str]) -> list[LoggedModel]:
             kinds = values.get(row.id, {})
             found[row.id] = msgspec.convert(
                 {
-                    **row._mapping,  # noqa: SLF001 - its public name
+                    **{name: getattr(row, name) for name in _PLAIN},
                     "params": kinds.get(PARAM, {}),
                     "tags": kinds.get(TAG, {}),
                     "metrics": metrics.get(row.id, []),
@@ -78,6 +156,78 @@ def find(conn: Connection, ids: list[str]) -> list[LoggedModel]:
                 LoggedModel,
             )
     return [found[each] for each in ids if each in found]
+
+
+def search(conn: Connection, ask: Ask) -> tuple[list[LoggedModel], str]:
+    """Return a page of models and the token of the next; the newest first by default."""
+    conditions = [
+        _m.experiment_id.in_(ask.experiments),
+        _m.lifecycle == Lifecycle.ACTIVE,
+        searching.where(parse(ask.filter, MODELS), lambda found: _leaf(conn, ask, found)),
+    ]
+    if ask.datasets:
+        measured = select(literal(1)).where(_p.model_id == _m.id, _measured_on(ask.datasets))
+        conditions.append(measured.exists())
+    order = [*_order(ask), Sort(micros(_m.created_at), descending=True), Sort(_m.id)]
+    rows, token = searching.page(
+        conn,
+        select(_m.id).where(*conditions),
+        order,
+        limit=ask.limit,
+        token=ask.token,
+        of=searching.mark(ask.experiments, ask.filter, ask.datasets, ask.order),
+    )
+    return find(conn, [row.id for row in rows]), token
+
+
+def _leaf(conn: Connection, ask: Ask, found: Comparison) -> Condition:
+    if found.entity == ATTRIBUTE:
+        return compare(conn, _ATTRIBUTES[found.key], found)
+    if found.entity == "metrics":
+        there = select(literal(1)).where(_p.model_id == _m.id, _p.name == found.key)
+        if ask.datasets:
+            there = there.where(_measured_on(ask.datasets))
+        if found.op == "NULL":
+            return there.exists() if found.negated else ~there.exists()
+        return there.where(compare(conn, _p.value, found)).exists()
+    kind = PARAM if found.entity == "params" else TAG
+    return searching.tags(
+        conn, found, (_v.model_id == _m.id) & (_v.kind == kind), _v.name, _v.value
+    )
+
+
+def _order(ask: Ask) -> Iterator[Sort]:
+    for text, dataset in ask.order:
+        (item,) = parse_order([text], MODELS)
+        if item.entity == ATTRIBUTE:
+            numeric = MODELS.attributes[item.key].kind is not Kind.TEXT
+            yield from sorts(
+                _ATTRIBUTES[item.key], 0 if numeric else "", descending=item.descending
+            )
+        elif item.entity == "metrics":
+            last = (
+                select(_p.value)
+                .where(_p.model_id == _m.id, _p.name == item.key, _measured_on([dataset]))
+                .order_by(_p.at.desc(), _p.step.desc())
+                .limit(1)
+                .scalar_subquery()
+            )
+            yield from sorts(last, 0.0, descending=item.descending)
+        else:
+            raise Invalid(f"Invalid order by field name: {text}. Only metrics are supported.")
+
+
+def _measured_on(datasets: list[OnDataset]) -> Condition:
+    return or_(
+        *(
+            and_(
+                true(),
+                *([_p.dataset == each.name] if each.name else []),
+                *([_p.digest == each.digest] if each.digest else []),
+            )
+            for each in datasets
+        )
+    )
 
 
 def touch(conn: Connection, model_id: str, now: datetime, **changed: str) -> None:
@@ -91,7 +241,7 @@ def put_values(conn: Connection, model_id: str, kind: str, values: dict[str, str
         {"model_id": model_id, "kind": kind, "name": name, "value": value}
         for name, value in values.items()
     ]
-    upsert(conn, mlflow_model_values, rows)
+    upsert(conn, mlflow_model_values, rows, update=("value",))
 
 
 def drop_tag(conn: Connection, model_id: str, name: str) -> bool:
@@ -123,6 +273,7 @@ def measure(conn: Connection, points: Iterable[Measured]) -> None:
             }
             for point in rows.values()
         ],
+        update=("value",),
     )
 
 
@@ -145,8 +296,16 @@ def _metrics(conn: Connection, ids: list[str]) -> dict[str, list[Measured]]:
     )
     last: dict[tuple[str, str, str, str], Measured] = {}
     for row in conn.execute(query):
-        value = math.nan if row.value is None else row.value
-        point = msgspec.convert({**row._mapping, "value": value}, Measured)  # noqa: SLF001
+        point = Measured(
+            model_id=row.model_id,
+            name=row.name,
+            value=math.nan if row.value is None else row.value,
+            at=row.at,
+            step=row.step,
+            run_id=row.run_id,
+            dataset=row.dataset,
+            digest=row.digest,
+        )
         last[row.model_id, row.name, row.dataset, row.digest] = point
     found: dict[str, list[Measured]] = {}
     for (model_id, *_), point in last.items():

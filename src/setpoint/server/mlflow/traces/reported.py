@@ -29,6 +29,7 @@ class Experiment(Message, frozen=True, kw_only=True):
 
 
 class Location(Message, frozen=True, kw_only=True):
+    type: str | int = ""
     mlflow_experiment: Experiment = Experiment()
 
 
@@ -81,6 +82,14 @@ class Delete(Message, frozen=True, kw_only=True):
     request_ids: list[str] = field(default_factory=list)
 
 
+class Search(Message, frozen=True, kw_only=True):
+    locations: list[Location] = field(default_factory=list)
+    filter: str = ""
+    max_results: int | None = None
+    order_by: list[str] = field(default_factory=list)
+    page_token: str = ""
+
+
 class Get(Message, frozen=True, kw_only=True):
     pass
 
@@ -128,6 +137,19 @@ def get_batch(call: Call, ask: Ids) -> dict[str, Any]:
         raise errors.missing("trace_ids")
     found = call.read(lambda conn: store.find(conn, ask.trace_ids))
     return given(trace_infos=[shown(each) for each in found])
+
+
+def search(call: Call, ask: Search) -> dict[str, Any]:
+    names = [each.mlflow_experiment.experiment_id for each in ask.locations]
+    wanted = store.Ask(
+        experiments=[checks.experiment_id(name) for name in names if name],
+        filter=ask.filter,
+        order=ask.order_by,
+        limit=checks.at_most(ask.max_results, 100, 500),
+        token=ask.page_token,
+    )
+    found, token = call.read(lambda conn: store.search(conn, wanted))
+    return given(traces=[shown(each) for each in found], next_page_token=token or None)
 
 
 def set_tag(call: Call, ask: Tag) -> dict[str, Any]:
@@ -266,6 +288,7 @@ _ONE = "/mlflow/traces/{trace_id}"
 ENDPOINTS = (
     Endpoint("POST", "/mlflow/traces", Start, start, version="3.0"),
     Endpoint("POST", "/mlflow/traces/batchGetInfos", Ids, get_batch, version="3.0"),
+    Endpoint("POST", "/mlflow/traces/search", Search, search, version="3.0"),
     Endpoint("GET", _ONE, Get, get, version="3.0"),
     Endpoint("PATCH", f"{_ONE}/tags", Tag, set_tag, ("key",)),
     Endpoint("PATCH", f"{_ONE}/tags", Tag, set_tag, ("key",), version="3.0"),

@@ -5,9 +5,21 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, literal, or_, select, update
 
-from setpoint.server.mlflow.store import upsert
+from setpoint.db.upsert import upsert
+from setpoint.runs import searching
+from setpoint.runs.filters import (
+    ATTRIBUTE,
+    Attribute,
+    Comparison,
+    Entity,
+    Kind,
+    Language,
+    parse,
+    parse_order,
+)
+from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
 from setpoint.server.mlflow.tables import (
     mlflow_assessments,
     mlflow_files,
@@ -17,6 +29,46 @@ from setpoint.server.mlflow.tables import (
 
 TAG, METADATA, RUN = "tag", "metadata", "run"
 _SOME = 500  #: ids in one statement
+_NAME, _RUN = "mlflow.traceName", "mlflow.sourceRun"
+
+_t, _v = mlflow_traces.c, mlflow_trace_values.c
+
+TRACES = Language(
+    noun="trace",
+    attributes={
+        "request_id": Attribute(also=("trace_id",)),
+        "timestamp_ms": Attribute(kind=Kind.TIME, also=("timestamp", "request_time")),
+        "execution_time_ms": Attribute(
+            kind=Kind.NUMBER, also=("execution_time", "execution_duration")
+        ),
+        "end_time_ms": Attribute(kind=Kind.TIME, also=("end_time",)),
+        "status": Attribute(also=("state",)),
+        "name": Attribute(),
+        "run_id": Attribute(),
+        "client_request_id": Attribute(),
+        "experiment_id": Attribute(kind=Kind.NUMBER),
+    },
+    entities={"tags": Entity(also=("tag",)), "metadata": Entity(also=("request_metadata",))},
+    attribute_words=(ATTRIBUTE, "attributes", "attr", "trace"),
+)
+
+
+def _value(kind: str, name: str) -> ColumnElement[Any]:
+    where = (_v.trace_id == _t.id, _v.kind == kind, _v.name == name)
+    return select(_v.value).where(*where).scalar_subquery()
+
+
+_ATTRIBUTES: dict[str, ColumnElement[Any]] = {
+    "request_id": _t.id,
+    "timestamp_ms": micros(_t.requested_at),
+    "execution_time_ms": _t.duration / 1000.0,
+    "end_time_ms": micros(_t.requested_at) + _t.duration,
+    "status": _t.state,
+    "name": _value(TAG, _NAME),
+    "run_id": _value(METADATA, _RUN),
+    "client_request_id": _t.client_request_id,
+    "experiment_id": _t.experiment_id,
+}
 
 
 class Trace(Struct, frozen=True, kw_only=True):
@@ -33,12 +85,14 @@ class Trace(Struct, frozen=True, kw_only=True):
     assessments: list[dict[str, Any]] = field(default_factory=list)  #: as the client sent them
 
 
-_PLAIN = tuple(column.name for column in mlflow_traces.columns)
+_CARRIED = {"tags", "metadata", "assessments"}
+_PLAIN = tuple(name for name in Trace.__struct_fields__ if name not in _CARRIED)
 
 
 def put(conn: Connection, trace: Trace) -> None:
     """Keep a trace; what is known of it already is replaced, values of other names stay."""
-    upsert(conn, mlflow_traces, [{name: getattr(trace, name) for name in _PLAIN}])
+    row = {name: getattr(trace, name) for name in _PLAIN}
+    upsert(conn, mlflow_traces, [row], update=_PLAIN[1:])
     put_values(conn, trace.id, TAG, trace.tags)
     put_values(conn, trace.id, METADATA, trace.metadata)
 
@@ -54,7 +108,7 @@ def find(conn: Connection, ids: list[str]) -> list[Trace]:
             kinds = values.get(row.id, {})
             found[row.id] = msgspec.convert(
                 {
-                    **row._mapping,  # noqa: SLF001 - its public name
+                    **{name: getattr(row, name) for name in _PLAIN},
                     "tags": kinds.get(TAG, {}),
                     "metadata": kinds.get(METADATA, {}),
                     "assessments": said.get(row.id, []),
@@ -64,12 +118,60 @@ def find(conn: Connection, ids: list[str]) -> list[Trace]:
     return [found[each] for each in ids if each in found]
 
 
+class Ask(Struct, frozen=True, kw_only=True):
+    """A search for traces."""
+
+    experiments: list[int]
+    filter: str = ""
+    order: list[str] = field(default_factory=list)  #: by default the newest first
+    limit: int = 100
+    token: str = ""
+
+
+def search(conn: Connection, ask: Ask) -> tuple[list[Trace], str]:
+    """Return a page of traces and the token of the next."""
+    condition = searching.where(parse(ask.filter, TRACES), lambda found: _leaf(conn, found))
+    order: list[Sort] = []
+    for item in parse_order(ask.order or ["timestamp_ms DESC"], TRACES):
+        if item.entity == ATTRIBUTE:
+            empty: str | int = "" if TRACES.attributes[item.key].kind is Kind.TEXT else 0
+            order += sorts(_ATTRIBUTES[item.key], empty, descending=item.descending)
+        else:
+            kind = TAG if item.entity == "tags" else METADATA
+            order += sorts(_value(kind, item.key), "", descending=item.descending)
+    rows, token = searching.page(
+        conn,
+        select(_t.id).where(_t.experiment_id.in_(ask.experiments), condition),
+        [*order, Sort(_t.id)],
+        limit=ask.limit,
+        token=ask.token,
+        of=searching.mark(ask.experiments, ask.filter, ask.order),
+    )
+    return find(conn, [row.id for row in rows]), token
+
+
+def _leaf(conn: Connection, found: Comparison) -> Condition:
+    if found.entity == ATTRIBUTE and found.key == "run_id":
+        # A trace belongs to the run it was made in, and to those it was linked to since.
+        linked = select(literal(1)).where(_v.trace_id == _t.id, _v.kind == RUN)
+        return or_(
+            compare(conn, _ATTRIBUTES["run_id"], found),
+            linked.where(compare(conn, _v.name, found)).exists(),
+        )
+    if found.entity == ATTRIBUTE:
+        return compare(conn, _ATTRIBUTES[found.key], found)
+    kind = TAG if found.entity == "tags" else METADATA
+    return searching.tags(
+        conn, found, (_v.trace_id == _t.id) & (_v.kind == kind), _v.name, _v.value
+    )
+
+
 def put_values(conn: Connection, trace_id: str, kind: str, values: dict[str, str]) -> None:
     rows = [
         {"trace_id": trace_id, "kind": kind, "name": name, "value": value}
         for name, value in values.items()
     ]
-    upsert(conn, mlflow_trace_values, rows)
+    upsert(conn, mlflow_trace_values, rows, update=("value",))
 
 
 def drop_tag(conn: Connection, trace_id: str, name: str) -> bool:
@@ -84,7 +186,7 @@ def drop_tag(conn: Connection, trace_id: str, name: str) -> bool:
 def put_assessment(conn: Connection, trace_id: str, content: dict[str, Any], at: datetime) -> None:
     """Keep what was said of a trace, under its ``assessment_id``."""
     row = {"id": content["assessment_id"], "trace_id": trace_id, "at": at, "content": content}
-    upsert(conn, mlflow_assessments, [row])
+    upsert(conn, mlflow_assessments, [row], update=("content",))
 
 
 def change_assessment(conn: Connection, assessment_id: str, content: dict[str, Any]) -> None:
