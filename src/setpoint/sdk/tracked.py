@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsInt
 
 from setpoint.config import Settings
 from setpoint.errors import SetpointError
@@ -80,7 +80,11 @@ class Tracked:
         self.finish(error=said)
 
     def log(
-        self, values: Mapping[str, Any] | None = None, *, step: int | None = None, **named: Any
+        self,
+        values: Mapping[str, Any] | None = None,
+        *,
+        step: SupportsInt | None = None,
+        **named: Any,
     ) -> None:
         """Record values of one step: numbers, and what can be drawn.
 
@@ -96,16 +100,14 @@ class Tracked:
         """
         if values:
             named = {**flat(values), **named}
-        if step is not None and (type(step) is not int or step not in INTEGERS):
-            step = self._step(step)
+        place = step if type(step) is int and step in INTEGERS else self._step(step)
         at, points = now(), []
         with self._recorder.lock:
             for name, value in named.items():
-                number = value if type(value) is float else self._number(name, value, step, at)
+                number = value if type(value) is float else self._number(name, value, place, at)
                 if number is None:
                     continue
-                place = self._place(name, step)
-                points.append((name, place, number))
+                points.append((name, self._place(name, place), number))
             if points:
                 at = self._recorder.points(points, at)
                 if self._watched:
@@ -235,9 +237,9 @@ class Tracked:
 
     def _number(self, name: str, value: Any, step: int | None, at: int) -> float | None:
         """Return the value as a float; None if it is something else, which is dealt with."""
-        if not isinstance(value, str | bytes):
+        if not isinstance(value, str | bytes) and not hasattr(value, "columns"):
             try:
-                return float(value)
+                return float(value.item() if hasattr(value, "item") else value)
             except (TypeError, ValueError, OverflowError, RuntimeError):
                 pass  # a picture, a table, a tensor of many, nothing at all
         medium = _load("media.known").media_of(value)
@@ -250,6 +252,8 @@ class Tracked:
         return None
 
     def _step(self, step: Any) -> int | None:
+        if step is None:
+            return None
         place = step_of(step)
         if place is None:
             self._warn("step", f"step {step!r:.60} is no integer of 64 bits: counted on instead")
