@@ -48,7 +48,9 @@ def row(
         other_version=other_version,
         other_score=other,
         label=label,
+        told_us=to_micros(at),
         was=was,
+        was_told_us=None if was is None else to_micros(at),
     )
 
 

@@ -164,6 +164,25 @@ def test_a_corrected_label_moves_its_windows_histogram(log: Log) -> None:
     assert log.evidence().loss.n == 0, "no other arm scored them"
 
 
+@pytest.mark.parametrize("follow_at_once", [True, False])
+def test_a_label_is_as_late_as_it_was_delivered_however_late_it_is_read(
+    log: Log,
+    clock: ManualClock,
+    follow_at_once: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    log.write(predicted(["a", "b"], [0.2, 0.7], at=NOON))
+    log.write(labelled(["a", "b"], [0, 0], at=NOON + HOUR / 2))
+    if follow_at_once:
+        log.follow()
+    clock.advance(1000 * HOUR)
+    log.write(labelled(["b"], [1.0], at=NOON + 30 * HOUR))
+    log.write(labelled(["c"], [1.0], at=NOON + HOUR), predicted(["c"], [0.5], at=NOON + 9 * HOUR))
+    log.follow()
+    delays = sum(found.delays for found in log.joints().values())
+    late = [0.0, 1800.0, 30 * 3600.0]
+    assert (delays == joint.labelled([0.5] * 3, [1] * 3, FIRST, delays=late).delays).all()
+
+
 def test_a_label_in_the_batch_of_its_correction_counts_as_corrected(log: Log) -> None:
     log.write(predicted(["a"], [0.2], at=NOON))
     log.write(labelled(["a"], [0.0], at=NOON), labelled(["a"], [1.0], at=NOON))
@@ -274,7 +293,7 @@ class Recount:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
-        self.waiting: dict[str, float] = {}
+        self.waiting: dict[str, tuple[float, int]] = {}
         self.predictions: list[PredictionRecord] = []
         self.shadows: list[ShadowRecord] = []
         self.labelled: list[Labelled] = []
@@ -301,14 +320,15 @@ class Recount:
                 if alone:
                     shadows.append(record)
         known = [name for name in self.waiting if name in self.rows]
-        labels += [self._label(name, self.waiting.pop(name)) for name in known]
+        labels += [self._label(name, *self.waiting.pop(name)) for name in known]
         for record in some:
             if isinstance(record, LabelRecord):
                 for name, label in zip(record.ids, record.labels, strict=True):
                     if name not in self.rows:
-                        self.waiting[name] = label
+                        if self.waiting.get(name, (None, 0))[0] != label:
+                            self.waiting[name] = (label, record.at_us)
                     elif self.rows[name]["label"] != label:
-                        labels.append(self._label(name, label))
+                        labels.append(self._label(name, label, record.at_us))
         self.labelled += labels
         seen = Seen(predictions=answers, shadows=shadows, labelled=labels, rows=new)
         return evidence(
@@ -331,7 +351,8 @@ class Recount:
             score = [row["score"]]
             one = joint.predicted(score, row["reference"])
             if row["label"] is not None:
-                label = joint.labelled(score, [row["label"]], row["reference"], delays=[0.0])
+                late = [max(row["told_us"] - row["at_us"], 0) / 1e6]
+                label = joint.labelled(score, [row["label"]], row["reference"], delays=late)
                 one += label
             found[row["key"]] = found[row["key"]] + one if row["key"] in found else one
         return found
@@ -355,11 +376,13 @@ class Recount:
             "reference": _reference(version),
             "other": (None, None),
             "label": None,
+            "told_us": None,
         }
 
-    def _label(self, name: str, label: float) -> Labelled:
+    def _label(self, name: str, label: float, told_us: int) -> Labelled:
         row = self.rows[name]
         was, row["label"] = row["label"], label
+        was_told, row["told_us"] = row["told_us"], told_us
         return Labelled(
             id=name,
             version=row["key"].version,
@@ -369,7 +392,9 @@ class Recount:
             other_version=row["other"][0],
             other_score=row["other"][1],
             label=label,
+            told_us=told_us,
             was=was,
+            was_told_us=was_told,
         )
 
 
@@ -419,7 +444,7 @@ def test_windows_and_evidence_are_those_of_a_recount(
     for key, one in found.items():
         assert one.counts.tolist() == expected[key].counts.tolist()
         assert one.sums.tolist() == expected[key].sums.tolist()
-        assert one.delays.sum() == expected[key].delays.sum()
+        assert one.delays.tolist() == expected[key].delays.tolist()
     windows, recounted = log.profiles(), naive.profiles()
     assert windows.keys() == recounted.keys()
     for name, window in windows.items():
@@ -454,7 +479,7 @@ def test_wherever_the_log_is_cut_into_batches_the_windows_are_the_same(
         big_log.write(*some)
         big_log.follow()
         found = big_log.joints()
-        results.append({k: (j.counts.tolist(), j.sums.tolist()) for k, j in found.items()})
+        results.append({k: (j.counts.tolist(), j.delays.tolist()) for k, j in found.items()})
     assert results[0] == results[1]
 
 

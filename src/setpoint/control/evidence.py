@@ -22,6 +22,7 @@ from setpoint.releases.evidence import (
     squared_error,
     streak,
 )
+from setpoint.releases.objective import Pair, PairedObjective, paired_objective
 from setpoint.serve.entities import Labelled, PredictionRecord, ShadowRecord
 
 _BOTH = 0.5
@@ -46,6 +47,7 @@ def evidence(
     slow_micros: int | None,
     task: str,
     block: timedelta,
+    objective_block: timedelta | None = None,
 ) -> Evidence:
     """Return what to add to the evidence of a release.
 
@@ -56,16 +58,19 @@ def evidence(
         slow_micros: A request that takes longer is slow; None: not judged.
         task: ``classification`` (log loss) or ``regression`` (squared error).
         block: Rows answered within it may be right or wrong together.
+        objective_block: Likewise for the objective; None: it is not judged by blocks.
     """
     attempts = _attempts(seen)
     guards = {"errors": _tally([(a.version, a.failed) for a in attempts], candidate, live)}
     if slow_micros is not None:
         slow = [(a.version, a.micros > slow_micros) for a in attempts]
         guards["slow requests"] = _tally(slow, candidate, live)
+    pairs = _pairs(seen.labelled, candidate, live)
     loss: Loss = log_loss if task == "classification" else squared_error
     return Evidence(
         guards={name: (tally,) for name, tally in guards.items() if tally.requests},
-        loss=_paired(seen.labelled, candidate, live, loss, block),
+        loss=_paired(pairs, loss, block),
+        objective=_objective(pairs, seen, objective_block),
         requests_in_stage=seen.rows,
         canary_streak=streak([a.failed for a in attempts if a.version == candidate]),
     )
@@ -105,11 +110,17 @@ def _tally(events: list[tuple[int, bool]], candidate: int, live: int) -> GuardTa
     )
 
 
-def _paired(
-    rows: Sequence[Labelled], candidate: int, live: int, loss: Loss, block: timedelta
-) -> PairedLoss:
-    differences, blocks = [], []
-    micros = block // timedelta(microseconds=1)
+class _Pair(NamedTuple):
+    """A labelled row that both versions scored."""
+
+    at_us: int
+    candidate: float
+    live: float
+    label: float
+
+
+def _pairs(rows: Sequence[Labelled], candidate: int, live: int) -> list[_Pair]:
+    found = []
     for row in rows:
         if row.was is not None or row.other_version is None or row.other_score is None:
             continue  # a correction: its first label was counted; or the other arm failed
@@ -118,7 +129,31 @@ def _paired(
             continue  # answered before this release
         if not all(map(isfinite, scores.values())):
             continue  # an input is missing, and one arm cannot do without it
-        differences.append(loss(scores[candidate], row.label) - loss(scores[live], row.label))
-        if micros:
-            blocks.append(str(row.at_us // micros * micros // 1_000_000))
+        found.append(_Pair(row.at_us, scores[candidate], scores[live], row.label))
+    return found
+
+
+def _paired(pairs: Sequence[_Pair], loss: Loss, block: timedelta) -> PairedLoss:
+    micros = block // timedelta(microseconds=1)
+    differences = [loss(p.candidate, p.label) - loss(p.live, p.label) for p in pairs]
+    blocks = [str(p.at_us // micros * micros // 1_000_000) for p in pairs] if micros else []
     return paired_loss(differences, blocks if micros else None)
+
+
+def _objective(pairs: Sequence[_Pair], seen: Seen, block: timedelta | None) -> PairedObjective:
+    if block is None:
+        return PairedObjective()
+    newest = max((record.at_us for record in seen.predictions), default=0)
+    return paired_objective(
+        (
+            Pair(
+                at=p.at_us // 1_000_000,
+                positive=p.label > 0,
+                candidate=p.candidate,
+                live=p.live,
+            )
+            for p in pairs
+        ),
+        block=block,
+        until=newest // 1_000_000,
+    )

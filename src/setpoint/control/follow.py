@@ -205,13 +205,12 @@ class Follower:
                 continue
             start = aligned(from_micros(row.at_us), seconds)
             groups[WindowKey(model, row.version, row.role, start, seconds)].append(row)
-        now = self._home.clock.now()
         found = []
         for key, some in groups.items():
             reference = self.reference(conn, model, key.version)
             if reference is None or reference.score_cuts is None:
                 continue
-            found.append((key, _joint(some, reference, now)))
+            found.append((key, _joint(some, reference)))
         return found
 
     def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:
@@ -228,6 +227,7 @@ class Follower:
             slow_micros=int(bound.at_most.total_seconds() * 1e6) if bound else None,
             task=spec.task,
             block=release.policy.block,
+            objective_block=release.policy.objective_block if release.policy.objective else None,
         )
         releases.absorb(ctx, release.id, more)
 
@@ -345,14 +345,14 @@ def _inputs(record: PredictionRecord) -> tuple[dict[str, Any], NDArray[np.float6
     return columns, scores
 
 
-def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joint:
+def _joint(rows: Sequence[Labelled], reference: Reference) -> Joint:
     """Return the histogram of these labels; a corrected label takes its first one back."""
     scores = np.array([row.score for row in rows])
-    delays = [(now - from_micros(row.at_us)).total_seconds() for row in rows]
+    delays = [_delay(row, row.told_us) for row in rows]
     total = joint.labelled(scores, [row.label for row in rows], reference, delays=delays)
     was = [
-        (row.score, row.was, delay)
-        for row, delay in zip(rows, delays, strict=True)
+        (row.score, row.was, _delay(row, row.was_told_us or row.told_us))
+        for row in rows
         if row.was is not None
     ]
     if not was:
@@ -365,6 +365,11 @@ def _joint(rows: Sequence[Labelled], reference: Reference, now: datetime) -> Joi
         delays=[delay for _, _, delay in was],
     )
     return _without(total, back)
+
+
+def _delay(row: Labelled, told_us: int) -> float:
+    """Return the seconds until a label came; one that came before its prediction took none."""
+    return max(told_us - row.at_us, 0) / 1e6
 
 
 def _without(total: Joint, back: Joint) -> Joint:

@@ -16,8 +16,11 @@ from setpoint.monitor.quality import QualityPolicy, target_of
 from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
 from setpoint.profiles.reference import SCORE, Reference
 from setpoint.releases.entities import Inconclusive, OnBreach, Policy
+from setpoint.releases.objective import METRICS
 
 _HALF_A_NAT = 0.5
+_SHORTEST = timedelta(hours=1)  #: block in which the objective is judged
+_OPEN_BLOCKS = 12  #: of them are open at a time, about, however late labels come
 _AS_ROWS = 500  #: a shadow declared by time asks for this many rows at least
 
 # Parts of the alarm budget: what labels say matters most, what is only estimated least.
@@ -43,6 +46,7 @@ def release_policy(spec: Spec, live: ModelVersion | None, *, changed: bool) -> P
         changed: Whether the version was made by another spec or code than the live one.
     """
     usual = _usual_loss(spec, live)
+    block = max(spec.release.canary.block, _SHORTEST, _delay(spec) / _OPEN_BLOCKS)
     release, canary = spec.release, spec.release.canary
     guards = ("errors", "slow requests") if spec.guardrails.latency_p99 else ("errors",)
     rows = release.shadow.for_.requests
@@ -56,12 +60,22 @@ def release_policy(spec: Spec, live: ModelVersion | None, *, changed: bool) -> P
         tolerated_ratio=1 + canary.margin,
         block=canary.block,
         loss_margin=canary.loss_margin * usual,
+        objective=spec.objective.metric if spec.objective.metric in METRICS else None,
+        objective_margin=canary.objective_margin,
+        objective_block=block,
+        patience=block + _delay(spec),
         loss="log loss" if spec.task == "classification" else "squared error",
         on_breach=OnBreach(release.on_breach),
         inconclusive=Inconclusive(canary.inconclusive),
         errors_at_most=spec.guardrails.errors.at_most if spec.guardrails.errors else None,
         approvers=approvers(spec, changed=changed),
     )
+
+
+def _delay(spec: Spec) -> timedelta:
+    """Return how long after its time a row's label is known, where the spec says so."""
+    delay = spec.data.label.delay
+    return delay if isinstance(delay, timedelta) else timedelta(0)
 
 
 def approvers(spec: Spec, *, changed: bool) -> tuple[str, ...]:

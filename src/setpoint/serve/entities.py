@@ -113,4 +113,6 @@ class Labelled(Struct, frozen=True, kw_only=True):
     other_version: int | None
     other_score: float | None
     label: float
+    told_us: int  #: when the label was delivered
     was: float | None  #: the label before the correction; None the first time
+    was_told_us: int | None  #: when that one was delivered

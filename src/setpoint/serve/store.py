@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.core.clock import to_micros
@@ -147,7 +147,7 @@ def label_predictions(
     """Join labels to their predictions.
 
     A label whose prediction is unknown is kept until `join_waiting` finds it. Of several
-    labels of one id the last counts.
+    labels of one id the last counts, since it was first said.
 
     Returns:
         Each prediction that has a label it did not have before; `was` tells a correction.
@@ -157,11 +157,11 @@ def label_predictions(
     rows = _by_id(conn, "predictions", _LABELLED, model, list(given))
     changed: list[Labelled] = []
     known: set[str] = set()
+    micros = to_micros(at)
     for row in rows:
         known.add(row[0])
-        if row[-1] != given[row[0]]:
-            changed.append(_labelled(row, given[row[0]]))
-    micros = to_micros(at)
+        if row[7] != given[row[0]]:
+            changed.append(_labelled(row, given[row[0]], micros))
     _update(
         conn,
         "label = {0}, labelled_at = {1}",
@@ -180,7 +180,7 @@ def join_waiting(conn: Connection, model: str, ids: Sequence[str]) -> list[Label
     joined: list[Labelled] = []
     for i, label, at in _by_id(conn, "waiting_labels", "p.id, p.label, p.at", model, ids):
         row = _by_id(conn, "predictions", _LABELLED, model, [i])[0]
-        joined.append(_labelled(row, label))
+        joined.append(_labelled(row, label, at))
         truth = [(label, at, i)]
         _update(conn, "label = {0}, labelled_at = {1}", ("float8", "bigint"), model, truth)
     conn.execute(delete(w).where(w.c.model == model, w.c.id.in_([one.id for one in joined])))
@@ -286,10 +286,12 @@ def delete_before(conn: Connection, model: str, before: datetime, *, at_most: in
     return gone
 
 
-_LABELLED = "p.id, p.version, p.role, p.at, p.score, p.other_version, p.other_score, p.label"
+_LABELLED = (
+    "p.id, p.version, p.role, p.at, p.score, p.other_version, p.other_score, p.label, p.labelled_at"
+)
 
 
-def _labelled(row: Any, label: float) -> Labelled:
+def _labelled(row: Any, label: float, told_us: int) -> Labelled:
     return Labelled(
         id=row[0],
         version=row[1],
@@ -299,7 +301,9 @@ def _labelled(row: Any, label: float) -> Labelled:
         other_version=row[5],
         other_score=row[6],
         label=label,
+        told_us=told_us,
         was=row[7],
+        was_told_us=row[8],
     )
 
 
@@ -344,9 +348,10 @@ def _wait(conn: Connection, model: str, labels: list[tuple[str, float]], at: dat
         return
     dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
     query = dialect.insert(w)
+    new = query.excluded
     query = query.on_conflict_do_update(
         index_elements=[w.c.model, w.c.id],
-        set_={"label": query.excluded.label, "at": query.excluded.at},
+        set_={"label": new.label, "at": case((w.c.label == new.label, w.c.at), else_=new.at)},
     )
     rows = [{"model": model, "id": i, "label": label, "at": at} for i, label in labels]
     conn.execute(query, rows)

@@ -80,6 +80,14 @@ class Canary(Struct, frozen=True, kw_only=True):
             "wider decides sooner and tolerates more",
         ),
     ] = 0.02
+    objective_margin: Annotated[
+        Percent,
+        Doc(
+            "how much lower than the live version's its objective may be, in a mean over blocks "
+            "of time: 2% is 0.02 of ROC AUC",
+            "wider tolerates more, and finds a worse version later",
+        ),
+    ] = 0.02
     block: Annotated[
         Duration,
         Doc(
