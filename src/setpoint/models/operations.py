@@ -7,10 +7,12 @@ from setpoint.models import service
 from setpoint.models.registry import aliases
 from setpoint.models.registry import service as registry
 from setpoint.models.review import service as review
+from setpoint.models.search import service as search
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *service.OPERATIONS,
     *registry.OPERATIONS,
     *aliases.OPERATIONS,
     *review.OPERATIONS,
+    *search.OPERATIONS,
 )

@@ -34,7 +34,7 @@ def find(conn: Connection, model: str, *, lock: bool = False) -> Model | None:
     """Return a model, deleted or not, if it was ever made."""
     query = select(models).where(m.model == model)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else _models(conn, [row])[0]
+    return None if row is None else entities(conn, [row])[0]
 
 
 def get(conn: Connection, model: str, *, lock: bool = False) -> Model:
@@ -214,7 +214,7 @@ def drop_tags(conn: Connection, model: str, number: int, keys: Iterable[str]) ->
     return wanted
 
 
-def _models(conn: Connection, rows: Sequence[Row[Any]]) -> list[Model]:
+def entities(conn: Connection, rows: Sequence[Row[Any]]) -> list[Model]:
     """Return models with their tags and aliases, in the same order."""
     names = [row.model for row in rows]
     said: dict[str, dict[str, str]] = {}

@@ -1,0 +1,1 @@
+"""Finding models and versions by what is said of them."""
