@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.releases.evidence import Evidence
+from setpoint.releases.objective import METRICS
 
 
 class Stage(StrEnum):
@@ -63,6 +64,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     minimum_labels: int = 100  #: paired labels before the loss is judged
     block: timedelta = timedelta(0)  #: rows this close may go together; 0: independent
     minimum_blocks: int = 8  #: blocks with labels before the loss is judged, if there are any
+    objective: str | None = None  #: judged block by block, see `objective.METRICS`; None: not
+    objective_margin: float = 0.02  #: tolerated fall of the objective
+    objective_block: timedelta = timedelta(hours=1)  #: as `block`; longer than it, never shorter
+    patience: timedelta = timedelta(hours=1)  #: how long labels are waited for after a block
+    least_of_class: int = 20  #: a block with fewer positives or negatives waits for the next
     labels_expected: int = 1000  #: paired labels at which its interval is tightest
     step_requests: int = 500  #: rows at one share before the next, unless clearly better
     breaker: int = 20  #: failures of the candidate in a row that end it at once
@@ -108,6 +114,16 @@ class Policy(Struct, frozen=True, kw_only=True):
                 self.errors_at_most is None or 0 <= self.errors_at_most < 1,
                 f"errors_at_most is {self.errors_at_most}",
                 "in [0, 1)",
+            ),
+            (
+                self.objective in {None, *METRICS},
+                f"no objective {self.objective!r} can be judged by blocks",
+                f"there are {', '.join(METRICS)}",
+            ),
+            (
+                0 < self.objective_margin < 1 and self.least_of_class >= 1,
+                f"objective_margin {self.objective_margin}, least_of_class {self.least_of_class}",
+                "a margin in (0, 1), and 1 row or more",
             ),
             (self.at_most > timedelta(0), f"at_most is {self.at_most}", "e.g. 7d"),
             (

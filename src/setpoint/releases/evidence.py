@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.errors import Invalid
+from setpoint.releases.objective import PairedObjective, merge_objectives
 
 
 class GuardTally(Struct, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     guards: dict[str, tuple[GuardTally, ...]] = {}  #: by guard, one tally a traffic share
     loss: PairedLoss = PairedLoss()
+    objective: PairedObjective = PairedObjective()
     requests_in_stage: int = 0  #: rows answered by either arm since the last step
     canary_streak: Streak = Streak()  #: of the canary's (and shadow's) failed requests
 
@@ -107,6 +109,7 @@ def merge(earlier: Evidence, later: Evidence) -> Evidence:
             for name in names
         },
         loss=merge_losses(earlier.loss, later.loss),
+        objective=merge_objectives(earlier.objective, later.objective),
         requests_in_stage=earlier.requests_in_stage + later.requests_in_stage,
         canary_streak=merge_streaks(earlier.canary_streak, later.canary_streak),
     )

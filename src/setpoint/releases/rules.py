@@ -85,9 +85,9 @@ def _idle(release: Release) -> str:
 
 
 def _at_limit(readings: Readings, policy: Policy) -> Decision:
-    if not readings.missing:
+    if not readings.missing and not readings.doubted:
         return Promote(why=readings.summary, proven=True)
-    why = f"inconclusive after {in_words(policy.at_most)}: {'; '.join(readings.missing)}"
+    why = f"inconclusive after {in_words(policy.at_most)}: {'; '.join(readings.open)}"
     if policy.inconclusive is Inconclusive.PROMOTE and readings.worries:
         return RollBack(why=f"not proven in time, and {'; '.join(readings.worries)}")
     if policy.inconclusive is Inconclusive.PROMOTE:
@@ -110,7 +110,7 @@ def _in_canary(release: Release, policy: Policy, readings: Readings) -> Decision
         return Wait(why=f"rows at a share of {share}: {seen:,} of {policy.step_requests:,}")
     if release.step >= len(policy.canary_steps):
         return _when_proven(readings)
-    if readings.missing and readings.worries:
+    if readings.doubted or (readings.missing and readings.worries):
         return Wait(why="; ".join(readings.worries))
     return Advance(
         step=release.step + 1,
@@ -119,6 +119,6 @@ def _in_canary(release: Release, policy: Policy, readings: Readings) -> Decision
 
 
 def _when_proven(readings: Readings) -> Decision:
-    if readings.missing:
-        return Wait(why=f"proof: {'; '.join(readings.missing)}")
+    if readings.missing or readings.doubted:
+        return Wait(why=f"proof: {'; '.join(readings.open)}")
     return Promote(why=readings.summary, proven=True)

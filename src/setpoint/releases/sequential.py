@@ -25,6 +25,11 @@ _TERMS = 60
 
 Numbers = NDArray[np.float64]
 
+#: Stakes of a wager on means, as shares of the largest, and logs of their weights: large
+#: stakes weigh more, as little harm is not what has to be found soon.
+_STAKES = (np.arange(20) + 0.5) / 20
+_PRIOR = np.log(_STAKES / _STAKES.sum())
+
 
 def log_e(k: Any, n: Any, theta: Any, *, concentration: float = CONCENTRATION) -> Numbers:
     """Return log E against "an event is the canary's with chance at most `theta`".
@@ -206,6 +211,62 @@ def mean_sequence(
         return None, None
     reach = loss.spread * float(half_width(loss.n, alpha, tightest_at=tightest_at))
     return loss.mean - reach, loss.mean + reach
+
+
+def log_e_mean(gains: Any, floor: float) -> float:
+    """Return log E against "the mean of these gains, one a block of time, is at most 0".
+
+    A wager on each block, at stakes that never change: its product does not depend on the
+    order of blocks, and what is tested is the mean so far, not each block's own. Gains may be
+    arbitrarily large; what a block takes is limited to `floor`, without which the wager
+    could be ruined by one block and would have to be too small to win in a week.
+
+    Args:
+        gains: [blocks] independent of each other, or with means that follow from the past.
+        floor: What one block can take at most, above 0. Smaller wins sooner, and tests the
+            mean of gains limited from below, which is a little above theirs.
+
+    Example:
+        >>> round(log_e_mean([0.1] * 6, 0.08), 2)
+        3.25
+
+    References:
+        Waudby-Smith & Ramdas (2024), "Estimating means of bounded random variables by
+        betting", JRSS B 86, 1-27; Choe & Ramdas (2024), "Comparing sequential forecasters",
+        Operations Research 72, 1368-1387, for means that change.
+    """
+    gains = np.maximum(np.asarray(gains, dtype=np.float64), -floor)
+    logs = np.log1p(np.outer(_STAKES / floor, gains)).sum(axis=1)
+    return float(np.logaddexp.reduce(logs + _PRIOR))
+
+
+def mean_bounds(
+    differences: Any, alpha: float, *, floor: float
+) -> tuple[float | None, float | None]:
+    """Return the confidence sequence of the mean of differences in [-1, 1], by blocks.
+
+    The means that no wager rejects; either end is wrong, at any time, with probability at
+    most `alpha`. See `log_e_mean` for `floor`.
+
+    Returns:
+        ``(low, high)``; None for an end that the evidence does not bound.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    high = _bound(differences, alpha, floor)
+    low = _bound(-differences, alpha, floor)
+    return None if low is None else -low, high
+
+
+def _bound(differences: Numbers, alpha: float, floor: float) -> float | None:
+    """Return the lowest mean that is rejected from above; None if none is."""
+    bar, low, high = -np.log(alpha), -1.0, 1.0
+    if not differences.size or log_e_mean(high - differences, floor) < bar:
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        rejected = log_e_mean(middle - differences, floor) >= bar
+        low, high = (low, middle) if rejected else (middle, high)
+    return high
 
 
 def half_width(n: Any, alpha: float, *, tightest_at: int) -> Numbers:

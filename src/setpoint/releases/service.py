@@ -14,6 +14,7 @@ from setpoint.models.service import set_alias
 from setpoint.releases import store, transitions
 from setpoint.releases.entities import Approval, Look, Policy, Release, Stage, State
 from setpoint.releases.evidence import Evidence, merge
+from setpoint.releases.objective import close, verdicts
 from setpoint.releases.readings import Readings, read
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
 from setpoint.releases.rules import decide as judge
@@ -204,11 +205,31 @@ def absorb(ctx: Context, release_id: str, more: Evidence, *, look: bool = True) 
     release = store.get(ctx.conn, release_id, lock=True)
     if not release.open:
         return release
-    release = replace(release, evidence=merge(release.evidence, more))
+    release = replace(release, evidence=_closed(merge(release.evidence, more), release.policy))
     store.put_evidence(ctx.conn, release.id, release.evidence)
     if look:
-        store.add_look(ctx.conn, release, ctx.now)
+        store.add_look(ctx.conn, _without_counts(release), ctx.now)
     return release
+
+
+def _closed(evidence: Evidence, policy: Policy) -> Evidence:
+    """Return `evidence` with those blocks judged by the objective whose time has come."""
+    if policy.objective is None:
+        return evidence
+    closed = close(
+        evidence.objective,
+        metric=policy.objective,
+        block=policy.objective_block,
+        patience=policy.patience,
+        least=policy.least_of_class,
+    )
+    return replace(evidence, objective=closed)
+
+
+def _without_counts(release: Release) -> Release:
+    """Return `release` with what its evidence says, but not what it is still counting."""
+    evidence = replace(release.evidence, objective=verdicts(release.evidence.objective))
+    return replace(release, evidence=evidence)
 
 
 def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
@@ -325,7 +346,7 @@ def _detail(release: Release) -> dict[str, Any]:
         "override_reason": release.override_reason,
         "approvers": release.policy.approvers,
         "approval": release.approval,
-        "evidence": release.evidence,
+        "evidence": _without_counts(release).evidence,
     }
 
 
