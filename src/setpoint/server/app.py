@@ -30,16 +30,17 @@ from setpoint.server import api, objects, problems
 from setpoint.server.live import live
 from setpoint.server.mlflow import endpoints as mlflow
 from setpoint.server.security import Guard
-from setpoint.server.ui.page import Ask, Page, Redirect, answer, environment
-from setpoint.server.ui.pages import alarms, data, find, models, releases, runs, versions, why
+from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
+from setpoint.server.ui.pages import alarms, data, find, models, releases, run, runs, saved_views, versions, why
 from setpoint.server.ui.pages import events as record
+from setpoint.server.wandb import routes as wandb
 
 STATIC = Path(__file__).parent / "static"
 _FORM_LIMIT = 64 * 1024
 _SETTLE_EVERY = 30.0  #: seconds
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[Ask], Page | Redirect]
+Handler = Callable[[Ask], Answer]
 
 _NAVIGATION = (
     ("Overview", "/", "o", "overview"),
@@ -57,7 +58,8 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/releases", releases.releases),
     ("/releases/{release}", releases.release),
     ("/runs", runs.runs),
-    ("/runs/{run}", runs.run),
+    ("/rows", runs.rows),
+    ("/runs/{run}", run.run),
     ("/data", data.datasets),
     ("/data/{dataset}", data.dataset),
     ("/data/{dataset}/{number:int}", data.dataset),
@@ -71,6 +73,8 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
 _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/releases/{release}/{decision}", releases.decide),
     ("/alarms/{alarm}", alarms.acknowledge),
+    ("/runs", runs.change),
+    ("/views", saved_views.change),
 )
 
 
@@ -87,6 +91,7 @@ def create_app(backend: LocalBackend) -> Starlette:
             *objects.routes(),
             *api.routes(OPERATIONS),
             *mlflow.routes(),
+            *wandb.routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             *(Route(path, _posting(handler), methods=["POST"]) for path, handler in _ACTIONS),
             *(Route(path, _showing(handler)) for path, handler in _PAGES),
@@ -124,7 +129,7 @@ async def _settle(backend: LocalBackend) -> None:
 
 def _showing(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
-        return await run_in_threadpool(_respond, request, handler, _ask(request, {}))
+        return await run_in_threadpool(_respond, request, handler, _ask(request))
 
     return show
 
@@ -134,29 +139,30 @@ def _posting(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         try:
             form = await _form(request)
         except SetpointError as error:
-            return await run_in_threadpool(_failed, request, _ask(request, {}), error)
+            return await run_in_threadpool(_failed, request, _ask(request), error)
         return await run_in_threadpool(_respond, request, handler, _ask(request, form))
 
     return post
 
 
-def _ask(request: Request, form: dict[str, str]) -> Ask:
+def _ask(request: Request, form: Sequence[tuple[str, str]] = ()) -> Ask:
     theme = request.cookies.get("theme", "auto")
     return Ask(
         backend=request.app.state.backend,
         path=request.url.path,
         query=dict(request.query_params),
         params=dict(request.path_params),
-        form=form,
+        form=dict(form),
+        pairs=[*request.query_params.multi_items(), *form],
         theme=theme if theme in {"light", "dark"} else "auto",
         partial=request.headers.get("hx-target") == "profile",
     )
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _form(request: Request) -> list[tuple[str, str]]:
     content = await api.body(request, _FORM_LIMIT)
     try:
-        return dict(parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False))
+        return parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=False)
     except (UnicodeDecodeError, ValueError):
         raise Invalid("the form cannot be read", hint="send it url-encoded, in UTF-8") from None
 
