@@ -9,6 +9,7 @@ number: how much better the candidate was in it. Labels that come later are left
 import math
 from collections.abc import Iterable
 from datetime import timedelta
+from operator import itemgetter
 
 import numpy as np
 from msgspec import Struct
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from setpoint.profiles.quality import auc
 
-Bins = dict[int, int]  #: by bin of the score's log-odds: how many rows
+Bins = dict[str, int]  #: by bin of the score's log-odds, see `bin_of`: how many rows
 
 _PER_UNIT = 16  #: bins in one unit of log-odds; a score of 1/2 is an edge of bin 0
 _FARTHEST = 16.0  #: log-odds beyond it are one bin: 1 in 9 million
@@ -57,7 +58,7 @@ class PairedObjective(Struct, frozen=True, kw_only=True):
     through: int = 0  #: blocks that start before this are closed
     rest: Counts = Counts()  #: of closed blocks that wait for more of a class
     rest_start: int | None = None
-    open: dict[int, Counts] = {}  #: by the start of the block, in seconds since 1970
+    open: dict[str, Counts] = {}  #: by the start of the block, in seconds since 1970
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -80,12 +81,12 @@ def paired_objective(pairs: Iterable[Pair], *, block: timedelta, until: int = 0)
     for pair in pairs:
         bins = found.setdefault(pair.at // length * length, ({}, {}, {}, {}))
         for arm, score in ((0, pair.candidate), (2, pair.live)):
-            counts, where = bins[arm + (not pair.positive)], bin_of(score)
+            counts, where = bins[arm + (not pair.positive)], str(bin_of(score))
             counts[where] = counts.get(where, 0) + 1
     return PairedObjective(
         until=until,
         open={
-            start: Counts(
+            str(start): Counts(
                 candidate_positive=bins[0],
                 candidate_negative=bins[1],
                 live_positive=bins[2],
@@ -137,7 +138,7 @@ def close(
     length, wait = max(block // _SECOND, 1), patience // _SECOND
     through = max(seen.through, (seen.until - wait) // length * length)
     judged, rest, rest_start = list(seen.judged), seen.rest, seen.rest_start
-    for start, counts in sorted(seen.open.items()):
+    for start, counts in sorted(((int(s), c) for s, c in seen.open.items()), key=itemgetter(0)):
         if not seen.through <= start < through:
             continue  # its labels are late and left out, or it is open still
         rest, rest_start = _sum(rest, counts), start if rest_start is None else rest_start
@@ -152,7 +153,7 @@ def close(
         through=through,
         rest=rest,
         rest_start=rest_start,
-        open={start: counts for start, counts in seen.open.items() if start >= through},
+        open={start: counts for start, counts in seen.open.items() if int(start) >= through},
     )
 
 
@@ -165,10 +166,10 @@ def difference(metric: str, counts: Counts) -> float:
     """Return how much better the candidate is, in the terms of `metric`."""
     edges = sorted(
         {
-            *counts.candidate_positive,
-            *counts.candidate_negative,
-            *counts.live_positive,
-            *counts.live_negative,
+            *map(int, counts.candidate_positive),
+            *map(int, counts.candidate_negative),
+            *map(int, counts.live_positive),
+            *map(int, counts.live_negative),
         }
     )
     value = METRICS[metric]
@@ -183,8 +184,8 @@ Floats = NDArray[np.float64]
 def _arrays(edges: list[int], negative: Bins, positive: Bins) -> tuple[Floats, Floats, Floats]:
     """Return counts by ascending bin, and which bins are answered with yes."""
     return (
-        np.array([negative.get(edge, 0) for edge in edges], dtype=np.float64),
-        np.array([positive.get(edge, 0) for edge in edges], dtype=np.float64),
+        np.array([negative.get(str(edge), 0) for edge in edges], dtype=np.float64),
+        np.array([positive.get(str(edge), 0) for edge in edges], dtype=np.float64),
         np.array([edge >= 0 for edge in edges], dtype=np.float64),
     )
 

@@ -9,17 +9,25 @@ from setpoint.charts.palette import of_version
 from setpoint.charts.small import Arm, Stage, intervals, track
 from setpoint.charts.ticks import seconds
 from setpoint.releases.entities import Look, Release, State
-from setpoint.releases.readings import GuardReading, Readings, read
+from setpoint.releases.readings import (
+    GuardReading,
+    ObjectiveReading,
+    Readings,
+    in_words,
+    read,
+)
 
 _MOST = 300
 _GUARD_COLORS = ("c0", "c1", "c3", "c2", "c4")
 
 
 def curves(release: Release, looks: Sequence[Look], now: Readings) -> Figure:
-    """Return every guard's evidence and the loss's interval, from the first look on."""
+    """Return the intervals of objective and loss and every guard's evidence, by looks."""
     chosen = _thinned(looks)
     seen = [(seconds(look.at), read(look.evidence, release.policy)) for look in chosen]
     panels = []
+    if now.objective is not None:
+        panels.append(_objective(seen, release, now.objective))
     if now.loss is not None:
         panels.append(_loss(seen, release))
     panels.append(_guards(seen, now))
@@ -30,6 +38,34 @@ def curves(release: Release, looks: Sequence[Look], now: Readings) -> Figure:
         start=seconds(release.started_at),
         end=None if release.ended_at is None else seconds(release.ended_at),
         verticals=_steps(chosen),
+    )
+
+
+def _objective(
+    seen: list[tuple[float, Readings]], release: Release, now: ObjectiveReading
+) -> Panel:
+    known = [(at, r.objective) for at, r in seen if r.objective is not None and r.objective.blocks]
+    level = 100 * (1 - 2 * math.exp(-now.threshold))
+    return Panel(
+        title=f"{now.metric}, candidate less live, mean of blocks of "
+        f"{in_words(release.policy.objective_block)}, with its {level:.4g} % interval",
+        lines=[
+            Line(
+                label="difference",
+                xs=[at for at, _ in known],
+                ys=[objective.mean for _, objective in known],
+                low=[objective.low for _, objective in known],
+                high=[objective.high for _, objective in known],
+                color=of_version(release.version),
+            )
+        ],
+        rules=[
+            Rule(value=-now.margin, text=f"tolerated {-now.margin:+.2g}", kind="limit"),
+            Rule(value=0.0, text="no difference", kind="rule"),
+        ],
+        zones=[Zone(low=-now.margin)],
+        height=184,
+        empty="no block of time is closed yet",
     )
 
 
@@ -129,6 +165,28 @@ def loss_arm(readings: Readings, release: Release, width: float) -> str:
         ],
         title=f"{release.policy.loss}, candidate less live version",
         rule=loss.margin,
+        width=min(width, 520),
+    )
+
+
+def objective_arm(readings: Readings, release: Release, width: float) -> str:
+    """Return the difference of the objective, a mean over blocks, with its interval."""
+    objective = readings.objective
+    arms = []
+    if objective is not None and objective.mean is not None:
+        arms.append(
+            Arm(
+                name="difference",
+                value=objective.mean,
+                low=objective.low,
+                high=objective.high,
+                color=of_version(release.version),
+            )
+        )
+    return intervals(
+        arms,
+        title="objective, candidate less live version",
+        rule=-release.policy.objective_margin,
         width=min(width, 520),
     )
 

@@ -107,6 +107,7 @@ def release(ask: Ask) -> Page:
         figures={
             "track": partial(evidence.stages, found),
             "evidence": evidence.curves(found, shown.looks, readings),
+            "arms-objective": partial(evidence.objective_arm, readings, found),
             "arms-loss": partial(evidence.loss_arm, readings, found),
             **guards,
         },
