@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,18 @@ from setpoint.server.live import live
 from setpoint.server.mlflow import endpoints as mlflow
 from setpoint.server.security import Guard
 from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
-from setpoint.server.ui.pages import alarms, data, find, models, releases, run, runs, saved_views, versions, why
+from setpoint.server.ui.pages import (
+    alarms,
+    data,
+    find,
+    models,
+    releases,
+    run,
+    runs,
+    saved_views,
+    versions,
+    why,
+)
 from setpoint.server.ui.pages import events as record
 from setpoint.server.wandb import routes as wandb
 

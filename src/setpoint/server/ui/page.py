@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from msgspec import Struct, field
 from sqlalchemy import Connection
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from setpoint import __version__
 from setpoint.charts.draw import draw, layers, variants
@@ -46,6 +47,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     query: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     form: dict[str, str] = field(default_factory=dict)
+    pairs: list[tuple[str, str]] = field(default_factory=list)  #: query and form; names repeat
     theme: str = "auto"
     partial: bool = False  #: a part of a page is asked for, by a script
 
@@ -101,6 +103,19 @@ class Redirect(Struct, frozen=True, kw_only=True):
     to: str
 
 
+class Download(Struct, frozen=True, kw_only=True):
+    """Bytes made while they are sent, for what is too large to be a `Table`."""
+
+    media: str
+    parts: Iterator[bytes]
+    name: str = ""  #: of the file it is saved as; empty: shown in the browser
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+#: What a page's address may be answered with.
+Answer = Page | Redirect | Download
+
+
 def environment() -> Environment:
     """Return the templates, with the words and pictures they use."""
     made = Environment(
@@ -120,6 +135,7 @@ def environment() -> Environment:
         "tone",
         "span",
         "subject",
+        "value",
     )
     made.filters.update({name: getattr(words, name) for name in names})
     made.globals.update(
@@ -127,13 +143,13 @@ def environment() -> Environment:
         version_color=of_version,
         release=__version__,
         stamp=words.stamp,
+        run_title=words.run_title,
+        run_label=words.run_label,
     )
     return made
 
 
-def answer(
-    templates: Environment, ask: Ask, page: Page | Redirect, frame: dict[str, Any]
-) -> Response:
+def answer(templates: Environment, ask: Ask, page: Answer, frame: dict[str, Any]) -> Response:
     """Return `page` in the format that the query asks for; HTML if it does not.
 
     Raises:
@@ -141,6 +157,8 @@ def answer(
     """
     if isinstance(page, Redirect):
         return RedirectResponse(page.to, status_code=303)
+    if isinstance(page, Download):
+        return _sent(page)
     wanted = ask.query.get("format", "html")
     if wanted == "svg":
         return _picture(page, ask.query.get("chart", ""))
@@ -235,11 +253,20 @@ def _table(page: Page, name: str, wanted: str) -> Response:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table.columns)
-    writer.writerows([_cell(value) for value in row] for row in table.rows)
+    writer.writerows([cell(value) for value in row] for row in table.rows)
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8")
 
 
-def _cell(value: Any) -> Any:
+def _sent(page: Download) -> Response:
+    headers = dict(page.headers)
+    if page.name:
+        headers["content-disposition"] = f'attachment; filename="{page.name}"'
+    return StreamingResponse(
+        iterate_in_threadpool(page.parts), media_type=page.media, headers=headers
+    )
+
+
+def cell(value: Any) -> Any:
     """Return a cell for a spreadsheet, which must not take text for a formula."""
     if isinstance(value, datetime):
         return value.isoformat()

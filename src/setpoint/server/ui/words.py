@@ -1,10 +1,12 @@
 """How values are written on a page: times, durations, numbers, states, names."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
 from setpoint.charts import palette, ticks
+from setpoint.runs.entities import Run
 
 _UNITS = (
     (timedelta(days=365), "y"),
@@ -27,6 +29,7 @@ TONES = {
     "rejected": "off",
     "finished": "on",
     "failed": "off",
+    "killed": "held",
     "open": "off",
     "acknowledged": "held",
     "closed": "quiet",
@@ -35,6 +38,9 @@ TONES = {
     "shadow": "quiet",
     "unmanaged": "quiet",
 }
+
+#: Tags that say what a run is for.
+_LABELS = ("role", "purpose", "kind", "what")
 
 NOTHING = "\N{EN DASH}"
 
@@ -99,6 +105,17 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else ticks.number(float(value))
 
 
+def value(found: object) -> str:
+    """Return a param, tag or metric: numbers for people, NaN and infinities by their names."""
+    if found is None:
+        return ""
+    if not isinstance(found, float):
+        return str(found)
+    if math.isfinite(found):
+        return ticks.number(found)
+    return "NaN" if math.isnan(found) else "∞" if found > 0 else "\N{MINUS SIGN}∞"
+
+
 def whole(value: int | None) -> str:
     """Return a count with thousands separated."""
     return NOTHING if value is None else f"{value:,}"
@@ -150,8 +167,23 @@ def subject(ref: str) -> Markup:
         "dataset": f"/data/{name}",
         "release": f"/releases/{name}",
         "alarm": f"/alarms/{name}",
+        "report": f"/reports/{name}",
     }.get(kind)
     words = f"{kind} {short(name, 24)}"
     if path is None:
         return escape(words)
     return Markup('<a href="{}">{}</a>').format(path, words)
+
+
+def run_title(run: Run) -> str:
+    """Return what people call a run."""
+    return run.name or (f"{run.id[:4]}…{run.id[-6:]}" if len(run.id) > 16 else run.id)
+
+
+def run_label(run: Run) -> str:
+    """Return what a run is for, as its tags tell."""
+    for name in _LABELS:
+        if name in run.tags:
+            return run.tags[name].capitalize()
+    why = run.params.get("why")
+    return str(why).capitalize() if why else ""

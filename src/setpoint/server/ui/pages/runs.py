@@ -1,103 +1,240 @@
-"""What happened in each training, and which one is best."""
+"""The runs table: which one is best, and why?"""
 
-from collections.abc import Collection
+import contextlib
+import csv
+import io
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from setpoint.artifacts.store import open_store
-from setpoint.charts.figure import Figure, Line, Panel
-from setpoint.charts.ticks import seconds
-from setpoint.errors import NotFound
-from setpoint.models.entities import ModelVersion
-from setpoint.runs import store
-from setpoint.runs.entities import Environment, Run
-from setpoint.runs.service import Curve, ListRuns, ShowRun, ls, points, show
-from setpoint.server.ui import history, queries, words
-from setpoint.server.ui.page import Ask, Drawn, Page, Table
+from setpoint.errors import Invalid, NotFound, SetpointError
+from setpoint.reports.service import ListViews, views
+from setpoint.runs import finding
+from setpoint.runs.commands import MetricNames, OneRun, SearchRuns
+from setpoint.runs.entities import Run, Value
+from setpoint.runs.service import Log, delete, log, names, restore, search, show
+from setpoint.runs.service import ShowRun as Which
+from setpoint.server.ui import history, queries, tallies, words
+from setpoint.server.ui.page import Ask, Download, Page, Redirect, cell
+from setpoint.server.ui.pages.runs_view import RunsView, equals, read
 
-_SHOWN = 200
-_COLUMNS = 4
-#: Curves with fewer points are single numbers, and stand in the table.
-_LEAST = 2
+PORTION = 100  #: rows that come at once
+_DRAWN = 8  #: curves beside the table where none is chosen
+_SAVED = 1_000  #: rows read at a time while a file is made
+_METRICS, _PARAMS = 4, 3  #: columns where none are chosen
 
 
-def runs(ask: Ask) -> Page:
+#: What the page shows where nothing else is said.
+_USUAL: dict[str, Any] = {
+    "error": None,
+    "error_at": None,
+    "groups": [],
+    "group_url": None,
+    "metrics": [],
+    "rows": [],
+    "pinned": [],
+    "metric": "",
+    "spec": None,
+    "next": "",
+}
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A run as the table shows it."""
+
+    run: Run
+    cells: list[Value]  #: in the order of the columns
+    made: tuple[str, int] | None  #: the model version it made
+    color: str  #: of its curve; empty where none is drawn
+    pinned: bool = False
+
+
+def runs(ask: Ask) -> Page | Redirect | Download:
     """Answer "which one is best, and why?"."""
-    experiment = ask.query.get("experiment") or None
-    found: list[Run] = ask.call(ls, ListRuns(experiment=experiment, limit=_SHOWN)).runs
-    metrics = _common([run.metrics for run in found], ask.read(history.metrics))[:_COLUMNS]
-    count = ask.read(store.count, experiment)
-    heading = f"{count:,} run{'' if count == 1 else 's'}"
+    view = read(ask.pairs)
+    if "unpin" in ask.query or any(value == "" for _, value in ask.pairs):
+        return Redirect(to=view.url())
+    wanted = ask.query.get("format", "")
+    if wanted in {"csv", "json"}:
+        return _file(ask, view, wanted)
+    try:
+        return _grouped(ask, view) if view.group else _listed(ask, view)
+    except Invalid as error:
+        return _refused(ask, view, error)
+
+
+def rows(ask: Ask) -> Page:
+    """Return the rows of the table from number ``at`` on, for a script that scrolls."""
+    view = read(ask.pairs)
+    at = ask.query.get("at", "0")
+    cmd = view.search(PORTION)
+    found: list[Run] = []
+    token = ask.read(finding.token_after, cmd, int(at)) if at.isdecimal() and int(at) else ""
+    if token or at == "0":
+        found = ask.call(search, view.search(PORTION, token)).runs
+    return Page(
+        template="_rows.html",
+        title="",
+        active="",
+        values={"rows": _rows(ask, found, view, view.columns), "columns": view.columns},
+    )
+
+
+def change(ask: Ask) -> Redirect:
+    """Tag, delete or restore the runs that were chosen, or all that a view shows."""
+    view = read([pair for pair in ask.pairs if pair[0] != "run"])
+    chosen = [value for name, value in ask.pairs if name == "run"]
+    what = ask.form.get("do", "")
+    if what not in {"tag", "delete", "restore"}:
+        raise Invalid(f"runs cannot be changed by {what!r}", hint="tag, delete or restore")
+    with ask.backend.engine.begin() as conn:
+        ctx = ask.backend.context(conn)
+        if ask.form.get("all"):
+            chosen = finding.ids(conn, view.search(1))
+        if not chosen:
+            raise Invalid("no run was chosen", hint="tick the runs to change, then the button")
+        tags = _tag(ask.form.get("tag", "")) if what == "tag" else {}
+        for run in chosen:
+            if what == "tag":
+                log(ctx, Log(run=run, tags=tags))
+            else:
+                (delete if what == "delete" else restore)(ctx, OneRun(run=run))
+    keep = [] if ask.form.get("all") or what != "tag" else chosen[:50]
+    return Redirect(to=view.url(chosen=keep))
+
+
+def _tag(text: str) -> dict[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise Invalid(f"{text!r} is not a tag", hint="write name=value, e.g. team=vision")
+    return {name.strip(): value.strip()}
+
+
+def _listed(ask: Ask, view: RunsView) -> Page:
+    page = ask.call(search, view.search(PORTION, ask.query.get("token", "")))
+    found: list[Run] = page.runs
+    columns = view.columns or _columns(ask, found)
+    pinned = _pinned(ask, view)
+    drawn = [run.id for run in _drawn(found, pinned, view)]
+    metric = view.metric or _curve(found)
+    values = {
+        "rows": _rows(ask, found, view, columns, drawn),
+        "pinned": _rows(ask, pinned, view, columns, drawn),
+        "columns": columns,
+        "metric": metric,
+        "spec": _spec(found, pinned, drawn, metric) if metric else None,
+        "count": ask.read(tallies.count, view.search(1)),
+        "next": page.next,
+    }
+    return _page(ask, view, values)
+
+
+def _pinned(ask: Ask, view: RunsView) -> list[Run]:
+    """Return the pinned runs; one that is gone for good does not spoil the view."""
+    found = []
+    for each in view.pins:
+        with contextlib.suppress(NotFound):
+            found.append(ask.call(show, Which(run=each)))
+    return found
+
+
+def _grouped(ask: Ask, view: RunsView) -> Page:
+    cmd = view.search(PORTION)
+    columns = view.columns or _columns(ask, ask.call(search, cmd).runs)
+    metrics = [each.partition(".")[2] for each in columns if each.startswith("metrics.")]
+    groups = ask.read(tallies.groups, cmd, view.group, metrics)
+    joined = f"({view.filter}) AND " if view.filter else ""
+    values = {
+        "groups": groups,
+        "group_url": lambda group: view.url(
+            group="", filter=joined + equals(view.group, group.value)
+        ),
+        "metrics": metrics,
+        "columns": columns,
+        "count": sum(group.runs for group in groups),
+    }
+    return _page(ask, view, values)
+
+
+def _refused(ask: Ask, view: RunsView, error: SetpointError) -> Page:
+    """Return the page with what is wrong with its filter, everything else as it was."""
+    values = {
+        "columns": view.columns,
+        "count": 0,
+        "error": error,
+        "error_at": _position(error.where),
+    }
+    return _page(ask, view, values, status=400)
+
+
+def _position(where: str) -> int | None:
+    """Return the place in the filter, from 0, that an error tells of."""
+    number = where.removeprefix("at character ").partition(":")[0]
+    return int(number) - 1 if number.isdecimal() else None
+
+
+def _page(ask: Ask, view: RunsView, values: dict[str, Any], status: int = 200) -> Page:
+    count = values["count"]
+    known = [view.experiment] if view.experiment else []
     return Page(
         template="runs.html",
         title="Runs",
         active="Runs",
+        status=status,
         values={
-            "heading": heading if count else "Runs",
-            "runs": found,
-            "metrics": metrics,
-            "experiment": experiment,
+            **_USUAL,
+            "heading": f"{count:,} run{'' if count == 1 else 's'}" if count else "Runs",
+            "view": view,
             "experiments": ask.read(queries.experiments),
-            "label": label,
-            "made": ask.read(queries.versions_of_runs, [run.id for run in found]),
-        },
-        figures=_best(found, metrics),
-        tables={"runs": _table(found)},
-    )
-
-
-def run(ask: Ask) -> Page:
-    """Answer "what happened in this training?"."""
-    found: Run = ask.call(show, ShowRun(run=ask.params["run"]))
-    made = ask.read(queries.versions_of_run, found.id)
-    before = ask.read(store.before, found)
-    sibling = None if before is None else ask.call(show, ShowRun(run=before))
-    figures = _curves(ask, found)
-    rows = [_metric(name, found, sibling) for name in sorted(found.metrics)]
-    return Page(
-        template="run.html",
-        title=f"Run {words.short(found.id)}",
-        active="Runs",
-        values={
-            "heading": _heading(found, made),
-            "label": label(found),
-            "run": found,
-            "made": made,
-            "metrics": rows,
-            "sibling": sibling,
-            "environment": _environment(ask, found),
-            "curves": list(figures),
-        },
-        figures=dict(figures),
-        tables={
-            "metrics": Table(
-                columns=["metric", "value", "run_before", "change"],
-                rows=[[r["name"], r["value"], r["before"], r["change"]] for r in rows],
-            ),
-            "params": Table(
-                columns=["name", "value"], rows=[[k, v] for k, v in found.params.items()]
-            ),
+            "names": ask.call(names, MetricNames(experiments=known)),
+            "saved": ask.call(views, ListViews()).views,
+            "rows_url": msgspec.structs.replace(view, columns=values["columns"]).query,
+            "portion": PORTION,
+            **values,
         },
     )
 
 
-def _heading(run: Run, made: list[ModelVersion]) -> str:
-    if made:
-        return f"The training of {made[0].model} version {made[0].number}"
-    return f"A run of {run.experiment}"
+def _rows(
+    ask: Ask, found: list[Run], view: RunsView, columns: list[str], drawn: Sequence[str] = ()
+) -> list[Row]:
+    made = ask.read(queries.versions_of_runs, [run.id for run in found])
+    colors = {run: f"c{i % 8}" for i, run in enumerate(drawn)}
+    return [
+        Row(
+            run=run,
+            cells=[value_of(run, column) for column in columns],
+            made=made.get(run.id),
+            color=colors.get(run.id, ""),
+            pinned=run.id in view.pins,
+        )
+        for run in found
+    ]
 
 
-def label(run: Run) -> str:
-    """Return what a run is for, as its tags tell."""
-    for name in ("role", "purpose", "kind", "what"):
-        if name in run.tags:
-            return run.tags[name].capitalize()
-    why = run.params.get("why")
-    return str(why).capitalize() if why else "Run"
+def value_of(run: Run, column: str) -> Value:
+    """Return what a run has in a column; None where it has nothing."""
+    entity, _, name = column.partition(".")
+    if entity == "metrics":
+        return run.metrics.get(name)
+    return run.params.get(name) if entity == "params" else run.tags.get(name)
 
 
-def _common(found: list[dict[str, float]], first: Collection[str] = ()) -> list[str]:
+def _columns(ask: Ask, found: list[Run]) -> list[str]:
+    """Return the columns that tell runs apart: metrics that most have, params that vary."""
+    metrics = common([run.metrics for run in found], ask.read(history.metrics))
+    shown = [name for name in metrics if not name.startswith("system/")][:_METRICS]
+    params: dict[str, set[Value]] = {}
+    for run in found:
+        for name, value in run.params.items():
+            params.setdefault(name, set()).add(value)
+    varied = [name for name, values in params.items() if len(values) > 1][:_PARAMS]
+    return [*(f"metrics.{name}" for name in shown), *(f"params.{name}" for name in varied)]
+
+
+def common(found: list[dict[str, float]], first: Sequence[str] | set[str] = ()) -> list[str]:
     """Return names, those of objectives first, then by how many runs have them."""
     counts: dict[str, int] = {}
     for metrics in found:
@@ -106,76 +243,84 @@ def _common(found: list[dict[str, float]], first: Collection[str] = ()) -> list[
     return sorted(counts, key=lambda name: (name not in first, -counts[name], name))
 
 
-def _best(found: list[Run], metrics: list[str]) -> dict[str, Drawn]:
-    """Return the first metric over time, where there is more than one run with it."""
-    if not metrics:
-        return {}
-    name = metrics[0]
-    known = sorted((r for r in found if name in r.metrics), key=lambda r: r.started_at)
-    if len(known) < _LEAST:
-        return {}
-    groups: dict[str, list[Run]] = {}
-    for each in known:
-        groups.setdefault(each.experiment, []).append(each)
-    lines = [
-        Line(
-            label=group,
-            xs=[seconds(r.started_at) for r in members],
-            ys=[r.metrics[name] for r in members],
-            color=f"c{index}" if len(groups) > 1 else "accent",
-            dots=True,
-        )
-        for index, (group, members) in enumerate(sorted(groups.items())[:6])
+def _curve(found: list[Run]) -> str:
+    """Return the metric whose curves are drawn: one that most runs have more than a value of."""
+    long = [
+        {name: last.value for name, last in run.latest.items() if last.count > 1} for run in found
     ]
-    panel = Panel(title=f"{name}, by run", lines=lines, height=132)
-    return {"best": Figure(title=f"{name} by run", summary=f"{len(known)} runs", panels=[panel])}
+    return next((name for name in common(long) if not name.startswith("system/")), "")
 
 
-def _curves(ask: Ask, run: Run) -> dict[str, Figure]:
-    figures = {}
-    for name in sorted(run.metrics)[:12]:
-        found = ask.call(points, Curve(run=run.id, metric=name, at_most=400)).points
-        if len(found) < _LEAST:
-            continue
-        line = Line(label="", xs=[float(p.step) for p in found], ys=[p.value for p in found])
-        figures[f"curve-{name}"] = Figure(
-            title=name,
-            summary=f"{len(found)} steps, last {words.number(found[-1].value)}",
-            x="number",
-            x_title="step",
-            panels=[Panel(title=name, lines=[line], height=140)],
-        )
-    return figures
+def _drawn(found: list[Run], pinned: list[Run], view: RunsView) -> list[Run]:
+    known = {run.id: run for run in (*pinned, *found)}
+    chosen = [known[each] for each in view.chosen if each in known]
+    return chosen or [run for run in known.values() if run.latest or run.metrics][:_DRAWN]
 
 
-def _metric(name: str, run: Run, sibling: Run | None) -> dict[str, Any]:
-    value = run.metrics[name]
-    before = None if sibling is None else sibling.metrics.get(name)
-    change = ""
-    if before is not None:
-        sign = "+" if value >= before else ""
-        change = f"{sign}{words.number(value - before)}"
-    return {"name": name, "value": value, "before": before, "change": change}
+def _spec(
+    found: list[Run], pinned: list[Run], drawn: Sequence[str], metric: str
+) -> dict[str, object]:
+    known = {run.id: run for run in (*pinned, *found)}
+    return {"metric": metric, "height": 220, "runs": shown([known[each] for each in drawn])}
 
 
-def _environment(ask: Ask, run: Run) -> Environment | None:
-    if run.environment is None:
-        return None
-    try:
-        return msgspec.json.decode(
-            open_store(ask.backend.settings).get(run.environment), type=Environment
-        )
-    except NotFound:
-        return None
+def shown(found: Sequence[Run]) -> list[dict[str, object]]:
+    """Return runs as charts name them: each with a colour of its own."""
+    return [
+        {
+            "id": run.id,
+            "name": words.run_title(run),
+            "color": f"c{i % 8}",
+            "started": run.started_at.timestamp(),
+        }
+        for i, run in enumerate(found)
+    ]
 
 
-def _table(found: list[Run]) -> Table:
-    names = _common([run.metrics for run in found])
-    return Table(
-        columns=["id", "experiment", "status", "started_at", "ended_at", *names],
-        rows=[
-            [r.id, r.experiment, r.status.value, r.started_at, r.ended_at]
-            + [r.metrics.get(name) for name in names]
-            for r in found
-        ],
-    )
+def _file(ask: Ask, view: RunsView, wanted: str) -> Download:
+    """Return all runs of a view as a file, made while it is sent."""
+    known = ask.call(names, MetricNames(experiments=[view.experiment] if view.experiment else []))
+    columns = view.columns or [
+        *(f"metrics.{name}" for name in known.metrics),
+        *(f"params.{name}" for name in known.params),
+        *(f"tags.{name}" for name in known.tags),
+    ]
+    heading = ["id", "name", "experiment", "status", "started_at", "ended_at", *columns]
+    parts = (_csv if wanted == "csv" else _json)(heading, _records(ask, view, columns))
+    media = "text/csv; charset=utf-8" if wanted == "csv" else "application/json"
+    return Download(media=media, parts=parts, name=f"runs.{wanted}")
+
+
+def _records(ask: Ask, view: RunsView, columns: list[str]) -> Iterator[list[list[Any]]]:
+    token = ""
+    while True:
+        cmd: SearchRuns = view.search(_SAVED, token)
+        page = ask.call(search, cmd)
+        yield [
+            [run.id, run.name, run.experiment, run.status.value, run.started_at, run.ended_at]
+            + [value_of(run, column) for column in columns]
+            for run in page.runs
+        ]
+        token = page.next
+        if not token:
+            return
+
+
+def _csv(heading: list[str], portions: Iterator[list[list[Any]]]) -> Iterator[bytes]:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(heading)
+    for portion in portions:
+        writer.writerows([cell(value) for value in row] for row in portion)
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+def _json(heading: list[str], portions: Iterator[list[list[Any]]]) -> Iterator[bytes]:
+    before = b"["
+    for portion in portions:
+        for row in portion:
+            yield before + msgspec.json.encode(dict(zip(heading, row, strict=True)), enc_hook=str)
+            before = b",\n"
+    yield b"[]" if before == b"[" else b"]"
