@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.notify.entities import Outcome
-from setpoint.notify.rules import ATTEMPTS, matches, next_attempt, passing, signature
+from setpoint.notify.rules import ATTEMPTS, key_of, matches, next_attempt, passing, signature
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def test_a_signature_is_that_of_the_standard_s_own_example() -> None:
     # https://github.com/standard-webhooks/standard-webhooks, the vector of its libraries
     at = datetime.fromtimestamp(1614265330, UTC)
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - public
-    made = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
+    made = signature(key_of(secret), "msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 

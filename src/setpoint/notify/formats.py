@@ -51,7 +51,7 @@ class Webhook:
             "webhook-timestamp": str(int(now.timestamp())),
         }
         if secret:
-            signed = rules.signature(secret, delivery.id, now, delivery.body)
+            signed = rules.signature(rules.key_of(secret), delivery.id, now, delivery.body)
             headers["webhook-signature"] = signed
         return Message(id=delivery.id, body=delivery.body, headers=headers)
 

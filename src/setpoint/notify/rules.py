@@ -71,34 +71,31 @@ def next_attempt(
     return now + timedelta(seconds=wait)
 
 
-def signature(secret: str, message: str, at: datetime, body: str) -> str:
+def signature(key: bytes, message: str, at: datetime, body: str) -> str:
     """Return ``v1,`` and the base64 HMAC-SHA256 of ``message.at.body``, at in Unix seconds.
 
-    This is the scheme of Standard Webhooks. A secret that begins with ``whsec_`` is the
-    base64 of the key, as theirs are; any other is the key itself.
+    This is the scheme of Standard Webhooks, and MLflow's.
     """
     signed = f"{message}.{int(at.timestamp())}.{body}".encode()
-    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
-def _key(secret: str) -> bytes:
-    if secret.startswith(_PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except ValueError:
-            raise Invalid(
-                "the secret begins with whsec_ but is not base64 after it",
-                hint="leave it out: one is made",
-            ) from None
-    return secret.encode()
+def key_of(secret: str) -> bytes:
+    """Return the key that a webhook's secret is.
 
-
-def check_secret(secret: str) -> str:
-    """Return a secret that can sign.
+    One that begins with ``whsec_`` is its base64, as in Standard Webhooks; any other is the
+    key itself.
 
     Raises:
         Invalid: If it claims to be base64 and is not.
     """
-    _key(secret)
-    return secret
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        raise Invalid(
+            "the secret begins with whsec_ but is not base64 after it",
+            hint="leave it out: one is made",
+        ) from None

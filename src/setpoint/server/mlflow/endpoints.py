@@ -4,7 +4,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from setpoint.server.mlflow import artifacts, experiments, metrics, runs
+from setpoint.server.mlflow import (
+    artifacts,
+    experiments,
+    metrics,
+    registry,
+    registry_versions,
+    registry_webhooks,
+    runs,
+)
 from setpoint.server.mlflow.logged import models
 from setpoint.server.mlflow.routing import Endpoint, refusing
 from setpoint.server.mlflow.traces import assessments, reported
@@ -15,6 +23,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *metrics.ENDPOINTS,
     *artifacts.ENDPOINTS,
     *models.ENDPOINTS,
+    *registry.ENDPOINTS,
+    *registry_versions.ENDPOINTS,
+    *registry_webhooks.ENDPOINTS,
     *reported.ENDPOINTS,
     *assessments.ENDPOINTS,
 )
