@@ -105,6 +105,17 @@ def test_the_real_client_gets_through_on_postgresql(
     assert not told_on_postgresql[name]["error"], told_on_postgresql[name]["error"]
 
 
+@pytest.mark.slow
+def test_the_guide_works_as_written(server: Running, tmp_path: Path) -> None:
+    page = (HERE.parents[1] / "docs" / "how-to" / "mlflow.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python client=mlflow\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for index, block in enumerate(blocks):
+        script = tmp_path / f"block_{index}.py"
+        script.write_text(f"import mlflow\nmlflow.set_tracking_uri({server.url!r})\n{block}")
+        assert _client(str(script))
+
+
 def test_every_call_of_the_families_we_offer_is_answered(
     server: Running, endpoints: list[dict[str, str]]
 ) -> None:
