@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 from tests.control import made
-from tests.control.made import CODE, MODEL
+from tests.control.made import CODE, CONTRACT, MODEL
 
 from setpoint.control import applying, store
 from setpoint.control.controller import Controller
 from setpoint.control.plan import ModelPlan
 from setpoint.control.project import Project
+from setpoint.data import store as datasets
 from setpoint.db.local import LocalBackend
-from setpoint.errors import NotFound, UserCodeFailed
+from setpoint.errors import Invalid, NotFound, UserCodeFailed
 from setpoint.events import store as events
+from setpoint.models import store as models
 from setpoint.releases import service as releases
 from setpoint.releases.service import Decide
 from setpoint.serve import store as serving
@@ -87,6 +89,39 @@ def test_changed_code_is_a_change_and_comments_elsewhere_are_not(
     found = planned(backend, made.project(tmp_path, code=CODE + "\n# better\n"))
     assert [change.path for change in found.changes] == ["code"]
     assert found.actions[0].startswith("train a version (the spec or its code changed)")
+
+
+def test_an_edited_contract_is_a_change_that_makes_a_version_of_the_rows_that_hold_it(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    project = made.apply(backend, tmp_path)
+    controller = Controller(backend)
+    controller.tick()
+    file = tmp_path / "rows.odcs.yaml"
+    file.write_text(f"description: {{purpose: to check}}\n{CONTRACT}".replace("1.0.0", "1.0.1"))
+    assert planned(backend, project).kind == "unchanged", "words check nothing"
+    file.write_text(CONTRACT.replace("{name: b, ", "{name: b, logicalTypeOptions: {maximum: 2}, "))
+    found = planned(backend, project)
+    assert (found.kind, [change.path for change in found.changes]) == ("update", ["contract"])
+    assert (
+        found.actions[0]
+        == "train a version (the spec or its code changed) and check it at the gate"
+    )
+    applying.apply(backend, project)
+    assert planned(backend, project).changes == []
+    controller.tick()
+    with backend.engine.begin() as conn:
+        first, second = (datasets.get(conn, "rows", number) for number in (1, 2))
+        assert models.get(conn, MODEL, 2).datasets == {"rows": 2}
+    assert (first.set_aside, second.rows) == (0, 600 - second.set_aside)
+    assert second.set_aside > 0, "the rows there were are checked again"
+
+
+def test_an_unreadable_contract_is_told_by_the_plan(backend: LocalBackend, tmp_path: Path) -> None:
+    project = made.apply(backend, tmp_path)
+    (tmp_path / "rows.odcs.yaml").write_text("kind: [")
+    with pytest.raises(Invalid, match="no YAML"):
+        applying.plan(backend, project)
 
 
 def test_a_project_that_was_moved_is_found_where_it_is(

@@ -8,6 +8,7 @@ from tests.control.made import CODE, MODEL, spec
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store, training
+from setpoint.control.contracts import contracts_of
 from setpoint.control.controller import request_training
 from setpoint.control.entities import Job, JobState
 from setpoint.control.making import training_hash
@@ -155,20 +156,22 @@ def test_a_spec_changed_meanwhile_does_not_change_what_was_requested(
 def test_contracts_find_their_table_by_name_or_by_being_alone(tmp_path: Path) -> None:
     project = made.project(tmp_path)
     (spec,) = project.specs
-    assert list(training.contracts_of(project, spec)) == ["rows"]
+    assert list(contracts_of(project, spec)) == ["rows"]
     other = made.CONTRACT.replace("- name: rows", "- name: another")
     (tmp_path / "rows.odcs.yaml").write_text(other)
-    assert list(training.contracts_of(project, spec)) == ["rows"]
+    assert list(contracts_of(project, spec)) == ["rows"]
     (tmp_path / "rows.odcs.yaml").write_text("kind: [")
     with pytest.raises(Invalid, match="no YAML"):
-        training.contracts_of(project, spec)
+        contracts_of(project, spec)
 
 
 def test_only_what_training_reads_makes_another_version() -> None:
-    same = training_hash(spec(), "code")
-    assert training_hash(spec(owner="ops", watch={"window": "2h"}), "code") == same
-    assert training_hash(spec(train={"seed": 2}), "code") != same
-    assert training_hash(spec(), "other code") != same
+    same = training_hash(spec(), "code", "checks")
+    assert training_hash(spec(owner="ops", watch={"window": "2h"}), "code", "checks") == same
+    assert training_hash(spec(train={"seed": 2}), "code", "checks") != same
+    assert training_hash(spec(), "other code", "checks") != same
+    assert training_hash(spec(), "code", "other checks") != same
+    assert training_hash(spec(), "code", "") != same
 
 
 @pytest.mark.parametrize(("fallback", "kept"), [("baseline", True), ("nothing", False)])

@@ -149,7 +149,7 @@ def test_every_version_is_recorded_as_an_event_with_what_failed(
 def killed_after_the_delta_commit(backend: LocalBackend, now: datetime) -> None:
     """Do what `ingest` does up to its Delta commit, and no more."""
     before = reconcile(backend, "trips")
-    fresh, mark = module._fresh(trips(10).lazy(), before, now, "trips")
+    fresh, mark = module._fresh(trips(10).lazy(), before, now, "trips", None)
     assert fresh is not None
     commit, rows = module._prepare(backend, "trips", fresh, before, now, CONTRACT, mark)
     record = msgspec.json.encode(commit).decode()

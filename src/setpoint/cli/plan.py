@@ -162,6 +162,8 @@ def _model(model: ModelPlan, *, done: bool) -> str:
 def _change(change: Change) -> str:
     if change.path == "code":
         return "  ~ the code of the project changed"
+    if change.path == "contract":
+        return "  ~ what the data contract checks changed"
     if change.before == UNSET:
         return f"  + {change.path}: {change.after}"
     if change.after == UNSET:

@@ -5,6 +5,7 @@ import json
 from setpoint.artifacts.store import address_of, open_store
 from setpoint.control import decide as deciding
 from setpoint.control import store
+from setpoint.control.contracts import contracts_hash, contracts_of
 from setpoint.control.decide import Action, Observed
 from setpoint.control.entities import Applied
 from setpoint.control.making import training_hash
@@ -81,7 +82,7 @@ def unsettled(home: LocalBackend, models: set[str]) -> str:
 
 
 def check(project: Project) -> None:
-    """Import everything that the specs name, so that a mistake shows before applying.
+    """Import or read everything that the specs name, so that a mistake shows before applying.
 
     Raises:
         NotFound: If a spec names what does not exist.
@@ -90,6 +91,7 @@ def check(project: Project) -> None:
     for spec in project.specs:
         for code in code_of(spec):
             function(project, code, where=project.where(spec))
+        contracts_of(project, spec)
 
 
 def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
@@ -116,8 +118,11 @@ def _differences(project: Project, was: Applied, new: Applied, spec: Spec) -> li
     except SetpointError:  # edited in the database
         return [Change(path="spec", before=was.hash, after=new.hash)]
     found = changes(old, spec)
-    if was.training != new.training and _code_changed(project, old, was, quiet=not found):
-        found.append(Change(path="code", before=was.training, after=new.training))
+    before, after = was.training.partition("+"), new.training.partition("+")
+    if before[0] != after[0] and _code_changed(project, old, was, quiet=not found):
+        found.append(Change(path="code", before=before[0], after=after[0]))
+    if before[2] != after[2] and old.data.contract == spec.data.contract:
+        found.append(Change(path="contract", before=before[2], after=after[2]))
     if was.file != new.file:
         found.append(Change(path="file", before=was.file, after=new.file))
     if was.hash != new.hash and not found:
@@ -130,7 +135,8 @@ def _code_changed(project: Project, old: Spec, was: Applied, *, quiet: bool) -> 
     if quiet:
         return True  # no key differs, so it is the code
     try:
-        return training_hash(old, code_hash(project, code_of(old))) != was.training
+        now = training_hash(old, code_hash(project, code_of(old)), "")
+        return now != was.training.partition("+")[0]
     except SetpointError:  # what the old spec names is not there any more
         return True
 
@@ -142,7 +148,7 @@ def _applied(ctx: Context, project: Project, spec: Spec) -> Applied:
         hash=hash_of(spec),
         content=json.loads(canonical(spec)),
         address=address_of(canonical(spec)),
-        training=training_hash(spec, code),
+        training=training_hash(spec, code, contracts_hash(project, spec)),
         file=str(project.file(spec.model).path.absolute()),
         applied_at=ctx.now,
         applied_by=ctx.actor,

@@ -241,13 +241,20 @@ def datasets_of(spec: Spec) -> list[str]:
     return sorted(spec.data.source)
 
 
-def training_hash(spec: Spec, code: str) -> str:
+def training_hash(spec: Spec, code: str, contracts: str) -> str:
     """Return the identity of what makes a version: the spec's parts that training reads.
 
     Two specs that differ in how a version is watched or released make the same versions.
-    A fallback is part of a version.
+    A fallback is part of a version. What its contracts check is as well, since that decides
+    which rows it learns from: it stands at the end, after ``+``.
+
+    Args:
+        spec: The spec.
+        code: Hash of the code it names.
+        contracts: Hash of what its contracts check, "" where it has none.
     """
     parts = [plain(spec.data), plain(spec.features), plain(spec.train), code]
     if spec.serve.fallback != "nothing":
         parts.append(f"fallback: {spec.serve.fallback}")
-    return "b3:" + blake3(msgspec.json.encode(parts, order="sorted")).hexdigest()
+    made = "b3:" + blake3(msgspec.json.encode(parts, order="sorted")).hexdigest()
+    return f"{made}+{contracts}" if contracts else made

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from setpoint import __version__
 from setpoint.artifacts.store import open_store
 from setpoint.control import sources, store
+from setpoint.control.contracts import contracts_of
 from setpoint.control.entities import Applied, Job, JobState
 from setpoint.control.gating import Candidate, Judged, judge
 from setpoint.control.making import Made, Making, datasets_of
@@ -23,8 +24,6 @@ from setpoint.control.project import Project, code_hash, code_of, load
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.parse import from_canonical
 from setpoint.core.operations import Context
-from setpoint.data.contract import Contract
-from setpoint.data.contract import load_all as load_contracts
 from setpoint.data.entities import DatasetVersion
 from setpoint.data.ingest import ingest
 from setpoint.db.local import LocalBackend
@@ -77,19 +76,6 @@ def ingest_all(
     for name in datasets_of(spec):
         rows = sources.table(project, spec, name, job.requested_at)
         found[name] = ingest(home, name, rows, job.requested_at, contracts.get(name))
-    return found
-
-
-def contracts_of(project: Project, spec: Spec) -> dict[str, Contract]:
-    """Return the contract of each source that has one, by the source's name.
-
-    A contract of one table whose name is no source's is about the rows that are predicted.
-    """
-    if spec.data.contract is None:
-        return {}
-    found = load_contracts(project.path(spec.data.contract))
-    if len(found) == 1 and not found.keys() & spec.data.source.keys():
-        return {spec.data.rows: next(iter(found.values()))}
     return found
 
 

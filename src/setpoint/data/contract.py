@@ -55,6 +55,11 @@ class Contract(Struct, frozen=True, kw_only=True):
     where: str = ""  #: the file, for messages
 
     @property
+    def identity(self) -> str:
+        """What tells two contracts apart that check differently, and only those."""
+        return msgspec.json.encode([self.types, self.rules], order="sorted", enc_hook=str).decode()
+
+    @property
     def keys(self) -> list[list[str]]:
         """Column sets whose values must be unique, also against rows already stored."""
         return [

@@ -61,7 +61,8 @@ def ingest(
 
     With a column `known_at` (aware timestamp) those are the rows with `known_at` in
     (`until` of the newest version, `now`]; without one the whole table is compared, and a
-    changed table replaces the one before, as a new version. Nothing new: nothing happens.
+    changed table, or one that other checks are made of, replaces the one before, as a new
+    version. Nothing new: nothing happens.
     Rows that fail a check of severity error are set aside (Parquet artifact with reasons)
     and are in no version; a repeated unique key fails also against the rows stored before.
 
@@ -84,7 +85,7 @@ def ingest(
     frame = _load(source, now, dataset)
     for _ in range(_TRIES):
         before = reconcile(home, dataset)
-        fresh, fingerprint = _newly_known(frame, before, now, dataset)
+        fresh, fingerprint = _newly_known(frame, before, now, dataset, contract)
         if fresh is None and before is not None:
             return before
         if fresh is None:
@@ -134,11 +135,15 @@ def _load(source: Source, now: datetime, dataset: str) -> pl.LazyFrame:
 
 
 def _newly_known(
-    frame: pl.LazyFrame, before: DatasetVersion | None, now: datetime, dataset: str
+    frame: pl.LazyFrame,
+    before: DatasetVersion | None,
+    now: datetime,
+    dataset: str,
+    contract: Contract | None,
 ) -> tuple[pl.DataFrame | None, str | None]:
     """Do as `_fresh` does; what only shows when the table is read is told as its fault."""
     try:
-        return _fresh(frame, before, now, dataset)
+        return _fresh(frame, before, now, dataset, contract)
     except pl.exceptions.PolarsError as error:
         said = " ".join(str(error).split())[:300]
         raise Invalid(
@@ -148,13 +153,17 @@ def _newly_known(
 
 
 def _fresh(
-    frame: pl.LazyFrame, before: DatasetVersion | None, now: datetime, dataset: str
+    frame: pl.LazyFrame,
+    before: DatasetVersion | None,
+    now: datetime,
+    dataset: str,
+    contract: Contract | None,
 ) -> tuple[pl.DataFrame | None, str | None]:
     """Return the rows newly known, or None; and the fingerprint, without `known_at`."""
     dtype = frame.collect_schema().get(KNOWN_AT)
     if dtype is None:
         whole = frame.collect()
-        fingerprint = _fingerprint(whole)
+        fingerprint = _fingerprint(whole, contract)
         same = before is not None and before.fingerprint == fingerprint
         if whole.is_empty():
             raise Invalid(f"the table {dataset!r} is empty: it has no rows")
@@ -368,7 +377,11 @@ def _write(home: Home, version: DatasetVersion, validation: Validation) -> None:
         )
 
 
-def _fingerprint(frame: pl.DataFrame) -> str:
+def _fingerprint(frame: pl.DataFrame, contract: Contract | None) -> str:
+    """Return what tells a table, and what it is checked by, from others."""
     buffer = io.BytesIO()
     frame.write_ipc(buffer)
-    return blake3(buffer.getbuffer()).hexdigest()
+    found = blake3(buffer.getbuffer())
+    if contract is not None:
+        found.update(contract.identity.encode())
+    return found.hexdigest()
