@@ -11,7 +11,7 @@ from setpoint.core.clock import to_micros
 from setpoint.core.operations import Context, operation
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
-from setpoint.runs import experiment_store, series, store, values
+from setpoint.runs import experiment_store, merging, series, store, values
 from setpoint.runs.commands import Collect, Collected
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.tables import experiments as e
@@ -136,16 +136,16 @@ def _named(conn: Connection, candidates: set[str], gone: set[int]) -> set[str]:
     return found & candidates
 
 
-def settle(backend: LocalBackend, limit: int = 200) -> int:
-    """Merge series whose run was killed or pauses; return how many. Called now and then."""
+def settle(backend: LocalBackend) -> int:
+    """Merge what runs that were killed or pause left loose; return how many."""
     before = to_micros(backend.clock.now() - _LOOSE_FOR)
     with backend.reading() as conn:
-        pairs = series.forgotten(conn, before, limit)
-    for pair in pairs:
+        keys = merging.forgotten(conn, before)
+    for key in keys:
         with backend.engine.begin() as conn:
-            store.hold(conn, pair[0])
-            series.compact(conn, pair)
-    return len(pairs)
+            store.hold(conn, key)
+            merging.merge(conn, merging.loose(conn, key))
+    return len(keys)
 
 
 OPERATIONS = (collect,)

@@ -30,7 +30,8 @@ from setpoint.runs.commands import (
     Tailed,
 )
 from setpoint.runs.entities import Band, Run, Series, Status
-from setpoint.runs.series import CHUNK, Pair
+from setpoint.runs.merging import CHUNK
+from setpoint.runs.pairs import Pair
 
 _PAIRS = 20_000  #: curves at once
 _POINTS = 2_000_000  #: unpacked at a time, 48 MB

@@ -103,15 +103,10 @@ _CARRIED = {"params": Carried.PARAM, "tags": Carried.TAG}
 
 def runs(conn: Connection, cmd: SearchRuns) -> Runs:
     """Return the page of runs that a command asks for."""
-    found, following = _Search(conn, cmd).page()
+    found, following = Search(conn, cmd).page()
     rows = {row.key: row for row in conn.execute(store.LISTED.where(r.c.key.in_(found)))}
     listed: list[Run] = store.entities(conn, [rows[key] for key in found], latest=cmd.latest)
     return Runs(runs=listed, next=following)
-
-
-def matching(conn: Connection, cmd: SearchRuns) -> Select[tuple[int]]:
-    """Return a query for the keys of all runs that a command asks for, of every page."""
-    return _Search(conn, cmd).all()
 
 
 def experiments(conn: Connection, cmd: SearchExperiments) -> Experiments:
@@ -176,7 +171,7 @@ def _seen(table: Any, view: View) -> list[Condition]:
     return [] if view is View.ALL else [table.c.lifecycle == Lifecycle(view.value)]
 
 
-class _Search:
+class Search:
     """One search for runs: what it asks, with names as numbers."""
 
     def __init__(self, conn: Connection, cmd: SearchRuns) -> None:

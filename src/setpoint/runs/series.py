@@ -1,33 +1,24 @@
 """All SQL about points. A series is what one run logged under one name, by their numbers.
 
 Points come into the tail, one row a batch; when a series has many there, they are merged into
-chunks that are sorted, compressed and do not overlap. Both happen in the transaction that
-writes, so a reader sees every point once and a crash leaves nothing half done.
+chunks. Both happen in the transaction that writes, so a reader sees every point once.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, case, delete, func, insert, or_, select, tuple_
 
 from setpoint.core.clock import to_micros
 from setpoint.db.upsert import upsert
-from setpoint.runs import columns
+from setpoint.runs import columns, merging
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Latest
+from setpoint.runs.pairs import Pair, among
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import series_chunks as c
 from setpoint.runs.tables import series_tail as t
-
-CHUNK = 4_096  #: points, at most
-_LOOSE_ROWS = 256  #: in the tail of a series: more are merged
-_SMALL = 32  #: points: fewer, in one row, are not worth a chunk
-_BATCH = 1_000  #: pairs a statement
-
-Pair = tuple[int, int]  #: run key, name id
 
 
 def write(conn: Connection, batches: Mapping[Pair, Sequence[Columns]]) -> None:
@@ -43,8 +34,7 @@ def write(conn: Connection, batches: Mapping[Pair, Sequence[Columns]]) -> None:
         return
     conn.execute(insert(t), tails)
     upsert(conn, m, metrics, update=_merged)
-    for pair in _due(conn, [(row["run_key"], row["name_id"]) for row in metrics]):
-        compact(conn, pair)
+    merging.merge(conn, merging.due(conn, [(row["run_key"], row["name_id"]) for row in metrics]))
 
 
 def _row(latest: Latest) -> dict[str, Any]:
@@ -75,95 +65,6 @@ def _merged(new: Any) -> dict[str, Any]:
     }
 
 
-def _due(conn: Connection, pairs: Sequence[Pair]) -> list[Pair]:
-    """Return which series have more in the tail than they should."""
-    many = or_(m.c.loose_points >= CHUNK, m.c.loose_rows >= _LOOSE_ROWS)
-    found: list[Pair] = []
-    for start in range(0, len(pairs), _BATCH):
-        here = tuple_(m.c.run_key, m.c.name_id).in_(pairs[start : start + _BATCH])
-        query = select(m.c.run_key, m.c.name_id).where(here, many)
-        found += [(run, name) for run, name in conn.execute(query)]
-    return found
-
-
-def loose(conn: Connection, run: int) -> list[Pair]:
-    """Return the series of a run that are worth being merged once it has ended."""
-    worth = or_(m.c.loose_rows > 1, m.c.loose_points >= _SMALL)
-    query = select(m.c.run_key, m.c.name_id).where(m.c.run_key == run, worth)
-    return [(key, name) for key, name in conn.execute(query)]
-
-
-def forgotten(conn: Connection, before: int, limit: int) -> list[Pair]:
-    """Return series with a long tail whose last point is older than `before`, microseconds."""
-    worth = and_(m.c.loose_rows > 1, m.c.at < before)
-    query = select(m.c.run_key, m.c.name_id).where(worth).order_by(m.c.run_key).limit(limit)
-    return [(key, name) for key, name in conn.execute(query)]
-
-
-def compact(conn: Connection, pair: Pair) -> None:
-    """Merge the tail of a series into its chunks; the caller holds the run's lock."""
-    tail = _tail(conn, pair)
-    if not tail:
-        return
-    arrived = tail[-1][0]
-    new = columns.joined([points for _, points in tail])
-    held = _touched(conn, pair, new)
-    merged = columns.joined([*(columns.unpack(row.points) for row in held), new])
-    if held:
-        conn.execute(delete(c).where(c.c.id.in_([row[0] for row in held])))
-    pieces = max(1, -(-merged.size // CHUNK))
-    edges = np.linspace(0, merged.size, pieces + 1).astype(np.int64).tolist()
-    parts = [merged.only(slice(left, right)) for left, right in pairwise(edges)]
-    conn.execute(insert(c), [_chunk(pair, part, arrived) for part in parts])
-    conn.execute(delete(t).where(_of(t, pair), t.c.id <= arrived))
-    written = sum(points.size for _, points in tail) + sum(row.size for row in held)
-    conn.execute(
-        update(m)
-        .where(_of(m, pair))
-        .values(loose_rows=0, loose_points=0, count=m.c.count - (written - merged.size))
-    )
-
-
-def _touched(conn: Connection, pair: Pair, new: Columns) -> list[Any]:
-    """Return the chunks that new points fall into, or that are small enough to take them."""
-    first = int(new.steps[0]), int(new.at[0])
-    last = int(new.steps[-1]), int(new.at[-1])
-    inside = and_(
-        tuple_(c.c.last_step, c.c.last_at) >= tuple_(*first),
-        tuple_(c.c.first_step, c.c.first_at) <= tuple_(*last),
-    )
-    wanted = select(c.c.id, c.c.count.label("size"), c.c.points)
-    found = list(conn.execute(wanted.where(_of(c, pair), inside).order_by(c.c.first_step)))
-    below = (
-        wanted.where(_of(c, pair), tuple_(c.c.last_step, c.c.last_at) < tuple_(*first))
-        .order_by(c.c.last_step.desc(), c.c.last_at.desc())
-        .limit(1)
-    )
-    before = conn.execute(below).one_or_none()
-    if before is not None and before.size + new.size <= CHUNK:
-        found.insert(0, before)
-    return found
-
-
-def _chunk(pair: Pair, points: Columns, arrived: int) -> dict[str, Any]:
-    steps, at, values = points
-    return {
-        "run_key": pair[0],
-        "name_id": pair[1],
-        "count": points.size,
-        "first_step": int(steps[0]),
-        "last_step": int(steps[-1]),
-        "first_at": int(at[0]),
-        "last_at": int(at[-1]),
-        "first": _null(float(values[0])),
-        "last": _null(float(values[-1])),
-        "low": _null(float(np.fmin.reduce(values))),
-        "high": _null(float(np.fmax.reduce(values))),
-        "arrived": arrived,
-        "points": columns.pack(points),
-    }
-
-
 def read(
     conn: Connection, pair: Pair, first_step: int | None = None, last_step: int | None = None
 ) -> Columns:
@@ -179,17 +80,17 @@ def read_many(
 ) -> dict[Pair, Columns]:
     """Return the points of many series, each by (step, at); those without any are left out."""
     parts: dict[Pair, list[Columns]] = {}
-    for start in range(0, len(pairs), _BATCH):
-        some = pairs[start : start + _BATCH]
-        packed = select(c.c.run_key, c.c.name_id, c.c.points).where(_among(c, some))
+    for here in among(pairs, c.c.run_key, c.c.name_id):
+        packed = select(c.c.run_key, c.c.name_id, c.c.points).where(here)
         if first_step is not None:
             packed = packed.where(c.c.last_step >= first_step)
         if last_step is not None:
             packed = packed.where(c.c.first_step <= last_step)
-        order = (c.c.run_key, c.c.name_id, c.c.first_step, c.c.first_at)
+        order = (c.c.run_key, c.c.name_id, c.c.last_step, c.c.last_at)
         for run, name, points in conn.execute(packed.order_by(*order)):
             parts.setdefault((run, name), []).append(columns.unpack(points))
-        query = select(t.c.run_key, t.c.name_id, t.c.points).where(_among(t, some))
+    for here in among(pairs, t.c.run_key, t.c.name_id):
+        query = select(t.c.run_key, t.c.name_id, t.c.points).where(here)
         for run, name, points in conn.execute(query.order_by(t.c.id)):
             parts.setdefault((run, name), []).append(columns.unloose(points))
     whole = {pair: columns.joined(found) for pair, found in parts.items()}
@@ -200,9 +101,9 @@ def stretches(conn: Connection, pairs: Sequence[Pair]) -> dict[Pair, list[Any]]:
     """Return the summaries of chunks, in order, without their points."""
     found: dict[Pair, list[Any]] = {}
     wanted = [column for column in c.c if column.name != "points"]
-    for start in range(0, len(pairs), _BATCH):
-        query = select(*wanted).where(_among(c, pairs[start : start + _BATCH]))
-        for row in conn.execute(query.order_by(c.c.first_step, c.c.first_at)):
+    for here in among(pairs, c.c.run_key, c.c.name_id):
+        query = select(*wanted).where(here)
+        for row in conn.execute(query.order_by(c.c.last_step, c.c.last_at)):
             found.setdefault((row.run_key, row.name_id), []).append(row)
     return found
 
@@ -262,21 +163,6 @@ def drop(conn: Connection, runs: Sequence[int]) -> tuple[int, int]:
     for table in (t, c, m):
         conn.execute(delete(table).where(table.c.run_key.in_(runs)))
     return freed
-
-
-def _tail(conn: Connection, pair: Pair) -> list[tuple[int, Columns]]:
-    query = select(t.c.id, t.c.points).where(_of(t, pair)).order_by(t.c.id)
-    return [(number, columns.unloose(points)) for number, points in conn.execute(query)]
-
-
-def _of(table: Any, pair: Pair) -> Any:
-    return and_(table.c.run_key == pair[0], table.c.name_id == pair[1])
-
-
-def _among(table: Any, pairs: Sequence[Pair]) -> Any:
-    if len(pairs) == 1:
-        return _of(table, pairs[0])
-    return tuple_(table.c.run_key, table.c.name_id).in_(pairs)
 
 
 def _null(value: float) -> float | None:

@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, case, select, tuple_
+from sqlalchemy import Connection, case, select
 
 from setpoint.db.upsert import upsert
+from setpoint.runs.pairs import among
 from setpoint.runs.tables import run_sources as s
-
-_BATCH = 1_000  #: pairs a statement
 
 Source = tuple[int, str]  #: run key, the source's name
 
 
 def positions(conn: Connection, wanted: Sequence[Source]) -> dict[Source, int]:
     """Return the highest position that each source has reached, where it has written at all."""
-    pairs = sorted(set(wanted))
     found: dict[Source, int] = {}
-    for start in range(0, len(pairs), _BATCH):
-        here = tuple_(s.c.run_key, s.c.source).in_(pairs[start : start + _BATCH])
+    for here in among(wanted, s.c.run_key, s.c.source):
         query = select(s.c.run_key, s.c.source, s.c.position).where(here)
         found.update({(run, name): position for run, name, position in conn.execute(query)})
     return found

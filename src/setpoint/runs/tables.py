@@ -138,7 +138,7 @@ series_chunks = Table(
     Column("high", Float(53)),
     Column("arrived", BigInteger, nullable=False),  # the highest id of the tail in it
     Column("points", LargeBinary, nullable=False),
-    Index("ix_series_chunks_run_key_name_id", "run_key", "name_id", "first_step"),
+    Index("ix_series_chunks_run_key_name_id", "run_key", "name_id", "last_step", "last_at"),
     Index("ix_series_chunks_run_key_arrived", "run_key", "arrived"),
 )
 

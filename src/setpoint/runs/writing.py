@@ -10,7 +10,7 @@ from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError
 from setpoint.events.store import record
-from setpoint.runs import columns, experiment_store, rules, series, sources, store, values
+from setpoint.runs import columns, experiment_store, merging, rules, series, sources, store, values
 from setpoint.runs.columns import Columns
 from setpoint.runs.commands import (
     Append,
@@ -24,7 +24,7 @@ from setpoint.runs.commands import (
 )
 from setpoint.runs.entities import Experiment, Lifecycle, Run, Status
 from setpoint.runs.naming import numbers
-from setpoint.runs.series import Pair
+from setpoint.runs.pairs import Pair
 from setpoint.runs.values import Kind
 
 _RESUMED = {Status.FAILED, Status.KILLED, Status.SCHEDULED}
@@ -234,8 +234,7 @@ def finish(ctx: Context, cmd: Finish) -> Run:
 def _settle(ctx: Context, key: int, status: Status) -> None:
     """Merge what is loose of a run that has ended: nobody will add to it."""
     if status.ended:
-        for pair in series.loose(ctx.conn, key):
-            series.compact(ctx.conn, pair)
+        merging.merge(ctx.conn, merging.loose(ctx.conn, key))
 
 
 @operation("runs.delete", needs="runs:write")

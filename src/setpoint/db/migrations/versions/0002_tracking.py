@@ -182,7 +182,7 @@ def _series() -> None:
     op.create_index(
         "ix_series_chunks_run_key_name_id",
         "series_chunks",
-        ["run_key", "name_id", "first_step"],
+        ["run_key", "name_id", "last_step", "last_at"],
         unique=False,
     )
 
@@ -413,7 +413,7 @@ def _fill_series(
                     "low": min(numbers, default=None),
                     "high": max(numbers, default=None),
                     "count": n,
-                    "loose_rows": 2,  # to be merged by the first sweep
+                    "loose_rows": 1,
                     "loose_points": n,
                 },
             )
