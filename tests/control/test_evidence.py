@@ -9,6 +9,7 @@ from tests.control.made import predicted, shadowed
 from setpoint.control.evidence import Seen, evidence
 from setpoint.core.clock import to_micros
 from setpoint.releases.evidence import Evidence, PairedLoss
+from setpoint.releases.objective import PairedObjective, bin_of
 from setpoint.serve.entities import Labelled, Role
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -141,3 +142,26 @@ def test_rows_of_a_block_of_time_count_together() -> None:
     loss = of(seen(labelled=rows), block=minute).loss
     assert [count for count, _ in loss.blocks.values()] == [2, 1]
     assert list(loss.blocks) == [str(int(at.timestamp())) for at in (NOON, NOON + minute)]
+
+
+def test_the_objective_is_counted_in_blocks_where_it_is_judged() -> None:
+    hour = timedelta(hours=1)
+    both = seen(
+        predictions=[predicted(["a"], at=NOON + 3 * hour)],
+        labelled=[row(0.5, 0.8), row(0.8, 0.5, version=2, other_version=1, label=0.0)],
+    )
+    assert of(both).objective == PairedObjective()
+    found = evidence(
+        both,
+        candidate=2,
+        live=1,
+        slow_micros=None,
+        task="classification",
+        block=hour,
+        objective_block=hour,
+    ).objective
+    assert found.until == int((NOON + 3 * hour).timestamp())
+    (counts,) = found.open.values()
+    assert list(found.open) == [str(int(NOON.timestamp()))]
+    assert counts.candidate_positive == counts.candidate_negative == {str(bin_of(0.8)): 1}
+    assert counts.live_positive == counts.live_negative == {str(bin_of(0.5)): 1}

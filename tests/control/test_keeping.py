@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from tests.control import made
 from tests.control.made import MODEL, labelled, predicted
+from tests.monitor import windows
 
 from setpoint.control import keeping
 from setpoint.control.controller import Controller
@@ -15,7 +16,7 @@ from setpoint.control.follow import Follower
 from setpoint.control.keeping import Keeper
 from setpoint.control.store import need
 from setpoint.core.clock import ManualClock
-from setpoint.db.local import LocalBackend
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.events.store import newest
 from setpoint.serve import frames
 from setpoint.serve import seal as sealing
@@ -29,7 +30,7 @@ class Kept:
     """A store with one version, and a log of two predictions a day in small segments."""
 
     def __init__(self, home: LocalBackend, folder: Path, clock: ManualClock) -> None:
-        self.home, self.clock = home, clock
+        self.home, self.clock, self.folder = home, clock, folder
         made.apply(home, folder, serve={"log": {"keep": "5d"}})
         made.version(home, found=made.reference())
         self.writer = LogWriter(home.settings.log, segment_bytes=600)
@@ -58,6 +59,9 @@ class Kept:
     def rows(self) -> int:
         with self.home.engine.begin() as conn:
             return serving.count_predictions(conn, MODEL)[0]
+
+    def days(self) -> set[str]:
+        return {path.name for path in self.home.settings.log.glob("parquet/*/dt=*")}
 
     def sealed(self) -> list[str]:
         files = self.home.settings.log.glob("parquet/**/predictions-*.parquet")
@@ -110,6 +114,48 @@ def test_what_is_older_than_promised_goes_and_the_rest_stays(
     assert sum(e.detail["rows"] for e in expired) == 10
     kept.keep()
     assert kept.rows() == 10, "once a day"
+
+
+@pytest.mark.parametrize(("keep", "retention", "left"), [("5d", "3d", 3), ("2d", "400d", 2)])
+def test_the_shorter_of_keep_and_retention_counts_and_what_was_added_up_stays(
+    kept: Kept, keep: str, retention: str, left: int
+) -> None:
+    made.apply(
+        kept.home,
+        kept.folder,
+        serve={"log": {"keep": keep}},
+        privacy={"retention": retention},
+    )
+    for _ in range(10):
+        kept.day()
+    with kept.home.engine.begin() as conn:
+        before = {key: one.encode() for key, one in windows.joints(conn, MODEL).items()}
+    kept.keep()
+    assert kept.rows() == 2 * left
+    with kept.home.engine.begin() as conn:
+        after = {key: one.encode() for key, one in windows.joints(conn, MODEL).items()}
+        expired = newest(conn, f"model:{MODEL}", "log.expired", limit=100)
+        chances = [serving.known_ids(conn, MODEL, [f"p{i}"]) for i in range(20)]
+    assert after == before != {}
+    assert chances == [[]] * (20 - 2 * left) + [[f"p{i}"] for i in range(20 - 2 * left, 20)]
+    assert sum(e.detail["files"] for e in expired) > 0
+    assert sum(e.detail["bytes"] for e in expired) > 1000
+    oldest = kept.clock.now() - left * DAY
+    assert all(f"dt={(oldest - DAY * i).date()}" not in kept.days() for i in range(1, 12))
+
+
+def test_what_was_deleted_is_not_in_the_database_file(tmp_path: Path, clock: ManualClock) -> None:
+    home = open_local(made.home_at(tmp_path / "home"), clock)
+    kept = Kept(home, tmp_path / "project", clock)
+    kept.writer.append(predicted(["secret-of-ada"], at=clock.now()))
+    kept.day()
+    clock.advance(9 * DAY)
+    kept.keep()
+    assert kept.rows() == 0
+    kept.writer.close()
+    home.engine.dispose()  # the last connection takes the write-ahead log into the file
+    for file in (tmp_path / "home").glob("setpoint.db*"):
+        assert b"secret-of-ada" not in file.read_bytes(), file
 
 
 def test_the_controller_seals_and_expires(kept: Kept) -> None:

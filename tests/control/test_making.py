@@ -68,6 +68,15 @@ def test_rows_whose_label_is_not_known_yet_are_left_out(
     assert Made(backend, tmp_path / "2", data=by_time).table().height == 590
 
 
+def test_rows_older_than_the_retention_are_not_trained_on(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    data = {"time": "at", "contract": None}
+    found = Made(backend, tmp_path, data=data, privacy={"retention": "10d"}).table()
+    assert found.height == 241, "an hour each, the newest now"
+    assert found[TIME].min() == NOON - 10 * DAY
+
+
 def test_the_newest_rows_test_and_the_window_before_them_trains(
     backend: LocalBackend, tmp_path: Path
 ) -> None:

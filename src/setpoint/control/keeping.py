@@ -1,4 +1,7 @@
-"""The prediction log as it gets older: finished segments become Parquet, old rows go."""
+"""The prediction log as it gets older: finished segments become Parquet, old rows go.
+
+What is added up from it stays: windows of inputs and quality, and the evidence of releases.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,14 +11,21 @@ from sqlalchemy import Connection
 from setpoint.control.entities import Applied
 from setpoint.control.follow import Follower
 from setpoint.control.inforce import spec_of
+from setpoint.control.spec.entities import Spec
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Position
-from setpoint.serve.seal import expire, seal
+from setpoint.serve.seal import Gone, expire, seal
 
 _BATCH = 10_000  #: rows deleted in one transaction
 _EVERY = timedelta(days=1)
+
+
+def kept_for(spec: Spec) -> timedelta:
+    """Return how long predictions, their labels and their log are kept."""
+    keep, retention = spec.serve.log.keep, spec.privacy.retention
+    return keep if retention is None else min(keep, retention)
 
 
 class Keeper:
@@ -48,31 +58,39 @@ class Keeper:
             self._sealed = segment
 
     def expire(self, applied: Applied) -> None:
-        """Delete what is older than `serve.log.keep`, once a day and model.
+        """Delete what is older than the spec keeps, once a day and model.
 
-        Sealed files go by whole days, and rows of the index and labels that still wait for
-        a prediction by their time. Windows, and so the charts, stay.
+        That is `serve.log.keep`, or `privacy.retention` if that is shorter. Sealed files go
+        by whole days, and rows of the index (with their labels) and labels that still wait
+        for a prediction by their time. Each batch leaves an event with its counts.
         """
         model, now = applied.model, self._home.clock.now()
         looked = self._looked.get(model)
         if looked is not None and now < looked + _EVERY:
             return
-        before = now - spec_of(applied).serve.log.keep
-        files = expire(self._home.settings.log, model, before.date())
-        while self._some(model, before, files):
-            files = 0
+        before = now - kept_for(spec_of(applied))
+        gone = expire(self._home.settings.log, model, before.date())
+        while self._some(model, before, gone):
+            gone = Gone()
         self._looked[model] = now
 
-    def _some(self, model: str, before: datetime, files: int) -> bool:
+    def _some(self, model: str, before: datetime, gone: Gone) -> bool:
         """Delete one batch and record it; return whether there may be more."""
         rows = 0
         with self._home.engine.begin() as conn:
             self._may(conn)
             if model not in self._oldest or self._oldest[model] < before:
                 rows = serving.delete_before(conn, model, before, at_most=_BATCH)
-            if rows or files:
-                ctx = self._home.context(conn)
-                record(ctx, "log.expired", f"model:{model}", before=before, rows=rows, files=files)
+            if rows or gone.files:
+                record(
+                    self._home.context(conn),
+                    "log.expired",
+                    f"model:{model}",
+                    before=before,
+                    rows=rows,
+                    files=gone.files,
+                    bytes=gone.bytes,
+                )
             elif model not in self._oldest or self._oldest[model] < before:
                 self._oldest[model] = serving.oldest(conn, model) or before
         return rows > 0

@@ -66,6 +66,8 @@ class Making:
     def table(self, datasets: Mapping[str, int], deltas: Mapping[str, int]) -> pl.DataFrame:
         """Return the rows whose label is known, with features as known at each row's time.
 
+        Rows that are older than `privacy.retention` are left out.
+
         Columns: id, time, label, the columns that slices are made by, then the features.
         """
         del datasets  # the numbers people know; `deltas` are the same versions on disk
@@ -142,6 +144,8 @@ class Making:
             known &= pl.col(label.known_at) <= self._known_by
         elif label.delay is not None and spec.data.time is not None:
             known &= pl.col(spec.data.time) + label.delay <= self._known_by
+        if spec.privacy.retention is not None and spec.data.time is not None:
+            known &= pl.col(spec.data.time) >= self._known_by - spec.privacy.retention
         found = rows.filter(known)
         if found.is_empty():
             raise Invalid(
@@ -245,8 +249,9 @@ def training_hash(spec: Spec, code: str, contracts: str) -> str:
     """Return the identity of what makes a version: the spec's parts that training reads.
 
     Two specs that differ in how a version is watched or released make the same versions.
-    A fallback is part of a version. What its contracts check is as well, since that decides
-    which rows it learns from: it stands at the end, after ``+``.
+    A fallback is part of a version, and so is how old its rows may be. What its contracts
+    check is as well, since that decides which rows it learns from: it stands at the end,
+    after ``+``.
 
     Args:
         spec: The spec.
@@ -254,6 +259,8 @@ def training_hash(spec: Spec, code: str, contracts: str) -> str:
         contracts: Hash of what its contracts check, "" where it has none.
     """
     parts = [plain(spec.data), plain(spec.features), plain(spec.train), code]
+    if spec.privacy.retention is not None:
+        parts.append(f"retention: {spec.privacy.retention.total_seconds():g}")
     if spec.serve.fallback != "nothing":
         parts.append(f"fallback: {spec.serve.fallback}")
     made = "b3:" + blake3(msgspec.json.encode(parts, order="sorted")).hexdigest()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from setpoint.core.clock import from_micros
 from setpoint.errors import Unavailable
@@ -59,17 +60,23 @@ def seal(folder: Path, followed: Position) -> list[Path]:
     return written
 
 
-def expire(folder: Path, model: str, before: date) -> int:
-    """Delete the sealed files of a model's days before `before`; return how many there were."""
-    gone = 0
+class Gone(Struct, frozen=True, kw_only=True):
+    """Files that were deleted."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+def expire(folder: Path, model: str, before: date) -> Gone:
+    """Delete the sealed files of a model's days before `before`; return how much that was."""
+    count = size = 0
     for day in sorted((folder / "parquet" / f"model={quote(model, safe='')}").glob("dt=*")):
         if day.name.removeprefix("dt=") < before.isoformat():
-            files = sorted(day.iterdir())
-            for file in files:
+            for file in sorted(day.iterdir()):
+                count, size = count + 1, size + file.stat().st_size
                 file.unlink()
             day.rmdir()
-            gone += len(files)
-    return gone
+    return Gone(files=count, bytes=size)
 
 
 def _seal_one(folder: Path, number: int) -> list[Path]:

@@ -272,6 +272,9 @@ def oldest(conn: Connection, model: str) -> datetime | None:
 def delete_before(conn: Connection, model: str, before: datetime, *, at_most: int) -> int:
     """Delete predictions made before a time, and labels that waited since; return how many.
 
+    On SQLite their bytes are overwritten, and the space is used by the next rows; on
+    PostgreSQL both are its vacuum's work.
+
     Args:
         conn: The caller's transaction.
         model: The model.
@@ -279,11 +282,18 @@ def delete_before(conn: Connection, model: str, before: datetime, *, at_most: in
         at_most: Of each of the two kinds.
     """
     gone = 0
+    _overwrite(conn)
     for table in (p, w):
         old = select(table.c.id).where(table.c.model == model, table.c.at < before).limit(at_most)
         done = conn.execute(delete(table).where(table.c.model == model, table.c.id.in_(old)))
         gone += done.rowcount
     return gone
+
+
+def _overwrite(conn: Connection) -> None:
+    """Have what this connection deletes from now on be overwritten."""
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql("PRAGMA secure_delete = ON")
 
 
 _LABELLED = (

@@ -5,7 +5,6 @@ from setpoint.control.spec.entities import Spec
 #: Every key that is declared, and what happens instead. Remove a line when it is enforced.
 NOT_YET = {
     "privacy.subject": "the column is no feature; rows are not erased by it",
-    "privacy.retention": "rows of datasets are kept for ever",
 }
 
 

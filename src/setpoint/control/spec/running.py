@@ -207,6 +207,10 @@ class Privacy(Struct, frozen=True, kw_only=True):
     subject: Annotated[
         Column | None, Doc("the column that names the person", "the unit of erasure")
     ] = None
-    retention: Annotated[Duration | None, Doc("how long rows are kept", "without it for ever")] = (
-        None
-    )
+    retention: Annotated[
+        Duration | None,
+        Doc(
+            "how old predictions, labels, their log, and rows to train on may become",
+            "older ones are deleted, or not trained on; without it `serve.log.keep` alone says",
+        ),
+    ] = None
