@@ -69,9 +69,9 @@ def open_destination(settings: Settings, url: str | None) -> Destination:
     return Embedded(settings) if url is None else Server(url, open_store(settings))
 
 
-def show(to: Destination, run: str) -> Run:
-    """Return what the destination has of a run."""
-    return to.backend.call(service.show, ShowRun(run=run))
+def show(backend: Backend, run: str) -> Run:
+    """Return what a destination has of a run."""
+    return backend.call(service.show, ShowRun(run=run))
 
 
 def deliver(to: Destination, folder: RunFolder, run: str, writer: str, batch: Batch) -> None:
@@ -126,6 +126,6 @@ def _begin(backend: Backend, run: str, record: Begin) -> None:
 
 def _find(backend: Backend, run: str) -> Run | None:
     try:
-        return backend.call(service.show, ShowRun(run=run))
+        return show(backend, run)
     except NotFound:
         return None

@@ -1,21 +1,25 @@
 """One process's part of a run: its log, the thread that delivers it, and its end."""
 
-import contextlib
 import importlib
 import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from setpoint.artifacts.store import FileStore, open_store
 from setpoint.config import Settings
 from setpoint.errors import Unavailable
-from setpoint.runs.entities import Run
 from setpoint.sdk.delivery import Delivery
 from setpoint.sdk.folders import Meta, RunFolder
 from setpoint.sdk.records import Left, Record
 from setpoint.sdk.spool import Spool
+
+if TYPE_CHECKING:
+    from setpoint.core.operations import Backend
 
 _PIECE = 1 << 20
 _log = logging.getLogger("setpoint")
@@ -94,21 +98,18 @@ class Recorder:
         durable = spool.sync()
         return durable and (self._delivery is None or self._delivery.flush(seconds))
 
-    def show(self) -> Run:
-        """Ask the destination what it has of the run.
+    @contextmanager
+    def asking(self) -> Iterator["Backend"]:
+        """Open the destination, to read what it has of the run.
 
         Raises:
-            SetpointError: If it cannot be asked, or has not heard of the run.
+            SetpointError: If it cannot be opened, or the run is offline.
         """
         if self.meta.offline:
             raise Unavailable("the run is offline", hint="deliver it with: setpoint sync")
         destination = importlib.import_module("setpoint.sdk.destination")
-        to = destination.open_destination(self.settings, self.meta.url)
-        try:
-            found: Run = destination.show(to, self.meta.run)
-            return found
-        finally:
-            to.close()
+        with closing(destination.open_destination(self.settings, self.meta.url)) as to:
+            yield to.backend
 
     def close(self, seconds: float) -> bool:
         """End the log and deliver the rest; tell whether it arrived in time."""
@@ -152,7 +153,7 @@ _living: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
 
 def _after_fork() -> None:
     for recorder in list(_living):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             recorder.forked()
 
 

@@ -26,7 +26,7 @@ from setpoint.serve import frames
 from setpoint.serve.frames import HEADER, START
 
 MAGIC = b"setpoint run 1\n\0"
-FIRST_BYTES = 64 << 10  #: of the first segment; each next one is four times as large
+FIRST_BYTES = 256 << 10  #: of the first segment; each next one is four times as large
 LARGEST_BYTES = 16 << 20
 HELD_BYTES = 256 << 20  #: kept in memory while the disk is full; what comes then is lost
 SYNC_SECONDS = 0.05

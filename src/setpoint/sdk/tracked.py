@@ -23,6 +23,9 @@ from setpoint.sdk.values import INTEGERS, flat, step_of, texts, value_of
 from setpoint.sdk.watch import Alert, Seen, Watch, see, wait
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from setpoint.core.operations import Backend
     from setpoint.sdk.system import Sampler
 
 FINISH_SECONDS = 30.0  #: that the end of a run waits for its delivery
@@ -51,7 +54,8 @@ class Tracked:
         self._refused: set[str] = set()
         self._watched: dict[str, tuple[Watch, Seen]] = {}
         self._watcher: threading.Thread | None = None
-        self._over = threading.Event()
+        self._over = threading.Event()  # no more is taken
+        self._done = threading.Event()  # and what there was has been delivered, or left
         self._sampler: Sampler | None = None
         recorder.record(begin)
         _here[self.id] = self
@@ -181,7 +185,11 @@ class Tracked:
         return _load("autolog").callback(self, framework, **options)
 
     def flush(self, seconds: float = 10.0) -> bool:
-        """Make all that was logged durable and deliver it; tell whether that was done."""
+        """Make all that was logged durable and deliver it; tell whether that was done.
+
+        An offline run is delivered nowhere: being on disk is enough.
+        """
+        self._capturing.join(seconds)
         return self._recorder.flush(seconds)
 
     def show(self) -> Run:
@@ -191,7 +199,21 @@ class Tracked:
             SetpointError: If it cannot be asked, or has not heard of the run yet.
         """
         self.flush()
-        return self._recorder.show()
+        with self.asking() as backend:
+            found: Run = _load("destination").show(backend, self.id)
+            return found
+
+    def asking(self) -> "AbstractContextManager[Backend]":
+        """Open the destination, to run operations that read it.
+
+        Raises:
+            SetpointError: If it cannot be opened, or the run is offline.
+        """
+        return self._recorder.asking()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until this process has finished the run; tell whether it has."""
+        return self._done.wait(seconds)
 
     def finish(self, *, error: str = "", seconds: float = FINISH_SECONDS) -> bool:
         """End the run, as failed if there is an error; a second time does nothing.
@@ -214,6 +236,7 @@ class Tracked:
             end = End(at=now(), status="failed" if error else "finished", error=error)
             self._recorder.record(end)
         done = self._recorder.close(seconds)
+        self._done.set()
         if not done:
             _log.warning(
                 "setpoint: run %s is kept in %s until it can be delivered; now: setpoint sync",
@@ -221,6 +244,9 @@ class Tracked:
                 self.folder,
             )
         return done
+
+    def _ipython_display_(self) -> None:
+        _load("notebook").display(self)
 
     def _repr_html_(self) -> str:
         page: str = _load("notebook").html(self)
