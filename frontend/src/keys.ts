@@ -14,7 +14,7 @@ function go(letter: string): boolean {
 }
 
 function walk(step: number): boolean {
-  const links = [...document.querySelectorAll<HTMLAnchorElement>("main tbody tr :is(th, td):first-child a")];
+  const links = [...document.querySelectorAll<HTMLAnchorElement>("main tbody tr > :is(th, td:first-child) > a:first-of-type")];
   const at = links.indexOf(document.activeElement as HTMLAnchorElement);
   if (at < 0) return false;
   links[Math.min(Math.max(at + step, 0), links.length - 1)]?.focus();

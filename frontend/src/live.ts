@@ -1,4 +1,8 @@
-/** Fetches the page again when the record grows: at most every two seconds, never under a hand. */
+/**
+ * Fetches the page again when the record grows: at most every two seconds, never under a hand.
+ * A page with `data-own` is told instead (`setpoint:live`) and fetches what it needs. While a
+ * page is out of sight it holds no line: a browser has only six of them for a server.
+ */
 
 import htmx from "./htmx";
 
@@ -29,6 +33,10 @@ function refresh(): void {
     return;
   }
   last = Date.now();
+  if (document.querySelector("main[data-own]") !== null) {
+    document.dispatchEvent(new Event("setpoint:live"));
+    return;
+  }
   void htmx.ajax("get", location.href, { target: "#main", select: "#main", swap: "outerHTML" });
 }
 
@@ -47,12 +55,36 @@ document.addEventListener("htmx:afterSwap", () => {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
 });
 
-if (document.body.dataset["live"] !== undefined) {
-  const source = new EventSource(`/live?after=${document.body.dataset["live"]}`);
+let source: EventSource | null = null;
+let position = document.body.dataset["live"];
+
+/** Follows the record from where it was left, and the run that the page is about. */
+function follow(): void {
+  if (position === undefined || source !== null) return;
+  const run = document.querySelector<HTMLElement>("main[data-run]")?.dataset["run"];
+  const about = run === undefined ? "" : `&run=${encodeURIComponent(run)}`;
+  source = new EventSource(`/live?after=${position}${about}`);
   source.addEventListener("open", () => say("live", "live"));
   source.addEventListener("error", () => say("paused", "not connected"));
   for (const kind of ["change", "beat"]) {
-    source.addEventListener(kind, () => later(Math.max(150, last + PAUSE - Date.now())));
+    source.addEventListener(kind, (event) => {
+      if (event instanceof MessageEvent && event.lastEventId) position = event.lastEventId;
+      later(Math.max(150, last + PAUSE - Date.now()));
+    });
   }
-  window.addEventListener("pagehide", () => source.close());
+  source.addEventListener("grown", (event) => {
+    document.dispatchEvent(new CustomEvent("setpoint:grown", { detail: JSON.parse(String(event.data)) as unknown }));
+  });
 }
+
+function leave(): void {
+  source?.close();
+  source = null;
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
+window.addEventListener("pagehide", leave);
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) follow();
+});
+if (!document.hidden) follow();

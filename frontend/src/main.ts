@@ -8,5 +8,6 @@ import "./copy";
 import "./curves";
 import "./keys";
 import "./live";
+import "./runs";
 import "./theme";
 import "./times";

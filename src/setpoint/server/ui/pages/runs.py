@@ -33,6 +33,7 @@ _USUAL: dict[str, Any] = {
     "groups": [],
     "group_url": None,
     "metrics": [],
+    "numeric": [],
     "rows": [],
     "pinned": [],
     "metric": "",
@@ -123,6 +124,7 @@ def _listed(ask: Ask, view: RunsView) -> Page:
         "rows": _rows(ask, found, view, columns, drawn),
         "pinned": _rows(ask, pinned, view, columns, drawn),
         "columns": columns,
+        "numeric": [each for each in columns if _is_numeric(found, each)],
         "metric": metric,
         "spec": _spec(found, pinned, drawn, metric) if metric else None,
         "count": ask.read(tallies.count, view.search(1)),
@@ -222,9 +224,15 @@ def value_of(run: Run, column: str) -> Value:
     return run.params.get(name) if entity == "params" else run.tags.get(name)
 
 
+def _is_numeric(found: list[Run], column: str) -> bool:
+    values = [value_of(run, column) for run in found]
+    return any(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
+
+
 def _columns(ask: Ask, found: list[Run]) -> list[str]:
     """Return the columns that tell runs apart: metrics that most have, params that vary."""
-    metrics = common([run.metrics for run in found], ask.read(history.metrics))
+    first = ask.read(history.metrics) or {_curve(found)}
+    metrics = common([run.metrics for run in found], first)
     shown = [name for name in metrics if not name.startswith("system/")][:_METRICS]
     params: dict[str, set[Value]] = {}
     for run in found:
