@@ -12,7 +12,9 @@ from tests.server.conftest import serving
 
 from setpoint.config import Settings
 from setpoint.db.local import open_local
+from setpoint.notify.deliver import Deliverer
 from setpoint.server.app import create_app
+from setpoint.server.mlflow.registry_webhooks import KINDS
 
 
 class Called(NamedTuple):
@@ -49,13 +51,18 @@ class Running(NamedTuple):
 
 @contextmanager
 def running(home: Path, database_url: str) -> Iterator[Running]:
-    """Serve an empty store on a free port, by the time of the wall clock."""
+    """Serve an empty store on a free port, by the time of the wall clock; deliver to webhooks."""
     backend = open_local(Settings(home=home, database_url=database_url, actor="ada"))
     recorder = Recorder(create_app(backend))
+    stopping = threading.Event()
+    delivering = threading.Thread(target=Deliverer(backend, KINDS).run, args=(stopping,))
+    delivering.start()
     try:
         with serving(recorder) as url:
             yield Running(url, recorder)
     finally:
+        stopping.set()
+        delivering.join()
         backend.engine.dispose()
 
 

@@ -16,9 +16,11 @@ from tests.server.web import ask
 
 HERE = Path(__file__).parent
 _NAMES = re.compile(r"^def (\w+)\(client: MlflowClient, name: str\)", re.MULTILINE)
-JOURNEYS = [
-    name for name in _NAMES.findall((HERE / "mlflow_journeys.py").read_text()) if name[0] != "_"
-]
+SCRIPTS = {
+    script: [name for name in _NAMES.findall((HERE / script).read_text()) if name[0] != "_"]
+    for script in ("mlflow_journeys.py", "mlflow_registry_journeys.py")
+}
+JOURNEYS = [name for names in SCRIPTS.values() for name in names]
 #: Those that train with a library: what they add is no matter of the database.
 TRAINING = {name for name in JOURNEYS if re.search("logs_by_itself|a_model_is|registered", name)}
 
@@ -29,6 +31,9 @@ WHOLE = (
     "/api/2.0/mlflow/metrics/",
     "/api/2.0/mlflow/artifacts/",
     "/api/2.0/mlflow/logged-models",
+    "/api/2.0/mlflow/registered-models/",
+    "/api/2.0/mlflow/model-versions/",
+    "/api/2.0/mlflow/webhooks",
     "/api/2.0/mlflow-artifacts/",
 )
 
@@ -55,8 +60,11 @@ def _client(script: str, *words: str) -> str:
 
 
 def _told(server: Running, names: list[str]) -> dict[str, dict[str, Any]]:
-    output = _client("mlflow_journeys.py", server.url, *names)
-    return {line["journey"]: line for line in lines(output, "journey")}
+    told = {}
+    for script, known in SCRIPTS.items():
+        output = _client(script, server.url, *(name for name in names if name in known))
+        told.update({line["journey"]: line for line in lines(output, "journey")})
+    return told
 
 
 @pytest.fixture(scope="module")
