@@ -68,7 +68,10 @@ class Supervisor:
                 _require_free(self._host, port, option)
             self._inference = self._start_inference()
             self._backend = open_local(self.settings)
-            threads = [threading.Thread(target=self._keep_inference, daemon=True)]
+            threads = [
+                threading.Thread(target=self._keep_inference, daemon=True),
+                threading.Thread(target=self._deliver, daemon=True),
+            ]
             if self._control:
                 threads.append(threading.Thread(target=self._reconcile, daemon=True))
             for thread in threads:
@@ -129,6 +132,14 @@ class Supervisor:
             )
             quick += 1
             self._inference = self._start_inference()
+
+    def _deliver(self) -> None:
+        """Tell channels of events until told to stop."""
+        from setpoint.notify.deliver import Deliverer  # noqa: PLC0415 - pages need not wait
+        from setpoint.server.mlflow.registry_webhooks import KINDS  # noqa: PLC0415
+
+        assert self._backend is not None  # noqa: S101 - set before the thread starts
+        Deliverer(self._backend, KINDS).run(self._stopping)
 
     def _reconcile(self) -> None:
         """Tick until told to stop; one model's trouble is told and tried again, never fatal."""
