@@ -33,9 +33,11 @@ from setpoint.server.security import Guard
 from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
 from setpoint.server.ui.pages import (
     alarms,
+    compare,
     data,
     find,
     models,
+    previews,
     releases,
     run,
     runs,
@@ -70,6 +72,8 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/releases/{release}", releases.release),
     ("/runs", runs.runs),
     ("/rows", runs.rows),
+    ("/compare", compare.page),
+    ("/runs/{run}/files/{path:path}", previews.file),
     ("/runs/{run}", run.run),
     ("/data", data.datasets),
     ("/data/{dataset}", data.dataset),

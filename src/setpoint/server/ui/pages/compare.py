@@ -1,0 +1,144 @@
+"""Runs side by side: what differs, and what came of it."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from setpoint.errors import Invalid
+from setpoint.runs.entities import Difference, Run, Value
+from setpoint.runs.service import Compare, compare, search
+from setpoint.server.ui.page import Ask, Page, Redirect, Table
+from setpoint.server.ui.pages import previews
+from setpoint.server.ui.pages.runs import common, shown
+from setpoint.server.ui.pages.runs_view import read
+from setpoint.server.ui.words import run_title
+
+MOST = 200  #: runs compared at once
+_AXES = 8  #: of the parallel coordinates, where none are chosen
+_KEPT = ("run", "axis", "x", "smooth", "log", "logx", "from", "to", "sx", "sy", "artifact", "b")
+
+
+class Column(Struct, frozen=True, kw_only=True):
+    """What runs have by one name, as plots take it."""
+
+    name: str  #: ``params.…`` or ``metrics.…``
+    values: list[float | str | None]  #: in the order of the runs
+
+
+def page(ask: Ask) -> Page | Redirect:
+    """Answer "how do these runs differ?"."""
+    if ask.query.get("all"):
+        return Redirect(to=_address(_all(ask)))
+    ids = list(dict.fromkeys(value for name, value in ask.pairs if name == "run" and value))
+    if any(name not in _KEPT for name, _ in ask.pairs):
+        return Redirect(to=_address(ids))
+    if not ids:
+        raise Invalid("no run was chosen to compare", hint="tick two or more in the runs table")
+    if len(ids) == 1:
+        return Redirect(to=f"/runs/{ids[0]}")
+    found = ask.call(compare, Compare(runs=ids[:MOST]))
+    runs: list[Run] = found.runs
+    columns = _columns(runs)
+    axes = [value for name, value in ask.pairs if name == "axis"] or _telling(columns)
+    paths = sorted({path for run in runs for path in run.artifacts})
+    path = ask.query.get("artifact", "")
+    return Page(
+        template="compare.html",
+        title=f"{len(runs)} runs compared",
+        active="Runs",
+        values={
+            "runs": runs,
+            "left_out": len(ids) - len(runs),
+            "shown": shown(runs),
+            "without": {run: _address([each for each in ids if each != run]) for run in ids},
+            **_charts(runs),
+            "columns": columns,
+            "axes": axes,
+            "plotted": _plotted(runs, columns),
+            "scatter": _scattered(ask, columns),
+            "curves": {name: ask.query[name] for name in _KEPT if name in ask.query},
+            "differences": found.differences,
+            "paths": paths,
+            "path": path,
+            "previews": [previews.of(ask, run, path) for run in runs[:8]] if path else [],
+        },
+        tables={"differences": _table(runs, found.differences)},
+    )
+
+
+def _all(ask: Ask) -> list[str]:
+    view = read([pair for pair in ask.pairs if pair[0] != "run"])
+    return [run.id for run in ask.call(search, view.search(MOST)).runs]
+
+
+def _address(runs: Sequence[str]) -> str:
+    return f"/compare?{urlencode([('run', each) for each in runs])}"
+
+
+def _charts(runs: list[Run]) -> dict[str, Any]:
+    """Return the metrics that are curves: the runs' own, and those of their machines."""
+    long = [
+        {name: last.value for name, last in run.latest.items() if last.count > 1} for run in runs
+    ]
+    names = common(long)
+    return {
+        "metrics": [name for name in names if not name.startswith("system/")],
+        "system": [name for name in names if name.startswith("system/")],
+    }
+
+
+def _columns(runs: list[Run]) -> list[Column]:
+    """Return the params and metrics that are not the same in all runs."""
+    found = []
+    for kind in ("params", "metrics"):
+        carried: list[dict[str, Any]] = [getattr(run, kind) for run in runs]
+        for name in dict.fromkeys(name for values in carried for name in values):
+            if kind == "metrics" and name.startswith("system/"):
+                continue
+            values = [_plain(each.get(name)) for each in carried]
+            if len(set(values)) > 1:
+                found.append(Column(name=f"{kind}.{name}", values=values))
+    return found
+
+
+def _plain(value: Value) -> float | str | None:
+    """Return a value as an axis places it: numbers by size, all else by name."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def _telling(columns: list[Column]) -> list[str]:
+    """Return the axes drawn where none are chosen: params first, then what came of them."""
+    full = [c for c in columns if sum(v is not None for v in c.values) * 2 >= len(c.values)]
+    params = [c.name for c in full if c.name.startswith("params.")]
+    metrics = [c.name for c in full if c.name.startswith("metrics.")]
+    return params[: _AXES - min(len(metrics), 3)] + metrics[:3]
+
+
+def _plotted(runs: list[Run], columns: list[Column]) -> dict[str, Any]:
+    return {
+        "runs": shown(runs),
+        "columns": {column.name: column.values for column in columns},
+    }
+
+
+def _scattered(ask: Ask, columns: list[Column]) -> tuple[str, str]:
+    """Return what is drawn across and what upwards."""
+    names = [column.name for column in columns]
+    metrics = [name for name in names if name.startswith("metrics.")] or names
+    others = [name for name in names if name.startswith("params.")] or metrics[1:] or names
+    across = ask.query.get("sx", others[0] if others else "")
+    return across, ask.query.get("sy", metrics[0] if metrics else "")
+
+
+def _table(runs: list[Run], differences: list[Difference]) -> Table:
+    return Table(
+        columns=["kind", "name", *(run_title(run) for run in runs)],
+        rows=[[each.kind, each.name, *each.values] for each in differences],
+    )
