@@ -43,6 +43,8 @@ _FEATURES = (
     "FILESTREAM_GZIP",
 )
 
+_TESTED = "0.31.0"  #: the newest client that the tests run
+
 
 class Root:
     """Where every document begins."""
@@ -57,7 +59,7 @@ class Root:
     @property
     def server_info(self) -> dict[str, Any]:
         features = [{"name": name, "is_enabled": True} for name in _FEATURES]
-        return {"features": features, "cli_version_info": None}
+        return {"features": features, "cli_version_info": {"max_cli_version": _TESTED}}
 
     def entity(self, name: str | None = None) -> Entity:
         return Entity(self.scope, name) if name else Entity(self.scope)

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.server.wandb import store_artifacts as store
-from setpoint.server.wandb import store_runs
 from setpoint.server.wandb.files import RunFile, content_url, hex_of
 from setpoint.server.wandb.graphql import Parsed
 from setpoint.server.wandb.manifests import Entry, entries
@@ -204,7 +203,7 @@ class ArtifactNode:
         self.digest_algorithm = of.digest_algorithm
         self.description = of.description
         self.metadata = of.metadata
-        self.ttl_duration_seconds = of.ttl
+        self.ttl_duration_seconds = -1 if of.ttl is None else of.ttl  # -1: the default
         self.ttl_is_inherited = of.ttl is None
         self.history_step = of.step
         self.size = of.size
@@ -274,8 +273,8 @@ class ArtifactNode:
         after: str | None = None,
         first: int | None = None,
     ) -> Connection:
-        """Return what the manifest lists and we keep; references lie elsewhere."""
-        found = [entry for entry in entries(self.scope, self.of.id) if entry.ref is None]
+        """Return what the manifest lists; the client fetches references where they lie."""
+        found = entries(self.scope, self.of.id)
         if names is not None:
             found = [entry for entry in found if entry.name in set(names)]
         return cut([self._file(entry) for entry in found], after, first)
@@ -295,11 +294,11 @@ class ArtifactNode:
         return RunFile(
             id=to_id("ArtifactFile", f"{self.of.id}/{entry.name}"),
             name=entry.name,
-            direct_url=content_url(self.scope.base, entry.digest, entry.name),
+            direct_url=entry.ref or content_url(self.scope.base, entry.digest, entry.name),
             size_bytes=entry.size,
             md5=entry.digest,
             updated_at=self.updated_at,
-            storage_path=f"wandb_artifacts/{hex_of(entry.digest)}",
+            storage_path=None if entry.ref else f"wandb_artifacts/{hex_of(entry.digest)}",
         )
 
 
@@ -384,13 +383,3 @@ def made_by(scope: Scope, run_id: str) -> list[ArtifactNode]:
 def used_by(scope: Scope, run_id: str) -> list[ArtifactNode]:
     """Return what a run used."""
     return [ArtifactNode(scope, one) for one in store.used_by(scope.conn, run_id)]
-
-
-def users(scope: Scope, artifact_id: int) -> list[str]:
-    """Return the ids of the runs that used an artifact."""
-    return store.users(scope.conn, artifact_id)
-
-
-def contents(scope: Scope, found: list[Entry]) -> dict[str, store_runs.Content]:
-    """Return where the bytes of entries are, by MD5."""
-    return store_runs.contents(scope.conn, {entry.digest for entry in found})

@@ -87,10 +87,14 @@ def rows(curves: Mapping[str, Columns], rest: Mapping[int, Row]) -> list[Row]:
     return [found[step] for step in sorted(found)]
 
 
-def event_rows(curves: Mapping[str, Columns]) -> list[Row]:
-    """Return rows about the machine, as the client sent them."""
+def event_rows(curves: Mapping[str, Columns], started: float) -> list[Row]:
+    """Return rows about the machine, as the client sent them, of a run begun at that second."""
     named = {_CLIENTS_SYSTEM + k.removeprefix(SYSTEM): curve for k, curve in curves.items()}
-    return [{"_wandb": True, **row} for row in rows(named, {})]
+    found = []
+    for row in rows(named, {}):
+        del row["_step"]
+        found.append({"_wandb": True, "_runtime": row["_timestamp"] - started, **row})
+    return found
 
 
 def flat(row: Row) -> Row:

@@ -5,6 +5,7 @@ import math
 import re
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from msgspec import Struct
@@ -205,7 +206,7 @@ class RunNode:
     def events(self, samples: int | None = None) -> list[str]:
         """Return rows about the machine, evenly thinned."""
         names = [name for name in self._shown.latest if name.startswith(SYSTEM)]
-        found = history.event_rows(self._curves(names, None, None))
+        found = history.event_rows(self._curves(names, None, None), self.created_at.timestamp())
         return [dumps(row) for row in _evenly(found, samples or _PAGE)]
 
     def sampled_history(self, specs: list[Parsed]) -> list[list[Row]]:
@@ -280,7 +281,8 @@ class RunNode:
         """Return files by path; a pattern is one of SQL's LIKE."""
         found = self._files
         if names:
-            found = [file for file in found if file.name in set(names)]
+            wanted = {str(PurePosixPath(name)) for name in names}  # without ./ at its beginning
+            found = [file for file in found if file.name in wanted]
         if pattern:
             found = [file for file in found if _like(file.name, pattern)]
         return cut(found, after, first)
