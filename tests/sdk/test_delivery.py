@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.cli.running import ENVIRONMENT, free_ports, setpoint, until
 from tests.sdk.conftest import NOTHING
 from tests.sdk.reading import only_folder
@@ -30,6 +31,7 @@ from setpoint.sdk.destination import Embedded
 from setpoint.sdk.folders import RunFolder
 from setpoint.sdk.remote import HttpBackend
 from setpoint.sdk.sync import sync
+from setpoint.server import problems
 from setpoint.server.app import create_app
 
 
@@ -215,6 +217,49 @@ def test_a_run_goes_on_under_its_id(home: LocalBackend) -> None:
     found = only_run(home)
     assert (found.id, found.status) == ("mine", "finished")
     assert curve(home, "mine", "loss") == [(4, 0.4), (5, 0.5)]
+
+
+def test_what_a_forked_child_logs_arrives_with_its_parents(home: LocalBackend) -> None:
+    with sp.run("churn", home=home.settings.home, capture=NOTHING) as run:
+        run.log(loss=0.0)
+        run.flush()
+        child = os.fork()
+        if not child:
+            for i in range(1, 1_000):
+                run.log(loss=float(i), step=i)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert curve(home, run.id, "loss") == [(i, float(i)) for i in range(1_000)]
+    assert only_run(home).status == "finished"
+
+
+class Failing:
+    """A server that fails to answer what is appended, twice, in a way nobody foresaw."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.failures = 2
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") == "/api/v1/runs.append" and self.failures:
+            self.failures -= 1
+            await problems.response(problems.internal())(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def test_a_server_that_fails_is_asked_again(home: LocalBackend, tmp_path: Path) -> None:
+    from tests.server.conftest import serving  # noqa: PLC0415 - seeds a store when imported
+
+    failing = Failing(create_app(home))
+    with (
+        serving(failing) as url,
+        sp.run("churn", home=tmp_path / "desk", url=url, capture=NOTHING) as run,
+    ):
+        run.log(loss=0.5)
+        until(lambda: run.flush(1), "it was asked again")
+    assert failing.failures == 0
+    assert curve(home, run.id, "loss") == [(0, 0.5)]
 
 
 RANK = """

@@ -84,6 +84,16 @@ def test_a_reader_goes_on_where_it_was_over_many_segments(spool: Spool) -> None:
     assert sum(batch.points for batch in again.batches()) < 20_000
 
 
+def test_batches_are_small_enough_for_a_server_however_long_names_are(spool: Spool) -> None:
+    for i in range(2_000):
+        spool.points([("n" * 5_000 + str(i), i, 0.5)], i)
+    batches = list(LogReader(spool.folder, Place()).batches())
+    sizes = [sum(len(series.name) for series in batch.series) for batch in batches]
+    assert sum(batch.points for batch in batches) == 2_000
+    assert max(sizes) < 4_000_000
+    assert len(batches) < 50
+
+
 def test_a_batch_that_is_sent_again_is_the_same_one(spool: Spool) -> None:
     for i in range(10):
         spool.points([("loss", i, 0.5)], i)

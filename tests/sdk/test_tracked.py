@@ -231,7 +231,9 @@ def _log_in_pool(run: Tracked, i: int) -> None:
     run.log(loss=float(i), step=i)
 
 
-def test_an_ended_run_takes_nothing_more_and_ends_once(tmp_path: Path) -> None:
+def test_an_ended_run_takes_nothing_more_and_ends_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = sp.run("x", home=tmp_path, offline=True, capture=NOTHING)
     assert run.finish()
     run.log(a=1)
@@ -240,6 +242,8 @@ def test_an_ended_run_takes_nothing_more_and_ends_once(tmp_path: Path) -> None:
     (_, end) = records(only_folder(tmp_path))
     assert isinstance(end, End)
     assert end.status == "finished"
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "is over" in warning
 
 
 def test_what_can_never_be_a_run_is_refused_before_the_training(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from setpoint.sdk.records import (
 )
 from setpoint.serve import frames
 
-LARGEST = 50_000  #: points a batch: 1.2 MB on the wire
+LARGEST = 1_500_000  #: bytes a batch, about; a server takes 4 MB at once
+_POINT_BYTES = 24  #: on the wire
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -63,18 +64,18 @@ class LogReader:
                 has to be the same one.
         """
         pending: dict[str, _Columns] = {}
-        count, end = 0, self._at
+        size, end = 0, self._at
         for place, payload in self._frames():
             points = payload[:1] == POINTS
-            if count and (not points or count >= LARGEST or (until is not None and end >= until)):
+            if size and (not points or size >= LARGEST or (until is not None and end >= until)):
                 yield Batch(end=end, series=_series(pending))
-                pending, count, until = {}, 0, None
+                pending, size, until = {}, 0, None
             if points:
-                count += _unpack(payload, self._names or {}, pending)
+                size += _unpack(payload, self._names or {}, pending)
             else:
                 yield Batch(end=place, series=[], record=read_record(payload))
             end = place
-        if count:
+        if size:
             yield Batch(end=end, series=_series(pending))
 
     def _frames(self) -> Iterator[tuple[Place, bytes]]:
@@ -108,17 +109,19 @@ def _names(path: Path, until: int) -> dict[int, str]:
 
 
 def _unpack(payload: bytes, names: dict[int, str], into: dict[str, _Columns]) -> int:
+    """Add the points of one call to columns; return about how many bytes that adds."""
     at: int = CALL.unpack_from(payload)[1]
-    count = 0
+    size = 0
     for number, step, value in POINT.iter_unpack(memoryview(payload)[CALL.size :]):
         columns = into.get(names[number])
         if columns is None:
             columns = into[names[number]] = _Columns()
+            size += 4 * len(names[number]) + _POINT_BYTES
         columns.steps.append(step)
         columns.at.append(at)
         columns.values.append(value)
-        count += 1
-    return count
+        size += _POINT_BYTES
+    return size
 
 
 def _series(pending: dict[str, _Columns]) -> list[Series]:

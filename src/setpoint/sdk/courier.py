@@ -6,13 +6,14 @@ from typing import Self
 
 from msgspec import Struct
 
-from setpoint.errors import SetpointError, Unavailable
+from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.sdk.batches import Batch, LogReader
 from setpoint.sdk.destination import Destination, deliver
 from setpoint.sdk.folders import Mark, Marks, RunFolder
 from setpoint.sdk.records import Begin, End, Record
 from setpoint.sdk.spool import now
 
+_TOLD = 5  #: refusals that are told one by one
 _log = logging.getLogger("setpoint")
 
 
@@ -39,6 +40,7 @@ class Courier:
         self._run = run
         self._right = ExitStack()
         self._marks: Marks | None = None
+        self._refused = 0
         self._readers: dict[str, LogReader] = {}
 
     def __enter__(self) -> Self:
@@ -51,7 +53,8 @@ class Courier:
         """Deliver what is there now; None while another process has the right to.
 
         Raises:
-            Unavailable: If the destination is. The next call goes on at the same batch.
+            SetpointError: If the destination is away or fails. The next call goes on at the
+                same batch.
         """
         done = Delivered()
         if not self._allowed():
@@ -113,10 +116,10 @@ class Courier:
     def _hand_over(self, writer: str, batch: Batch, to: Destination) -> Delivered:
         try:
             deliver(to, self._folder, self._run, writer, batch)
-        except Unavailable:
-            raise
-        except SetpointError as error:
-            _log.warning("setpoint: run %s: not recorded: %s", self._run, error)
+        except (Conflict, Invalid, NotFound) as error:  # it would be refused for ever
+            self._refused += 1
+            if self._refused <= _TOLD:
+                _log.warning("setpoint: run %s: not recorded: %s", self._run, error)
             return Delivered(refused=1)
         return Delivered(points=batch.points, records=int(batch.record is not None))
 

@@ -43,7 +43,7 @@ class Recorder:
         self.lock = threading.RLock()  #: for what belongs to the run in this process
         self._spool: Spool | None = None
         self._delivery: Delivery | None = None
-        self._closed = False
+        self._closed = self._told = False
         self._open()
         _living.add(self)
 
@@ -64,12 +64,17 @@ class Recorder:
     def points(self, points: list[tuple[str, int, float]], at: int) -> int:
         """Log points of one call; return their time, which may be a little later than `at`."""
         spool = self._spool or self._open()
-        return spool.points(points, at) if not self._closed else at
+        if self._closed:
+            self._late()
+            return at
+        return spool.points(points, at)
 
     def record(self, record: Record) -> None:
         """Log anything else."""
         spool = self._spool or self._open()
-        if not self._closed:
+        if self._closed:
+            self._late()
+        else:
             spool.record(record)
 
     def keep(self, path: str, content: bytes | Path) -> str:
@@ -129,6 +134,11 @@ class Recorder:
                 part.forget()
         self.lock = threading.RLock()
         self._spool = self._delivery = None
+
+    def _late(self) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning("setpoint: run %s is over: what it logs now is lost", self.meta.run)
 
     def _open(self) -> Spool:
         with self.lock:
