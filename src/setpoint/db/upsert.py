@@ -1,10 +1,14 @@
 """Insert or update: the one statement that the two databases spell differently."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+_Merge = Callable[[Any], dict[str, Any]]
+_Update = tuple[str, ...] | _Merge
 
 _BATCH = 5_000  #: rows a statement
 
@@ -15,7 +19,7 @@ def upsert(
     rows: Sequence[dict[str, Any]],
     *,
     on: Sequence[str] = (),
-    update: Sequence[str] | Callable[[Any], dict[str, Any]] = (),
+    update: Sequence[str] | _Merge = (),
 ) -> int:
     """Insert rows; where one of the same key is there, update or keep it.
 
@@ -25,21 +29,29 @@ def upsert(
         rows: All with the same columns.
         on: The key that may be there already; by default the primary key.
         update: Columns to overwrite, or a function of the excluded row that returns what to set.
-            Nothing: what is there stays.
+            Nothing: what is there stays. A function must be one of a module, not made anew.
 
     Returns:
         How many rows were inserted or updated.
     """
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement: Any = make(table)
-    keys = list(on) or [column.name for column in table.primary_key.columns]
-    given = update(statement.excluded) if callable(update) else None
-    values = {name: statement.excluded[name] for name in update} if given is None else given  # type: ignore[union-attr]
-    if values:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=values)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    fixed = update if callable(update) else tuple(update)
+    statement = _statement(table, conn.dialect.name, tuple(on), fixed)
     return sum(
         conn.execute(statement, rows[start : start + _BATCH]).rowcount
         for start in range(0, len(rows), _BATCH)
     )
+
+
+@lru_cache(maxsize=256)
+def _statement(table: Table, dialect: str, on: tuple[str, ...], update: _Update) -> Any:
+    """Return the statement, made once: making it takes longer than running it on a few rows."""
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement: Any = make(table)
+    keys = list(on) or [column.name for column in table.primary_key.columns]
+    if callable(update):
+        values = update(statement.excluded)
+    else:
+        values = {name: statement.excluded[name] for name in update}
+    if not values:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)

@@ -1,14 +1,13 @@
 """How long runs are kept: freeing what deleted ones hold, and merging what is left loose."""
 
-import re
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, MetaData, Text, delete, or_, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from setpoint.artifacts.store import FileStore, open_store
 from setpoint.core.clock import to_micros
 from setpoint.core.operations import Context, operation
+from setpoint.db import references
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
 from setpoint.runs import experiment_store, merging, series, store, values
@@ -19,11 +18,8 @@ from setpoint.runs.tables import run_artifacts as a
 from setpoint.runs.tables import run_sources
 from setpoint.runs.tables import runs as r
 
-_ADDRESS = re.compile(r"b3:[0-9a-f]{64}")
 _BATCH = 500  #: runs a round
 _LOOSE_FOR = timedelta(minutes=1)  #: no point arrived: its tail can be merged
-#: Tables whose texts name no object, or only tell of one; they may be very long.
-_TELL = {"events", "event_outbox", "predictions", "waiting_labels", "run_values", "run_names"}
 
 
 @operation("runs.gc", needs="runs:write")
@@ -115,25 +111,17 @@ def _free(ctx: Context, candidates: set[str], gone: list[int], *, dry: bool) -> 
 
 
 def _named(conn: Connection, candidates: set[str], gone: set[int]) -> set[str]:
-    """Return which addresses any table still names, read off the database itself."""
-    found: set[str] = set()
-    tables = MetaData()
-    tables.reflect(conn)
-    for table in tables.sorted_tables:
-        if table.name in _TELL:
-            continue
-        columns = [column for column in table.c if isinstance(column.type, Text)]
-        if not columns:
-            continue
-        query: Any = select(*columns).where(or_(*(column.contains("b3:") for column in columns)))
-        key = {"runs": "key", "run_artifacts": "run_key"}.get(table.name)
-        if key is not None and gone:
-            query = query.where(table.c[key].not_in(gone))
-        for row in conn.execute(query.execution_options(yield_per=10_000)):
-            for said in row:
-                if said is not None:
-                    found.update(_ADDRESS.findall(said))
-    return found & candidates
+    """Return which addresses any table still names, but for the rows of runs that go."""
+    if not gone:
+        return references.named(conn, candidates, rows={})
+    return references.named(
+        conn,
+        candidates,
+        rows={
+            "runs": lambda table: table.c.key.not_in(gone),
+            "run_artifacts": lambda table: table.c.run_key.not_in(gone),
+        },
+    )
 
 
 def settle(backend: LocalBackend) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_
 from setpoint.runs import columns
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Status
-from setpoint.runs.pairs import Pair, among
+from setpoint.runs.pairs import Pair, among, boxes
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import runs as r
 from setpoint.runs.tables import series_chunks as c
@@ -37,6 +37,17 @@ _BOUNDS: tuple[ColumnElement[Any], ...] = (
     c.c.first_at,
     c.c.last_step,
     c.c.last_at,
+)
+# Statements that run in every transaction are made once: making one takes as long as running it.
+_DUE = (
+    select(m.c.run_key, m.c.name_id)
+    .where(
+        m.c.run_key.in_(bindparam("runs", expanding=True)),
+        m.c.name_id.in_(bindparam("names", expanding=True)),
+        or_(m.c.loose_points >= _LOOSE_POINTS, m.c.loose_rows >= _LOOSE_ROWS),
+    )
+    .order_by(m.c.loose_points.desc())
+    .limit(_AT_ONCE)
 )
 _BELOW = (
     select(*_BOUNDS)
@@ -62,11 +73,9 @@ _MERGED = delete(t).where(
 
 def due(conn: Connection, pairs: Sequence[Pair]) -> list[Pair]:
     """Return a few of the series that have more in the tail than they should."""
-    many = or_(m.c.loose_points >= _LOOSE_POINTS, m.c.loose_rows >= _LOOSE_ROWS)
     found: list[Pair] = []
-    for here in among(pairs, m.c.run_key, m.c.name_id):
-        query = select(m.c.run_key, m.c.name_id).where(here, many)
-        rows = conn.execute(query.order_by(m.c.loose_points.desc()).limit(_AT_ONCE))
+    for runs, names in boxes(pairs):
+        rows = conn.execute(_DUE, {"runs": runs, "names": names})
         found += [(run, name) for run, name in rows]
     return found[:_AT_ONCE]
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from setpoint.db.upsert import upsert
 from setpoint.runs.tables import run_names
 
 _BATCH = 10_000  #: names a statement; SQLite takes 32,766 variables
+_KNOWN = select(run_names.c.name, run_names.c.id).where(
+    run_names.c.name.in_(bindparam("names", expanding=True))
+)
 
 
 def plain(text: str) -> str:
@@ -22,9 +25,8 @@ def known(conn: Connection, names: Iterable[str]) -> dict[str, int]:
     wanted = sorted({plain(name) for name in names})
     found: dict[str, int] = {}
     for start in range(0, len(wanted), _BATCH):
-        query = select(run_names.c.name, run_names.c.id)
-        some = query.where(run_names.c.name.in_(wanted[start : start + _BATCH]))
-        found.update((name, number) for name, number in conn.execute(some))
+        some = {"names": wanted[start : start + _BATCH]}
+        found.update((name, number) for name, number in conn.execute(_KNOWN, some))
     return found
 
 

@@ -1,6 +1,7 @@
 """All SQL about which numbered batches are in, so that one sent again is written once."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, case, select
 
@@ -26,11 +27,8 @@ def put(conn: Connection, reached: Mapping[Source, int]) -> None:
         {"run_key": run, "source": name, "position": position}
         for (run, name), position in sorted(reached.items())
     ]
-    upsert(
-        conn,
-        s,
-        rows,
-        update=lambda new: {
-            "position": case((new.position > s.c.position, new.position), else_=s.c.position)
-        },
-    )
+    upsert(conn, s, rows, update=_furthest)
+
+
+def _furthest(new: Any) -> dict[str, Any]:
+    return {"position": case((new.position > s.c.position, new.position), else_=s.c.position)}

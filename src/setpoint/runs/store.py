@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from setpoint.core.clock import from_micros
 from setpoint.db.upsert import upsert
@@ -17,6 +17,12 @@ from setpoint.runs.tables import runs as r
 from setpoint.runs.values import Kind
 
 LISTED = select(r, e.c.name.label("experiment")).join(e, e.c.id == r.c.experiment_id)
+_HELD = (
+    select(r.c.key, r.c.id, r.c.status, r.c.lifecycle)
+    .where(r.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(r.c.key)
+    .with_for_update(key_share=True)
+)
 _TEXTS = ("id", "name", "parent", "actor", "environment", "error")
 
 
@@ -45,9 +51,7 @@ def lock(conn: Connection, ids: Sequence[str]) -> dict[str, Any]:
 
     Always in one order, or two writers of the same runs could wait for each other.
     """
-    query = select(r.c.key, r.c.id, r.c.status, r.c.lifecycle).where(r.c.id.in_(ids))
-    held = query.order_by(r.c.key).with_for_update(key_share=True)
-    return {row.id: row for row in conn.execute(held)}
+    return {row.id: row for row in conn.execute(_HELD, {"ids": ids})}
 
 
 def change(conn: Connection, key: int, *, was: Status | None = None, **columns: Any) -> bool:
