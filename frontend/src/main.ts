@@ -4,6 +4,7 @@ import "./app.css";
 
 import "./htmx";
 import "./charts";
+import "./compare";
 import "./copy";
 import "./curves";
 import "./keys";

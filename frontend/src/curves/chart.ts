@@ -4,7 +4,7 @@ import { call, curvesOf, type Curve, type Curves } from "./api";
 import { lineOf, nearest, type Line, type Shown } from "./lines";
 import { plot, type Plot } from "./plot";
 import { duration, moment, place, valueAt, write } from "./scale";
-import { draw, save } from "./svg";
+import { draw, exports } from "./svg";
 import { change, onChange, view, type View } from "./view";
 
 interface Spec {
@@ -166,7 +166,7 @@ export class CurveChart extends HTMLElement {
     const { x, log, logx, from, to } = this.view;
     const shape = { width, height: this.spec.height ?? 200, title: this.spec.metric, axis: x, log, logx, from, to };
     this.drawn = plot(this.lines, shape);
-    const parts: Element[] = [this.drawn.svg as Element, this.menu()];
+    const parts: Element[] = [this.drawn.svg as Element, this.menu(this.drawn.svg)];
     if (this.lines.length === 0) parts.push(this.note(this.stale || this.asked === 0 ? "" : "no points yet"));
     this.replaceChildren(...parts);
     this.dataset["drawn"] = String(Math.round(performance.now()));
@@ -184,29 +184,9 @@ export class CurveChart extends HTMLElement {
     this.replaceChildren(this.note(text));
   }
 
-  private menu(): HTMLElement {
-    const menu = document.createElement("menu");
-    menu.className = "export";
-    const zoomed = this.view.from !== null;
-    for (const what of [...(zoomed ? ["whole"] : []), "SVG", "PNG"]) {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = what;
-      button.setAttribute("aria-label", what === "whole" ? "Show the whole curve" : `Save ${this.metric} as ${what}`);
-      button.addEventListener("click", () => this.chosen(what));
-      item.append(button);
-      menu.append(item);
-    }
-    return menu;
-  }
-
-  private chosen(what: string): void {
-    if (what === "whole") this.zoom(null, null);
-    else if (this.drawn !== null) {
-      const name = this.metric.replace(/[^\w.-]+/g, "-");
-      void save(this.drawn.svg, name, what.toLowerCase());
-    }
+  private menu(svg: SVGSVGElement): HTMLElement {
+    const more: Record<string, () => void> = this.view.from === null ? {} : { whole: () => this.zoom(null, null) };
+    return exports(svg, this.metric, more);
   }
 
   private zoom(from: number | null, to: number | null): void {

@@ -40,7 +40,7 @@ function resolved(color: string): string {
   return found;
 }
 
-export function saved(content: Blob | string, name: string): void {
+function saved(content: Blob | string, name: string): void {
   const blob = typeof content === "string" ? new Blob([content]) : content;
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
@@ -50,7 +50,7 @@ export function saved(content: Blob | string, name: string): void {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-export async function save(svg: SVGSVGElement, name: string, format: string): Promise<void> {
+async function save(svg: SVGSVGElement, name: string, format: string): Promise<void> {
   const text = standing(svg);
   if (format === "svg") {
     saved(new Blob([text], { type: "image/svg+xml" }), `${name}.svg`);
@@ -67,4 +67,27 @@ export async function save(svg: SVGSVGElement, name: string, format: string): Pr
   canvas.toBlob((blob) => {
     if (blob !== null) saved(blob, `${name}.png`);
   });
+}
+
+/** Buttons that save a drawing, and what else can be done with it. */
+export function exports(svg: SVGSVGElement, name: string, more: Record<string, () => void> = {}): HTMLElement {
+  const menu = document.createElement("menu");
+  menu.className = "export";
+  const file = name.replace(/[^\w.-]+/g, "-");
+  const acts: Record<string, () => void> = {
+    ...more,
+    SVG: () => void save(svg, file, "svg"),
+    PNG: () => void save(svg, file, "png"),
+  };
+  for (const [text, act] of Object.entries(acts)) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.setAttribute("aria-label", `${text}: ${name}`);
+    button.addEventListener("click", act);
+    item.append(button);
+    menu.append(item);
+  }
+  return menu;
 }

@@ -61,6 +61,7 @@ def page(ask: Ask) -> Page | Redirect:
             "scatter": _scattered(ask, columns),
             "curves": {name: ask.query[name] for name in _KEPT if name in ask.query},
             "differences": found.differences,
+            "kinds": _kinds(found.differences),
             "paths": paths,
             "path": path,
             "previews": [previews.of(ask, run, path) for run in runs[:8]] if path else [],
@@ -135,6 +136,14 @@ def _scattered(ask: Ask, columns: list[Column]) -> tuple[str, str]:
     others = [name for name in names if name.startswith("params.")] or metrics[1:] or names
     across = ask.query.get("sx", others[0] if others else "")
     return across, ask.query.get("sy", metrics[0] if metrics else "")
+
+
+def _kinds(differences: list[Difference]) -> dict[str, list[Difference]]:
+    """Return differences by kind: what was given first, then what came of it."""
+    kinds: dict[str, list[Difference]] = {"param": [], "metric": []}
+    for each in differences:
+        kinds.setdefault(each.kind, []).append(each)
+    return {kind: listed for kind, listed in kinds.items() if listed}
 
 
 def _table(runs: list[Run], differences: list[Difference]) -> Table:

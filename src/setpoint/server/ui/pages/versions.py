@@ -2,14 +2,18 @@
 
 from functools import partial
 
+from setpoint.artifacts.store import open_store
 from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
+from setpoint.charts.reliability import reliability
 from setpoint.models.entities import Check, ModelVersion
 from setpoint.models.service import Which, get
+from setpoint.profiles.quality import calibration
+from setpoint.profiles.reference import decode_reference
 from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
 from setpoint.server.ui import history, words
-from setpoint.server.ui.page import Ask, Page, Table
+from setpoint.server.ui.page import Ask, Drawn, Page, Table
 
 
 def version(ask: Ask) -> Page:
@@ -32,7 +36,10 @@ def version(ask: Ask) -> Page:
             "slices": [c for c in checks if c.name.startswith("slice")],
             "bound": bound_words,
         },
-        figures={"lineage": partial(_lineage, found, releases)},
+        figures={
+            "lineage": partial(_lineage, found, releases),
+            **_calibration(ask, found),
+        },
         tables={
             "gate": Table(
                 columns=["check", "passed", "value", "low", "high", "bound", "detail"],
@@ -46,6 +53,25 @@ def version(ask: Ask) -> Page:
             ),
         },
     )
+
+
+def _calibration(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
+    """Return how true the version's probabilities were on the rows its gate judged it by."""
+    objects = open_store(ask.backend.settings)
+    if found.reference is None or not objects.has(found.reference):
+        return {}
+    joint = decode_reference(objects.get(found.reference)).joint
+    if joint is None or not joint.labelled:
+        return {}
+    groups = calibration(joint)
+    title = f"{joint.labelled:,} held-out rows, in groups of ascending score"
+    drawn = reliability(
+        groups.score.tolist(),
+        groups.positives.tolist(),
+        title=title,
+        color=of_version(found.number),
+    )
+    return {"calibration": drawn}
 
 
 def _trust(found: ModelVersion) -> str:
