@@ -123,6 +123,7 @@ class UpdateRun(Struct, frozen=True, kw_only=True):
     run: str
     name: str | None = None
     status: Status | None = None
+    started_at: datetime | None = None  #: of a run that is told of later
     ended_at: datetime | UnsetType | None = UNSET
     error: str | None = None
 

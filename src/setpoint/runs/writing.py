@@ -202,6 +202,7 @@ def update(ctx: Context, cmd: UpdateRun) -> Run:
     key = _held(ctx, cmd.run, ended=True)
     was = store.get(ctx.conn, cmd.run)
     given: dict[str, Any] = {"name": cmd.name, "status": cmd.status, "error": cmd.error}
+    given["started_at"] = cmd.started_at
     given = {name: value for name, value in given.items() if value is not None}
     if cmd.ended_at is not UNSET:
         given["ended_at"] = cmd.ended_at
