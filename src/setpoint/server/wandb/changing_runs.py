@@ -3,7 +3,7 @@
 import re
 import secrets
 import string
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ from setpoint.server.wandb.store_runs import Known
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _LETTERS = string.ascii_lowercase + string.digits
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+_TOLD_LATER = timedelta(minutes=1)  #: what began earlier ran without a server
 
 #: The client's states that begin or end a run of ours.
 _STATUSES = {
@@ -220,6 +222,14 @@ def _started(config: dict[str, Any]) -> datetime | None:
         return None
 
 
+def _began(scope: Scope, known: Known, asked: Upsert) -> datetime | None:
+    """Return when a run really began, if that was before the server heard of it."""
+    began = _started(asked.config.value) if asked.config else None
+    if began is None or known.created_at - began < _TOLD_LATER:
+        return None
+    return began if service.show(scope.ctx, ShowRun(run=known.run_id)).started_at > began else None
+
+
 def _go_on(scope: Scope, known: Known, state: str | None) -> None:
     """Make an ended or scheduled run a running one: its client is back."""
     run = service.show(scope.ctx, ShowRun(run=known.run_id))
@@ -250,8 +260,10 @@ def _describe(scope: Scope, known: Known, asked: Upsert) -> None:
     if fields := _fields(asked):
         changes["fields"] = known.fields | fields
     store_runs.change(scope.conn, known.run_id, **changes)
-    if asked.display_name:
-        service.update(scope.ctx, UpdateRun(run=known.run_id, name=asked.display_name))
+    began = _began(scope, known, asked)
+    if asked.display_name or began:
+        cmd = UpdateRun(run=known.run_id, name=asked.display_name, started_at=began)
+        service.update(scope.ctx, cmd)
     tags, code = _tags(asked), _code(asked.commit)
     if changed or tags or code:
         cmd = Log(run=known.run_id, params=changed, tags=tags, code=code, replace=True, late=True)
@@ -326,12 +338,15 @@ def delete_run(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
     return {"client_mutation_id": None}
 
 
-def ended(scope: Scope, known: Known, exit_code: int) -> None:
-    """Write how a run ended."""
+def ended(scope: Scope, known: Known, exit_code: int, last: datetime | None) -> None:
+    """Write how a run ended; one that is told of later, with the `last` that is known of it."""
     store_runs.change(scope.conn, known.run_id, exit_code=exit_code, state=None)
     error = f"its process ended with code {exit_code}" if exit_code else ""
     status = Status.FAILED if exit_code else Status.FINISHED
-    service.update(scope.ctx, UpdateRun(run=known.run_id, status=status, error=error))
+    run = service.show(scope.ctx, ShowRun(run=known.run_id))
+    later = known.created_at - run.started_at >= _TOLD_LATER
+    ended_at = max(last, run.started_at) if last and later else scope.ctx.now
+    service.update(scope.ctx, UpdateRun(run=run.id, status=status, error=error, ended_at=ended_at))
 
 
 def alert(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:

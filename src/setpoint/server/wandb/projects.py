@@ -79,28 +79,27 @@ class ProjectNode:
         query = filters.value if filters else {}
         if name not in _BY_TIME:
             return cut(self._sorted(query, name, descends=descends), after, first)
-        start, wanted = position(after), size(first)
+        wanted = size(first)
         edges: list[Edge] = []
-        for number, run, document in self._documents(start, descends=descends):
-            if not matches(query, document):
+        for cursor, run, found in self._documents(after or "", descends=descends):
+            if not matches(query, found):
                 continue
             if len(edges) == wanted:
                 return Connection(edges, PageInfo(edges[-1].cursor, has_next_page=True))
-            edges.append(Edge(run, str(number + 1)))
+            edges.append(Edge(run, cursor))
         return Connection(edges, PageInfo(edges[-1].cursor if edges else None))
 
     def run_count(self, filters: Parsed | None = None) -> int:
         query = filters.value if filters else {}
         if not query:
             return store_runs.count(self.scope.conn, self.experiment.id)
-        found = self._documents(0, descends=False)
-        return sum(matches(query, document) for _, _, document in found)
+        return sum(matches(query, found) for _, _, found in self._documents())
 
     def _sorted(self, query: Any, name: str, *, descends: bool) -> list[RunNode]:
         key = order_key(name)
         found = [
             (key(document), run)
-            for _, run, document in self._documents(0, descends=False)
+            for _, run, document in self._documents()
             if matches(query, document)
         ]
         there = [pair for pair in found if pair[0][0] < 2]
@@ -108,28 +107,30 @@ class ProjectNode:
         return [run for _, run in (*there, *(pair for pair in found if pair[0][0] == 2))]
 
     def _documents(
-        self, skip: int, *, descends: bool
-    ) -> Iterator[tuple[int, RunNode, dict[str, Any]]]:
-        """Yield number, run and document of every run by its time, from number `skip` on."""
-        direction = "DESC" if descends else "ASC"
-        token, number = "", 0
+        self, after: str = "", *, descends: bool = False
+    ) -> Iterator[tuple[str, RunNode, dict[str, Any]]]:
+        """Yield cursor, run and document of every run by its time, those after a cursor.
+
+        A cursor is how many runs of a page of ours lie before the next, and that page's token:
+        going on costs no more than beginning.
+        """
+        skipped, _, token = after.partition(":")
+        skip = position(skipped)
         while True:
             cmd = SearchRuns(
                 experiment_ids=[self.experiment.id],
-                order=[f"attributes.start_time {direction}"],
+                order=[f"attributes.start_time {'DESC' if descends else 'ASC'}"],
                 limit=_BATCH,
                 token=token,
             )
             page = service.search(self.scope.ctx, cmd)
             known = store_runs.among(self.scope.conn, [run.id for run in page.runs])
-            for run in page.runs:
-                if number >= skip:
-                    found = RunNode(self.scope, run, known.get(run.id))
-                    yield number, found, document(found)
-                number += 1
+            for number, run in enumerate(page.runs[skip:], skip + 1):
+                found = RunNode(self.scope, run, known.get(run.id))
+                yield f"{number}:{token}", found, document(found)
             if not page.next:
                 return
-            token = page.next
+            token, skip = page.next, 0
 
     def all_views(self, **_: Any) -> Connection:
         """Return no report: they are made and kept elsewhere."""

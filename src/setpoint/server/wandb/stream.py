@@ -1,6 +1,7 @@
 """The stream of a run: rows of history, what the machine does, lines of output, the summary."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -114,9 +115,16 @@ def deliver(ctx: Context, cmd: Deliver) -> Delivered:
     store_runs.put_lines(ctx.conn, known.run_id, cmd.lines.offset, cmd.lines.content)
     store_runs.change(ctx.conn, known.run_id, **_changes(ctx, cmd, known))
     if cmd.complete:
+        last = _last(ctx, known)
         _summary_points(ctx, known, cmd.summary or known.summary)
-        changing_runs.ended(scope, known, cmd.exit_code)
+        changing_runs.ended(scope, known, cmd.exit_code, last)
     return Delivered(stopped=known.stop)
+
+
+def _last(ctx: Context, known: Known) -> datetime | None:
+    """Return the time of a run's last point."""
+    latest = service.show(ctx, ShowRun(run=known.run_id)).latest
+    return max((one.at for one in latest.values()), default=None)
 
 
 def _changes(ctx: Context, cmd: Deliver, known: Known) -> dict[str, Any]:
