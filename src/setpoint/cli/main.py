@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -46,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "Send rows to the inference server."),
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),
     "data": ("data", "Datasets: ls, show, validate."),
+    "import": ("transfer", "Bring runs from MLflow, W&B, Neptune, TensorBoard or Aim."),
+    "export": ("transfer", "Write runs for MLflow, or as Parquet."),
     "runs": ("runs", "Runs: ls, show, compare."),
     "sync": ("sync", "Deliver runs that were tracked offline or killed."),
     "models": ("models", "Model versions: ls, show."),
@@ -68,7 +71,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"setpoint.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name + "_" * iskeyword(cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -45,6 +45,9 @@ class Aim:
     def runs(self) -> Sequence[SourceRun]:
         return [_run(self._about(name)) for name in self._places]
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        return {}
+
     def left(self) -> list[Left]:
         return []
 

@@ -36,7 +36,7 @@ def _about(run: Any, left: list[str]) -> dict[str, Any]:
         "archived": bool(run.archived),
         "created": run.creation_time,
         "ended": run.end_time,
-        "params": run.meta_run_attrs_tree.collect(strict=False),
+        "params": {name: run[name] for name in run.meta_run_attrs_tree.collect(strict=False)},
         "left": left,
     }
 

@@ -13,7 +13,7 @@ from setpoint.runs.entities import Dataset, Status, Value
 class SourceRun(Struct, frozen=True, kw_only=True):
     """A run as its own store knows it."""
 
-    id: str  #: unique in that store
+    id: str  #: unique among all stores of its kind
     experiment: str
     status: Status
     started_at: datetime
@@ -65,6 +65,9 @@ class Source(Protocol):
             Invalid: If it is none of this kind, or damaged where that cannot be skipped.
         """
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        """Return the tags of experiments by name, of those that have any. After `runs`."""
+
     def content(self, run: SourceRun) -> Content:
         """Return what `runs` leaves out. Read it once, in order."""
 
@@ -80,6 +83,18 @@ class Report(Struct, frozen=True, kw_only=True):
     runs: int = 0  #: in the source
     brought: int = 0  #: by this call, whole
     known: int = 0  #: whole from an earlier call
+    points: int = 0
+    files: int = 0
+    bytes: int = 0  #: of the files
+    left: list[Left] = field(default_factory=list)
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """What an export did."""
+
+    to: str
+    runs: int = 0  #: written by this call
+    known: int = 0  #: there from an earlier call
     points: int = 0
     files: int = 0
     bytes: int = 0  #: of the files

@@ -15,7 +15,17 @@ from setpoint.artifacts.store import ObjectStore
 from setpoint.core.operations import Operation
 from setpoint.errors import NotFound
 from setpoint.runs import columns, service
-from setpoint.runs.commands import Append, Log, OneRun, ShowRun, Start, UpdateRun
+from setpoint.runs.commands import (
+    Append,
+    CreateExperiment,
+    FindExperiment,
+    Log,
+    OneRun,
+    ShowRun,
+    Start,
+    UpdateExperiment,
+    UpdateRun,
+)
 from setpoint.runs.entities import Artifact, Lifecycle, Run, Series
 from setpoint.transfer.entities import Left, Report, Source, SourceFile, SourceRun
 
@@ -55,6 +65,8 @@ def bring(
         told: Called before each run.
     """
     found = _parents_first(source.runs())
+    if experiment is None:
+        _tag_experiments(backend, source.experiments())
     counts = _Counts()
     ids: dict[str, str] = {}
     for done, run in enumerate(found):
@@ -96,6 +108,7 @@ class _Bringing:
         """Bring all of the run; return its id here."""
         known = self._known()
         if known is not None and WHOLE in known.tags:
+            self._delete(known)
             self._counts.known += 1
             return known.id
         to = known or self._start(experiment, ids)
@@ -191,13 +204,17 @@ class _Bringing:
         run = self._run
         update = UpdateRun(run=to.id, status=run.status, ended_at=run.ended_at, error=run.error)
         self._backend.call(service.update, update)
-        if run.deleted and to.lifecycle is not Lifecycle.DELETED:
-            self._backend.call(service.delete, OneRun(run=to.id))
         self._backend.call(service.log, Log(run=to.id, tags={WHOLE: content}, late=True))
+        self._delete(to)
+
+    def _delete(self, to: Run) -> None:
+        """Delete what is deleted in the source, also where a crash came before that."""
+        if self._run.deleted and to.lifecycle is not Lifecycle.DELETED:
+            self._backend.call(service.delete, OneRun(run=to.id))
 
     def _other_id(self) -> str:
         """Return the id for a run whose own is taken here or is no id here."""
-        digest = blake3(f"{self._source.kind}\0{self._source.where}\0{self._run.id}".encode())
+        digest = blake3(self._origin.encode())
         return f"{self._source.kind}-{digest.hexdigest()[:24]}"
 
     def _find(self, run_id: str) -> Run | None:
@@ -205,6 +222,17 @@ class _Bringing:
             return self._backend.call(service.show, ShowRun(run=run_id))
         except NotFound:
             return None
+
+
+def _tag_experiments(backend: Backend, tagged: dict[str, dict[str, str]]) -> None:
+    for name, tags in tagged.items():
+        try:
+            found = backend.call(service.find_experiment, FindExperiment(name=name))
+        except NotFound:
+            backend.call(service.create_experiment, CreateExperiment(name=name, tags=tags))
+        else:
+            new = {key: value for key, value in tags.items() if key not in found.tags}
+            backend.call(service.update_experiment, UpdateExperiment(id=found.id, tags=new))
 
 
 def _parents_first(runs: Sequence[SourceRun]) -> list[SourceRun]:

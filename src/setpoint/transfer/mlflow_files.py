@@ -28,6 +28,8 @@ class MlflowFiles:
 
     def runs(self) -> Sequence[SourceRun]:
         found = []
+        for model in sorted(self._folder.glob("models/*/meta.yaml")):
+            self._leave(model.parent, "a registered model: an import brings runs")
         for experiment, about in self._experiments():
             for meta in sorted(experiment.glob("*/meta.yaml")):
                 info = self._meta(meta)
@@ -45,6 +47,10 @@ class MlflowFiles:
         if not found and not self._left:
             raise NotFound(f"no runs in {self.where}", hint="it holds a folder for each experiment")
         return found
+
+    def experiments(self) -> dict[str, dict[str, str]]:
+        found = {str(about.get("name")): _texts(at / "tags") for at, about in self._experiments()}
+        return {name: tags for name, tags in found.items() if tags}
 
     def left(self) -> list[Left]:
         return self._left
@@ -65,8 +71,6 @@ class MlflowFiles:
                 about = self._meta(meta)
                 if "experiment_id" in about:
                     yield meta.parent, about
-                elif "name" in about:
-                    self._leave(meta.parent, "a registered model: see setpoint models")
 
     def _datasets(self, run: Path, experiment: Path) -> list[Dataset]:
         found = []

@@ -1,26 +1,19 @@
 """A server that speaks MLflow's REST API, read over HTTP."""
 
-import base64
-import http.client
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 
-from setpoint.errors import Denied, Invalid, NotFound, Unavailable
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
 from setpoint.transfer.mlflow import KIND, Login, files_at, run_of
+from setpoint.transfer.mlflow_http import FILES, Api
 
-_API = "/api/2.0/mlflow/"
-_FILES = "/api/2.0/mlflow-artifacts/artifacts"
-_PAGE = 1_000
-_HISTORY = 25_000
-_PIECE = 1 << 20
+_HISTORY = 25_000  #: points of one answer
 _CONTEXT = "mlflow.data.context"
 
 
@@ -29,19 +22,18 @@ class MlflowServer:
 
     def __init__(self, where: str, login: Login) -> None:
         self.where = where
-        self._headers = {"content-type": "application/json", **_authorization(login)}
-        self._parts = urlsplit(where)
-        self._connection: http.client.HTTPConnection | None = None
+        self._api = Api(where, login)
         self._runs: dict[str, dict[str, Any]] = {}
+        self._experiments: dict[str, dict[str, str]] = {}
 
     def runs(self) -> Sequence[SourceRun]:
         found = []
-        for experiment in self._paged("experiments/search", "experiments", view_type="ALL"):
+        for experiment in self._api.paged("experiments/search", "experiments", view_type="ALL"):
             asked: dict[str, Any] = {
                 "experiment_ids": [experiment["experiment_id"]],
                 "run_view_type": "ALL",
             }
-            for run in self._paged("runs/search", "runs", **asked):
+            for run in self._api.paged("runs/search", "runs", **asked):
                 info, data = run["info"], run.get("data", {})
                 self._runs[info["run_id"]] = run
                 found.append(
@@ -55,8 +47,11 @@ class MlflowServer:
                 )
         return found
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        return self._experiments
+
     def left(self) -> list[Left]:
-        models = self._paged("registered-models/search", "registered_models", get=True)
+        models = self._api.paged("registered-models/search", "registered_models", get=True)
         count = sum(1 for _ in models)
         why = "an import brings runs"
         return [Left(run="", what=f"{count} registered models", why=why)] if count else []
@@ -69,7 +64,7 @@ class MlflowServer:
         names = {each["key"] for each in self._runs[run].get("data", {}).get("metrics", [])}
         for name in sorted(names):
             asked = {"run_id": run, "metric_key": name, "max_results": _HISTORY, "get": True}
-            points = list(self._paged("metrics/get-history", "metrics", **asked))
+            points = list(self._api.paged("metrics/get-history", "metrics", **asked))
             yield (
                 name,
                 Columns(
@@ -86,87 +81,18 @@ class MlflowServer:
             return
         root = urlsplit(uri).path.strip("/")
         for path in self._listed(run, ""):
-            target = f"{_FILES}/{quote(f'{root}/{path}')}"
-            yield SourceFile(path=path, chunks=partial(self._download, target))
+            target = f"{FILES}/{quote(f'{root}/{path}')}"
+            yield SourceFile(path=path, chunks=partial(self._api.download, target))
 
     def _listed(self, run: str, folder: str) -> Iterator[str]:
         asked: dict[str, Any] = {"run_id": run, "get": True}
         if folder:
             asked["path"] = folder
-        for entry in self._paged("artifacts/list", "files", **asked):
+        for entry in self._api.paged("artifacts/list", "files", **asked):
             if entry.get("is_dir"):
                 yield from self._listed(run, entry["path"])
             else:
                 yield entry["path"]
-
-    def _paged(self, what: str, items: str, *, get: bool = False, **asked: Any) -> Iterator[Any]:
-        token = ""
-        while True:
-            page = {"page_token": token} if token else {}
-            answer = self._ask(what, {"max_results": _PAGE, **asked, **page}, get=get)
-            yield from answer.get(items, [])
-            token = answer.get("next_page_token", "")
-            if not token:
-                return
-
-    def _ask(self, what: str, asked: dict[str, Any], *, get: bool) -> Any:
-        if get:
-            reply = self._send("GET", f"{_API}{what}?{urlencode(asked)}")
-        else:
-            reply = self._send("POST", _API + what, json.dumps(asked).encode())
-        content = reply.read()
-        try:
-            return json.loads(content)
-        except ValueError as error:
-            raise Invalid(f"{self.where} does not speak MLflow's REST", where=str(error)) from None
-
-    def _download(self, path: str) -> Iterator[bytes]:
-        reply = self._send("GET", path)
-        while piece := reply.read(_PIECE):
-            yield piece
-
-    def _send(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
-        """Send one request; a connection that was closed meanwhile is opened again, once."""
-        for again in (True, False):
-            connection = self._connection or self._connect()
-            try:
-                connection.request(method, self._parts.path.rstrip("/") + path, body, self._headers)
-                reply = connection.getresponse()
-            except (http.client.HTTPException, OSError) as error:
-                connection.close()
-                self._connection = None
-                if again:
-                    continue
-                raise Unavailable(f"{self.where} does not answer", where=str(error)) from None
-            if reply.status == http.client.OK:
-                self._connection = connection
-                return reply
-            raise _refused(self.where, path, reply)
-        raise AssertionError("unreachable")
-
-    def _connect(self) -> http.client.HTTPConnection:
-        secure = self._parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=60)
-        return self._connection
-
-
-def _authorization(login: Login) -> dict[str, str]:
-    if login.token:
-        return {"authorization": f"Bearer {login.token}"}
-    if login.user:
-        pair = f"{login.user}:{login.password}".encode()
-        return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
-    return {}
-
-
-def _refused(where: str, path: str, reply: http.client.HTTPResponse) -> Exception:
-    said = reply.read(500).decode("utf-8", "replace")
-    if reply.status in {401, 403}:
-        return Denied(f"{where} refuses us", hint="give --token, or --user and --password")
-    if reply.status == http.client.NOT_FOUND:
-        return NotFound(f"{where} has no {path.partition('?')[0]}", where=said)
-    return Unavailable(f"{where} answered {reply.status} to {path.partition('?')[0]}", where=said)
 
 
 def _pairs(items: Any) -> dict[str, Any]:

@@ -60,6 +60,18 @@ class MlflowSql:
             self._places = {run: uri or "" for run, uri in conn.execute(places)}
         return found
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        t = self._tables.tables
+        if "experiment_tags" not in t:
+            return {}
+        e, tags = t["experiments"].c, t["experiment_tags"].c
+        query = select(e.name, tags.key, tags.value).where(e.experiment_id == tags.experiment_id)
+        found: dict[str, dict[str, str]] = {}
+        with self._engine.connect() as conn:
+            for name, key, value in conn.execute(query):
+                found.setdefault(name, {})[key] = value or ""
+        return found
+
     def left(self) -> list[Left]:
         return self._left
 

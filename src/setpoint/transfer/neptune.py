@@ -68,6 +68,9 @@ class Neptune:
             held[row["project_id"], row["run_id"]][row["attribute_path"]] = value
         return [self._run(project, run, values) for (project, run), values in held.items()]
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        return {}
+
     def left(self) -> list[Left]:
         return []
 

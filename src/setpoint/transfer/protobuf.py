@@ -64,7 +64,10 @@ class Message:
         """Return repeated whole numbers, packed or not."""
         values = []
         for each in self._fields.get(number, ()):
-            values += [each] if isinstance(each, builtins.int) else list(_packed(each))
+            if isinstance(each, builtins.int):
+                values.append(each)
+            else:
+                values += [_whole(each)] if isinstance(each, _Fixed) else list(_packed(each))
         return [_signed(value) for value in values]
 
     def double(self, number: builtins.int) -> float:
@@ -140,9 +143,16 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
+def _whole(value: _Fixed) -> int:
+    [piece] = value
+    return int.from_bytes(piece, "little")
+
+
 def _real(value: Any) -> float:
     if isinstance(value, _Fixed):
         [piece] = value
         found: float = struct.unpack("<d" if len(piece) == 8 else "<f", piece)[0]
         return found
-    return float(value)
+    if isinstance(value, int):
+        return float(value)
+    raise Invalid("a protocol buffer has text where a number is due")

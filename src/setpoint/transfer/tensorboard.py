@@ -49,8 +49,8 @@ class TensorBoard:
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._top = Path(where)
-        if not self._top.is_dir():
+        self._top = Path(where).resolve()
+        if not Path(where).is_dir():
             raise NotFound(f"{where} is no folder", hint="name what --logdir names")
         self._folders: dict[str, list[Path]] = {}
         for file in sorted(self._top.rglob("*tfevents*")):
@@ -61,25 +61,32 @@ class TensorBoard:
     def runs(self) -> Sequence[SourceRun]:
         return [self._run(name, files) for name, files in self._folders.items()]
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        return {}
+
     def left(self) -> list[Left]:
         return []
 
     def content(self, run: SourceRun) -> Content:
-        read = _read(self._folders[run.id])
+        read = _read(self._folders[run.name])
         left = [Left(run=run.id, what=what, why=why) for what, why in sorted(read.left.items())]
         return Content(series=read.points.columns(), files=_files(read), left=left)
 
     def _name(self, folder: Path) -> str:
         relative = folder.relative_to(self._top).as_posix()
-        return self._top.resolve().name if relative == "." else relative
+        return self._top.name if relative == "." else relative
+
+    def _id(self, name: str) -> str:
+        """Return what no other run has: event files know no names, so it is where they lie."""
+        return f"{self._top}/{name}"
 
     def _run(self, name: str, files: list[Path]) -> SourceRun:
         read = _read(files)
         times = [at for _, columns in read.points.columns() for at in columns.at[[0, -1]].tolist()]
         written = int(min(file.stat().st_mtime for file in files) * _MICROS)
         return SourceRun(
-            id=name,
-            experiment=self._top.resolve().name,
+            id=self._id(name),
+            experiment=self._top.name,
             name=name,
             # an event file has no end: what is in it is all there is
             status=Status.FINISHED,

@@ -82,6 +82,9 @@ class Wandb:
     def runs(self) -> Sequence[SourceRun]:
         return [self._run(name) for name in self._logs]
 
+    def experiments(self) -> dict[str, dict[str, str]]:
+        return {}
+
     def left(self) -> list[Left]:
         return self._left
 
