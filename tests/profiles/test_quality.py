@@ -6,7 +6,7 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 
 from setpoint.errors import Invalid
 from setpoint.profiles.joint import decode_joint, labelled, predicted
-from setpoint.profiles.quality import estimate, measure
+from setpoint.profiles.quality import calibration, estimate, measure
 from setpoint.profiles.reference import build_reference
 
 RNG = np.random.default_rng(11)
@@ -106,6 +106,16 @@ def test_calibration_error_is_small_for_honest_scores_and_not_for_others() -> No
     assert wrong.value is not None
     assert honest.value < 0.015
     assert wrong.value == pytest.approx(float(SCORES.mean()) / 2, abs=0.01)
+
+
+def test_groups_of_scores_say_where_the_frequency_differs() -> None:
+    honest = calibration(labelled(SCORES, TRUTH, REFERENCE))
+    assert honest.rows.sum() == len(SCORES)
+    assert (np.diff(honest.score) > 0).all()
+    assert np.abs(honest.score - honest.positives).max() < 0.05
+    halved = calibration(labelled(SCORES / 2, TRUTH, REFERENCE))
+    assert np.allclose(halved.positives, 2 * halved.score, atol=0.06)
+    assert not calibration(predicted(SCORES, REFERENCE)).rows.size
 
 
 def test_an_unknown_metric_names_the_known_ones() -> None:

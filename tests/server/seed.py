@@ -9,6 +9,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from sqlalchemy import insert
@@ -33,6 +34,7 @@ from setpoint.monitor.drift import ColumnDrift, DriftVerdict
 from setpoint.monitor.quality import QualityVerdict
 from setpoint.monitor.service import AcknowledgeAlarm, ack, close_alarms, open_alarm
 from setpoint.monitor.tables import quality_windows
+from setpoint.profiles.reference import build_reference
 from setpoint.releases import service as releases
 from setpoint.releases.entities import Policy
 from setpoint.releases.evidence import Evidence, GuardTally, paired_loss
@@ -178,6 +180,7 @@ class _Maker:
             self._clock.set(born)
             run = self._run(number, why, auc)
             command = _registration(number, run, why, auc, passed=passed)
+            command = msgspec.structs.replace(command, reference=self._reference(number))
             self._backend.call(register, command)
             if not passed:
                 reason = "the demo's extra step: a version trained on shuffled labels"
@@ -214,6 +217,16 @@ class _Maker:
         self._clock.advance(timedelta(seconds=4))
         self._backend.call(runs.finish, runs.Finish(run=run.id))
         return run.id
+
+    def _reference(self, number: int) -> str:
+        """Store what windows are compared with: scores a little too sure of themselves."""
+        chance = self._rng.beta(2, 6, 3_000)
+        found = build_reference(
+            {"x": [0.0]},
+            scores=np.clip(chance ** (1 + number / 50), 0, 1),
+            labels=(self._rng.random(3_000) < chance).astype(float),
+        )
+        return open_store(self._backend.settings).put(found.encode())
 
     def _release(self, number: int, *, bad: bool, last: bool) -> None:
         policy = Policy(guards=("errors", "disagreement"))

@@ -4,12 +4,16 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from setpoint.cli.console import json_option
 from setpoint.control.project import load
 from setpoint.control.spec.enforced import in_words, unenforced
+from setpoint.control.spec.explain import Explained
 from setpoint.control.spec.explain import explain as explained
 from setpoint.control.spec.schema import schema as make_schema
+
+_WIDE = 120  #: columns of a terminal from which a table has room for its last column
 
 
 @click.command(epilog="Example: setpoint explain churn --set")
@@ -25,16 +29,39 @@ def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> N
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return
+    console = Console()
+    console.print(_table(rows) if console.width >= _WIDE else _lines(rows, console.width))
+    for key in unenforced(spec):
+        console.print(in_words(key), highlight=False)
+
+
+def _table(rows: list[Explained]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("setting", "value", "", "meaning"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        said = f"{row.meaning}; {row.consequence}" if row.consequence else row.meaning
-        table.add_row(row.path, row.value, "default" if row.default else "set", said)
-    console = Console()
-    console.print(table)
-    for key in unenforced(spec):
-        console.print(in_words(key), highlight=False)
+        table.add_row(row.path, row.value, _source(row), _meaning(row))
+    return table
+
+
+def _lines(rows: list[Explained], width: int) -> Text:
+    """Return each setting with its value on a line, and its meaning under it, by words."""
+    lines = Text()
+    for row in rows:
+        lines.append(row.path, style="bold")
+        lines.append(f": {row.value}")
+        lines.append(f"  ({_source(row)})\n", style="dim")
+        lines.append(click.wrap_text(_meaning(row), width, "    ", "    ") + "\n")
+    lines.rstrip()
+    return lines
+
+
+def _source(row: Explained) -> str:
+    return "default" if row.default else "set"
+
+
+def _meaning(row: Explained) -> str:
+    return f"{row.meaning}; {row.consequence}" if row.consequence else row.meaning
 
 
 @click.command(epilog="Example: setpoint schema > setpoint.schema.json")

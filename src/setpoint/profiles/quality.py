@@ -65,10 +65,31 @@ def measure(joint: Joint, metric: str, *, threshold: float = 0.5) -> Estimate:
     Raises:
         Invalid: If the metric is none of these.
     """
-    counts, means = finite(joint)
-    table = Table(counts[NEGATIVE], counts[POSITIVE], means[NEGATIVE], means[POSITIVE])
+    table = _table(joint)
     value, se = _value(table, metric, threshold)
     return Estimate(metric=metric, value=value, se=se, n=joint.labelled, positives=joint.positives)
+
+
+class Groups(Struct, frozen=True):
+    """Labelled predictions in groups of ascending score, about equally many in each."""
+
+    rows: Floats
+    score: Floats  #: mean of each group
+    positives: Floats  #: share of each group
+
+
+def calibration(joint: Joint) -> Groups:
+    """Return how often it happened against how likely it was said to be, in ten groups.
+
+    A bin of equal scores is never cut, so that there may be fewer groups; none without labels.
+    """
+    table = _table(joint)
+    return _grouped(table) if joint.labelled else Groups(np.empty(0), np.empty(0), np.empty(0))
+
+
+def _table(joint: Joint) -> Table:
+    counts, means = finite(joint)
+    return Table(counts[NEGATIVE], counts[POSITIVE], means[NEGATIVE], means[POSITIVE])
 
 
 Measured = tuple[float | None, float]
@@ -211,16 +232,24 @@ def _brier(table: Table, _: float) -> Measured:
 
 def _calibration_error(table: Table, _: float) -> Measured:
     """Expected calibration error over ten groups of equal numbers, as far as bins allow."""
+    found = _grouped(table)
+    total = float(found.rows.sum())
+    gaps = found.rows * np.abs(found.score - found.positives)
+    square = float((found.rows * found.positives * (1 - found.positives)).sum())
+    return float(gaps.sum()) / total, sqrt(square) / total
+
+
+def _grouped(table: Table) -> Groups:
     n = table.negatives + table.positives
-    total = float(n.sum())
-    group = np.minimum((np.cumsum(n) - n / 2) * 10 / total, 9).astype(np.int64)
+    group = np.minimum((np.cumsum(n) - n / 2) * 10 / n.sum(), 9).astype(np.int64)
     rows = np.bincount(group, n, 10)
     score = table.negatives * table.score0 + table.positives * table.score1
-    gaps = np.abs(np.bincount(group, score, 10) - np.bincount(group, table.positives, 10))
     some = rows > 0
-    chance = np.bincount(group, table.positives, 10)[some] / rows[some]
-    square = float((rows[some] * chance * (1 - chance)).sum())
-    return float(gaps.sum()) / total, sqrt(square) / total
+    return Groups(
+        rows=rows[some].astype(np.float64),
+        score=np.bincount(group, score, 10)[some] / rows[some],
+        positives=np.bincount(group, table.positives, 10)[some] / rows[some],
+    )
 
 
 _METRICS: dict[str, Callable[[Table, float], Measured]] = {
