@@ -58,6 +58,9 @@ class ObjectStore(Protocol):
     def has(self, address: str) -> bool:
         """Tell whether the object is there (its content is not verified)."""
 
+    def stored_at(self, address: str) -> float:
+        """Return when the object was last put, in Unix seconds; 0 if it is not there."""
+
     def delete(self, address: str) -> None:
         """Remove the object; removing what is not there changes nothing."""
 
@@ -73,7 +76,9 @@ class FileStore:
 
     def put(self, data: bytes) -> str:
         address = address_of(data)
-        if not self.path(address).exists():
+        try:
+            os.utime(self.path(address))  # wanted anew: who collects garbage spares it
+        except OSError:
             with self.incoming() as file:
                 file.write(data)
                 file.commit()
@@ -121,6 +126,12 @@ class FileStore:
 
     def has(self, address: str) -> bool:
         return self.path(address).exists()
+
+    def stored_at(self, address: str) -> float:
+        try:
+            return self.path(address).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def delete(self, address: str) -> None:
         self.path(address).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from setpoint.core.operations import Operation
 from setpoint.models import service
 from setpoint.models.registry import aliases
 from setpoint.models.registry import service as registry
+from setpoint.models.retention import service as retention
 from setpoint.models.review import service as review
 from setpoint.models.search import service as search
 
@@ -14,5 +15,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *registry.OPERATIONS,
     *aliases.OPERATIONS,
     *review.OPERATIONS,
+    *retention.OPERATIONS,
     *search.OPERATIONS,
 )

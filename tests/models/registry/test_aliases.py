@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.models.registry.conftest import Adds
+from tests.models.conftest import Adds
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from tests.models.registry.conftest import Adds, Trains
+from tests.models.conftest import Adds, Trains
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend

@@ -93,8 +93,9 @@ def forget_said(conn: Connection, model: str, number: int) -> None:
 
 
 def forget_version(conn: Connection, model: str, number: int) -> None:
-    """Delete the row of one version and what was said of it."""
+    """Delete the row of one version, what was said of it and the aliases it had."""
     forget_said(conn, model, number)
+    conn.execute(delete(model_aliases).where(a.model == model, a.number == number))
     conn.execute(delete(model_versions).where(v.model == model, v.number == number))
 
 

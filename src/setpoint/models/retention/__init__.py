@@ -1,0 +1,1 @@
+"""Which versions stay, and giving back the bytes of those that do not."""
