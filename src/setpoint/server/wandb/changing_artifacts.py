@@ -194,6 +194,8 @@ def commit(scope: Scope, fields: Fields) -> Fields:
         files=len(files),
         updated_at=scope.ctx.now,
     )
+    here = [file.digest for file in files if file.ref is None]
+    store.put_entries(scope.conn, whole.id, here)
     own = store.join(scope.conn, whole.collection_id, whole.id, scope.ctx.now)
     store.point(scope.conn, whole.collection_id, {LATEST, *whole.wanted}, own.version)
     collection = store.collection_of(scope.conn, whole.collection_id)
@@ -250,7 +252,7 @@ def use(scope: Scope, fields: Fields) -> Fields:
 
 
 def delete(scope: Scope, fields: Fields) -> Fields:
-    """Delete a version. One with aliases goes only if that is said."""
+    """Delete a version, and free what only it had. With aliases it goes only if that is said."""
     artifact = _artifact(scope, fields["artifact_id"])
     node = ArtifactNode(scope, artifact)
     names = [alias.alias for alias in node.aliases if alias.alias != LATEST]
@@ -265,6 +267,8 @@ def delete(scope: Scope, fields: Fields) -> Fields:
     left = store.members(scope.conn, artifact.collection_id)
     if left:
         store.point(scope.conn, artifact.collection_id, {LATEST}, left[0].version)
+    freed = manifests.release(scope, artifact.id)
+    record(scope.ctx, "artifact.deleted", f"artifact:{artifact.id}", bytes=freed)
     return {"artifact": ArtifactNode(scope, gone)}
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from setpoint.errors import Conflict, NotFound
+from setpoint.events.store import record
+from setpoint.server.wandb import manifests
 from setpoint.server.wandb import store_artifacts as store
 from setpoint.server.wandb.artifacts import CollectionNode, tags_of
 from setpoint.server.wandb.scope import Scope, experiment_of, number_in, project_of
@@ -55,7 +57,10 @@ def delete_portfolio(scope: Scope, fields: Fields) -> Fields:
 
 def _delete_collection(scope: Scope, number: str) -> Fields:
     found = collection(scope, number)
+    freed = sum(manifests.release(scope, one) for one in store.artifacts_of(scope.conn, found.id))
     store.delete_collection(scope.conn, found.id)
+    subject = f"artifact:{found.experiment}/{found.name}"
+    record(scope.ctx, "artifact.deleted", subject, bytes=freed)
     node = CollectionNode(scope, found)
     node.state = store.DELETED
     return {"artifact_collection": node}

@@ -266,8 +266,8 @@ def _describe(scope: Scope, known: Known, asked: Upsert) -> None:
         service.update(scope.ctx, cmd)
     tags, code = _tags(asked), _code(asked.commit)
     if changed or tags or code:
-        cmd = Log(run=known.run_id, params=changed, tags=tags, code=code, replace=True, late=True)
-        service.log(scope.ctx, cmd)
+        told = Log(run=known.run_id, params=changed, tags=tags, code=code, replace=True, late=True)
+        service.log(scope.ctx, told)
     if asked.tags is not None:
         _drop_tags(scope, known.run_id, set(asked.tags))
 

@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from setpoint.artifacts.store import FileStore, open_store
+from setpoint.db import references
 from setpoint.errors import Conflict, Invalid
 from setpoint.server.wandb import store_artifacts as store
 from setpoint.server.wandb import store_runs
@@ -87,6 +88,19 @@ def completed(scope: Scope, manifest: store.Manifest) -> list[Entry]:
             hint="log it again",
         )
     return found
+
+
+def release(scope: Scope, artifact_id: int) -> int:
+    """Free the contents that only this artifact had; return their bytes."""
+    lists = [one.md5 for one in store.manifests(scope.conn, artifact_id) if one.md5]
+    gone = [*store.drop_entries(scope.conn, artifact_id), *lists]
+    addresses = store_runs.drop_contents(scope.conn, gone)
+    objects, size = _store(scope), 0
+    for address in sorted(addresses - references.named(scope.conn, addresses, rows={})):
+        if objects.has(address):
+            size += objects.size(address)
+            objects.delete(address)
+    return size
 
 
 def _keep(scope: Scope, manifest: store.Manifest, text: bytes) -> None:

@@ -14,12 +14,15 @@ from setpoint.server.wandb.tables import (
     wandb_aliases,
     wandb_artifacts,
     wandb_collections,
+    wandb_entries,
     wandb_manifests,
     wandb_memberships,
     wandb_uses,
 )
 
 T = TypeVar("T")
+
+_BATCH = 1_000  #: values a statement
 
 SEQUENCE, PORTFOLIO = "sequence", "portfolio"
 PENDING, COMMITTED, DELETED = "PENDING", "COMMITTED", "DELETED"
@@ -131,10 +134,15 @@ def change_collection(conn: Connection, number: int, **values: Any) -> Collectio
     return collection_of(conn, number)
 
 
+def artifacts_of(conn: Connection, collection_id: int) -> list[int]:
+    """Return the artifacts whose sequence a collection is, deleted ones too."""
+    a = wandb_artifacts.c
+    return list(conn.execute(select(a.id).where(a.collection_id == collection_id)).scalars())
+
+
 def delete_collection(conn: Connection, number: int) -> None:
     """Delete a collection: a sequence with its versions, a portfolio with its links."""
-    own = select(wandb_artifacts.c.id).where(wandb_artifacts.c.collection_id == number)
-    for artifact_id in conn.execute(own).scalars().all():
+    for artifact_id in artifacts_of(conn, number):
         for table in (wandb_uses, wandb_manifests):
             conn.execute(delete(table).where(table.c.artifact_id == artifact_id))
         leave(conn, artifact_id)
@@ -212,6 +220,27 @@ def change_artifact(conn: Connection, number: int, **values: Any) -> Artifact:
     """Write columns of an artifact."""
     conn.execute(update(wandb_artifacts).where(wandb_artifacts.c.id == number).values(values))
     return get(conn, number)
+
+
+# Contents
+
+
+def put_entries(conn: Connection, artifact_id: int, md5s: Iterable[str]) -> None:
+    """Write which contents an artifact has."""
+    rows = [{"artifact_id": artifact_id, "md5": md5} for md5 in sorted(set(md5s))]
+    upsert(conn, wandb_entries, rows)
+
+
+def drop_entries(conn: Connection, artifact_id: int) -> list[str]:
+    """Forget which contents an artifact had; return those that no other has."""
+    e = wandb_entries.c
+    own = list(conn.execute(select(e.md5).where(e.artifact_id == artifact_id)).scalars())
+    conn.execute(delete(wandb_entries).where(e.artifact_id == artifact_id))
+    held: set[str] = set()
+    for start in range(0, len(own), _BATCH):
+        some = own[start : start + _BATCH]
+        held.update(conn.execute(select(e.md5).where(e.md5.in_(some))).scalars())
+    return sorted(set(own) - held)
 
 
 # Versions of collections, and their aliases

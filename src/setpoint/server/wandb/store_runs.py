@@ -171,6 +171,15 @@ def contents(conn: Connection, md5s: Iterable[str]) -> dict[str, Content]:
     return found
 
 
+def drop_contents(conn: Connection, md5s: Iterable[str]) -> set[str]:
+    """Forget where contents are; return their addresses."""
+    found = contents(conn, md5s)
+    for start in range(0, len(found), _BATCH):
+        some = list(found)[start : start + _BATCH]
+        conn.execute(delete(wandb_files).where(wandb_files.c.md5.in_(some)))
+    return {content.address for content in found.values()}
+
+
 def put_digest(conn: Connection, content: Content) -> None:
     """Write the MD5 of a file that a run keeps."""
     row = {"hash": content.address.removeprefix(PREFIX), "md5": content.md5}
