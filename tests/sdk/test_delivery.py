@@ -75,14 +75,18 @@ def _answers(port: int) -> bool:
         return True
 
 
-def test_everything_arrives_in_the_store_of_the_home(home: LocalBackend) -> None:
-    folder = home.settings.home
+def test_everything_arrives_in_the_store_of_the_home(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "home"
+    monkeypatch.setenv("SETPOINT_DATABASE_URL", database_url)
     with sp.run("churn", params={"a": 1}, tags={"by": "ada"}, home=folder) as run:
         for i in range(2_500):
             run.log(loss=1 / (i + 1), auc=math.nan)
         run.artifact("note.txt", "hello")
         run.log(samples=sp.Image([[0.5]]))
         run.inputs(flights=3)
+    home = open_local(settings(folder))
     found = only_run(home)
     assert (found.id, found.experiment, found.status) == (run.id, "churn", "finished")
     assert found.params == {"a": 1}
@@ -97,6 +101,7 @@ def test_everything_arrives_in_the_store_of_the_home(home: LocalBackend) -> None
     assert store.get(found.artifacts["note.txt"].address) == b"hello"
     assert "media/samples/0-0.json" in found.artifacts
     assert not RunFolder.all(folder)
+    home.engine.dispose()
 
 
 def test_the_same_arrives_at_a_server(home: LocalBackend, tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_a_file_that_is_not_there_is_told(
     assert "'model' is not kept" in caplog.text
 
 
+def test_a_text_that_looks_like_a_file_is_kept_as_text_and_told(
+    offline: Tracked, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "model.bin").write_bytes(b"bytes")
+    offline.artifact("model", str(tmp_path / "model.bin"))
+    assert files(offline)["model"] == str(tmp_path / "model.bin").encode()
+    assert "a file is a Path(" in caplog.text
+
+
 def test_alerts_are_warnings_and_recorded(
     offline: Tracked, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +238,35 @@ def test_a_pool_of_processes_logs_into_the_same_run(offline: Tracked) -> None:
 
 def _log_in_pool(run: Tracked, i: int) -> None:
     run.log(loss=float(i), step=i)
+
+
+class Hostile:
+    """A value whose every conversion fails."""
+
+    def __float__(self) -> float:
+        raise ZeroDivisionError
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+    __str__ = __repr__
+
+
+def test_nothing_that_is_handed_over_stops_a_training(
+    offline: Tracked, caplog: pytest.LogCaptureFixture
+) -> None:
+    for method in (offline.log, offline.params, offline.tags):
+        method({"a": Hostile()})
+        method(5)  # type: ignore[arg-type]
+        method({"odd \udcff": "\udcff"})
+    offline.inputs(flights="three")  # type: ignore[arg-type]
+    offline.artifact("a", 5)  # type: ignore[arg-type]
+    offline.artifact("b \udcff", "\udcff")
+    offline.log(loss=0.5)
+    assert values(offline, "loss") == [(0, 0.5)]
+    assert said(offline)[1] == {"odd ?": "?"}
+    assert "b ?" in files(offline)
+    assert "not kept" in caplog.text
 
 
 def test_an_ended_run_takes_nothing_more_and_ends_once(

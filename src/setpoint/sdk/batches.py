@@ -1,9 +1,11 @@
 """The reading end of a run's log: frames to batches that can be delivered."""
 
+import logging
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from setpoint.runs.entities import Series
@@ -21,6 +23,7 @@ from setpoint.serve import frames
 
 LARGEST = 1_500_000  #: bytes a batch, about; a server takes 4 MB at once
 _POINT_BYTES = 24  #: on the wire
+_log = logging.getLogger("setpoint")
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -72,8 +75,8 @@ class LogReader:
                 pending, size, until = {}, 0, None
             if points:
                 size += _unpack(payload, self._names or {}, pending)
-            else:
-                yield Batch(end=place, series=[], record=read_record(payload))
+            elif (record := _record(payload)) is not None:
+                yield Batch(end=place, series=[], record=record)
             end = place
         if size:
             yield Batch(end=end, series=_series(pending))
@@ -94,6 +97,14 @@ class LogReader:
                     self._names[key] = name
                 else:
                     yield self._at, payload
+
+
+def _record(payload: bytes) -> Record | None:
+    try:
+        return read_record(payload)
+    except msgspec.MsgspecError as error:
+        _log.warning("setpoint: a record that another version wrote is left out: %s", error)
+        return None
 
 
 def _names(path: Path, until: int) -> dict[int, str]:

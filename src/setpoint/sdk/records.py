@@ -5,7 +5,7 @@ this segment), points of one call of `log`, or any other record, as MessagePack.
 """
 
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -79,7 +79,19 @@ def read_name(payload: bytes) -> tuple[int, str]:
 
 
 def record_payload(record: Record) -> bytes:
-    return RECORD + _encode(record)
+    """Return a record's bytes. Half surrogates, as in odd file names, become question marks."""
+    try:
+        return RECORD + _encode(record)
+    except UnicodeEncodeError:
+        return RECORD + _encode(_clean(msgspec.to_builtins(record)))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def read_record(payload: bytes) -> Record:

@@ -4,7 +4,7 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsInt
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FINISH_SECONDS = 30.0  #: that the end of a run waits for its delivery
 _CAPTURE_SECONDS = 10.0
+_LONGEST = 250  #: characters of a text that may be meant as a path
 _WARNINGS = 100  #: more than so many different ones help nobody
 _LOOK_SECONDS = 1.0  #: between looks at what is watched for stalling
 
@@ -57,6 +58,7 @@ class Tracked:
         self._over = threading.Event()  # no more is taken
         self._done = threading.Event()  # and what there was has been delivered, or left
         self._sampler: Sampler | None = None
+        self._harmless = _Harmless(self._warn)
         recorder.record(begin)
         _here[self.id] = self
         self._capturing = threading.Thread(
@@ -102,11 +104,11 @@ class Tracked:
             step: An integer of 64 bits. Without one, each name has the step after its last.
             named: Values by name.
         """
-        if values:
-            named = {**flat(values), **named}
-        place = step if type(step) is int and step in INTEGERS else self._step(step)
         at, points = now(), []
-        with self._recorder.lock:
+        with self._harmless, self._recorder.lock:
+            if values:
+                named = {**flat(values), **named}
+            place = step if type(step) is int and step in INTEGERS else self._step(step)
             for name, value in named.items():
                 number = value if type(value) is float else self._number(name, value, place, at)
                 if number is None:
@@ -123,38 +125,43 @@ class Tracked:
         Mappings are flattened with dots; what is no text, number or truth value is kept as
         JSON or as its text.
         """
-        said = {**flat(params or {}, "."), **flat(named, ".")}
-        self._recorder.record(Said(params={name: value_of(v) for name, v in said.items()}))
+        with self._harmless:
+            said = {**flat(params or {}, "."), **flat(named, ".")}
+            self._recorder.record(Said(params={name: value_of(v) for name, v in said.items()}))
 
     def tags(self, tags: Mapping[str, Any] | None = None, **named: Any) -> None:
         """Record words about the run; they may change."""
-        self._recorder.record(Said(tags=texts({**(tags or {}), **named})))
+        with self._harmless:
+            self._recorder.record(Said(tags=texts({**(tags or {}), **named})))
 
     def inputs(self, **versions: int) -> None:
         """Record which versions of datasets the run reads."""
-        self._recorder.record(Said(inputs=versions))
+        with self._harmless:
+            numbers = {name: int(version) for name, version in versions.items()}
+            self._recorder.record(Said(inputs=numbers))
 
     def artifact(self, path: str, content: bytes | str | Path) -> None:
         """Store bytes, a text, a file, or all files of a folder, under a path of the run's.
 
         A file is copied now: what happens to it later does not count.
         """
-        try:
+        with self._harmless:
+            if isinstance(content, str):
+                if len(content) < _LONGEST and Path(content).exists():
+                    self._warn(path, f"artifact {path!r} is a text; a file is a Path({content!r})")
+                content = content.encode("utf-8", "replace")
+            files = {path: content}
             if isinstance(content, Path) and content.is_dir():
-                for file in sorted(content.rglob("*")):
-                    if file.is_file():
-                        name = file.relative_to(content).as_posix()
-                        self._recorder.keep(f"{path}/{name}", file)
-                return
-            data = content.encode() if isinstance(content, str) else content
-            self._recorder.keep(path, data)
-        except (SetpointError, OSError) as error:
-            self._warn(path, f"artifact {path!r} is not kept: {error}")
+                found = [file for file in sorted(content.rglob("*")) if file.is_file()]
+                files = {f"{path}/{file.relative_to(content).as_posix()}": file for file in found}
+            for name, data in files.items():
+                self._keep(name, data)
 
     def alert(self, title: str, text: str = "") -> None:
         """Say that something deserves a look: as a warning here, and on the run's page."""
         _log.warning("setpoint: run %s: %s%s", self.id, title, f": {text}" if text else "")
-        self._recorder.record(Said(tags={f"setpoint.alert.{title}": text or title}))
+        with self._harmless:
+            self._recorder.record(Said(tags=texts({f"setpoint.alert.{title}": text or title})))
 
     def watch(self, *metrics: str, **rules: Any) -> None:
         """Alert when one of these metrics is not a number, stalls or diverges.
@@ -285,6 +292,12 @@ class Tracked:
             self._warn("step", f"step {step!r:.60} is no integer of 64 bits: counted on instead")
         return place
 
+    def _keep(self, path: str, content: bytes | Path) -> None:
+        try:
+            self._recorder.keep(path, content)
+        except (SetpointError, OSError) as error:
+            self._warn(path, f"artifact {path!r} is not kept: {error}")
+
     def _draw(self, name: str, medium: Media, step: int, at: int) -> None:
         last, count = self._drawn.get(name, (step, 0))
         count = count if last == step else 0
@@ -335,6 +348,24 @@ class Tracked:
                 return
             self._refused.add(about)
         _log.warning("setpoint: run %s: %s", self.id, what)
+
+
+class _Harmless:
+    """A block out of which no error comes: that of a training is the outermost frame here."""
+
+    def __init__(self, warn: Callable[[str, str], None]) -> None:
+        self._warn = warn
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        if kind is None or not isinstance(error, Exception):
+            return False
+        self._warn(kind.__name__, f"something is not kept: {error!r}")
+        return True
 
 
 _here: dict[str, Tracked] = {}  # the runs of this process, by id
