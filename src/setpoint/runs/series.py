@@ -137,7 +137,7 @@ def latest(conn: Connection, runs: Sequence[int]) -> list[Any]:
     query = select(
         m.c.run_key, m.c.name_id, m.c.value, m.c.step, m.c.at, m.c.low, m.c.high, m.c.count
     )
-    return list(conn.execute(query.where(m.c.run_key.in_(runs))))
+    return list(conn.execute(query.where(m.c.run_key.in_(runs))).all())  # not a row at a time
 
 
 def counts(conn: Connection, runs: Sequence[int], names: Sequence[int]) -> dict[Pair, int]:
