@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from setpoint.models.card import render
 from setpoint.models.entities import (
     Check,
@@ -11,7 +13,10 @@ from setpoint.models.entities import (
     Override,
     Parity,
     Signature,
+    Signing,
 )
+from setpoint.models.registry.entities import Entry
+from setpoint.models.review.entities import Approval
 
 BORN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PLAIN = ModelVersion(
@@ -47,7 +52,7 @@ FULL = ModelVersion(
 
 
 def test_everything_recorded_is_on_the_card() -> None:
-    card = render(FULL, {"live": 3, "candidate": 4})
+    card = render(Entry(version=FULL), {"live": 3, "candidate": 4})
     for said in (
         "# late, version 3 · `live`",
         "Born 1 January 2026, 12:00 UTC: first version.",
@@ -65,8 +70,40 @@ def test_everything_recorded_is_on_the_card() -> None:
 
 
 def test_what_was_not_recorded_is_said_to_be_missing() -> None:
-    card = render(PLAIN)
+    card = render(Entry(version=PLAIN))
     assert "never gated, so it may not serve" in card
     assert card.count("not recorded") == 4
     assert "and 1 more inputs" in card
     assert "no fallback" in card
+
+
+def test_what_people_said_of_it_is_on_the_card_too() -> None:
+    guest = msgspec.structs.replace(
+        PLAIN,
+        flavor="",
+        source="s3://bucket/model",
+        run_id="",
+        description="From the other team.",
+        signature=Signature(inputs=[]),
+        signed=Signing(bundle="b3:2", key="ab" * 32, actor="eve", at=BORN),
+    )
+    approval = Approval(
+        id="apv_1",
+        model="late",
+        number=3,
+        role="risk",
+        approved=False,
+        actor="bob",
+        at=BORN,
+        reason="too | few rows",
+    )
+    card = render(Entry(version=guest, tags={"team": "a"}), approvals=[approval])
+    for said in (
+        "From the other team.",
+        "| risk | **rejected** | bob | 1 January 2026, 12:00 UTC | too \\| few rows |",
+        "| files | `s3://bucket/model` |",
+        "| form | registered from elsewhere |",
+        "| signed | by eve, key `abababababababab…` |",
+        "| team | a |",
+    ):
+        assert said in card

@@ -4,28 +4,38 @@ Nothing is asked of anyone twice: the makers' own words (`ModelVersion.card`: pu
 come first, the rest is read off the version. What was not recorded is said to be missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from setpoint.models.entities import Check, ModelVersion, Parity
+from setpoint.models.registry.entities import Entry
+from setpoint.models.review.entities import Approval
 
 _SHOWN = 60  #: inputs listed; more are counted
+_LONG = 200  #: characters of a tag's value
 
 
-def render(version: ModelVersion, aliases: Mapping[str, int] | None = None) -> str:
+def render(
+    entry: Entry, aliases: Mapping[str, int] | None = None, approvals: Sequence[Approval] = ()
+) -> str:
     """Return the card as Markdown.
 
     Args:
-        version: What it is about.
+        entry: What it is about.
         aliases: All aliases of the model, to say which name this version.
+        approvals: The decisions about it, the newest first.
     """
+    version = entry.version
     sections = [
         _head(version, aliases or {}),
+        version.description.strip(),
         version.card.strip(),
         "## Quality on held-out rows\n\n" + _metrics(version.metrics),
         "## Gate\n\n" + _gate(version),
+        "## Approvals\n\n" + _approvals(approvals) if approvals else "",
         "## Inputs and output\n\n" + _signature(version),
         "## Made from\n\n" + _origin(version),
         "## How it is served\n\n" + _serving(version),
+        "## Tags\n\n" + _tags(entry.tags) if entry.tags else "",
     ]
     return "\n\n".join(each for each in sections if each) + "\n"
 
@@ -70,8 +80,24 @@ def _check(check: Check) -> tuple[str, ...]:
     )
 
 
+def _approvals(approvals: Sequence[Approval]) -> str:
+    rows = [
+        (
+            each.role,
+            "approved" if each.approved else "**rejected**",
+            each.actor,
+            each.at.strftime("%-d %B %Y, %H:%M UTC"),
+            each.reason,
+        )
+        for each in approvals
+    ]
+    return _table(("role", "decision", "by", "on", "reason"), rows)
+
+
 def _signature(version: ModelVersion) -> str:
     signature = version.signature
+    if not signature.inputs:
+        return "Not recorded."
     inputs = [(each.name, each.datatype) for each in signature.inputs[:_SHOWN]]
     more = len(signature.inputs) - len(inputs)
     classifies = signature.kind == "classification"
@@ -87,15 +113,23 @@ def _signature(version: ModelVersion) -> str:
 def _origin(version: ModelVersion) -> str:
     datasets = [f"`{name}` version {number}" for name, number in version.datasets.items()]
     facts = [
-        ("run", f"`{version.run_id}`"),
+        ("run", f"`{version.run_id}`" if version.run_id else "not recorded"),
         ("datasets", ", ".join(datasets) or "not recorded"),
         ("training rows", f"`{version.rows}`" if version.rows else "not recorded"),
         ("spec", f"`{version.spec}`" if version.spec else "not recorded"),
     ]
+    if version.source:
+        facts.append(("files", f"`{version.source}`"))
     return _table(("what", "which"), facts)
 
 
 def _serving(version: ModelVersion) -> str:
+    signed = version.signed
+    by = "not signed"
+    if signed is not None:
+        by = f"by {signed.actor}, key `{signed.key[:16]}…`"
+    if not version.trained_here:
+        return _table(("what", "which"), [("form", "registered from elsewhere"), ("signed", by)])
     form = "compiled (ONNX)" if version.onnx else f"native ({version.flavor})"
     fallback = version.baseline is not None
     facts = [
@@ -103,8 +137,13 @@ def _serving(version: ModelVersion) -> str:
         ("size", f"{version.size:,} bytes"),
         ("parity", _parity(version.parity)),
         ("when it cannot answer", "the baseline answers" if fallback else "no fallback"),
+        ("signed", by),
     ]
     return _table(("what", "which"), facts)
+
+
+def _tags(tags: Mapping[str, str]) -> str:
+    return _table(("tag", "value"), [(key, value[:_LONG]) for key, value in sorted(tags.items())])
 
 
 def _parity(parity: Parity | None) -> str:

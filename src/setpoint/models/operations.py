@@ -4,6 +4,7 @@ from typing import Any
 
 from setpoint.core.operations import Operation
 from setpoint.models import service
+from setpoint.models.cards import service as cards
 from setpoint.models.compare import service as compare
 from setpoint.models.registry import aliases
 from setpoint.models.registry import service as registry
@@ -15,6 +16,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *service.OPERATIONS,
     *registry.OPERATIONS,
     *aliases.OPERATIONS,
+    *cards.OPERATIONS,
     *compare.OPERATIONS,
     *review.OPERATIONS,
     *retention.OPERATIONS,

@@ -1,0 +1,1 @@
+"""Cards of versions, to read, to edit and to hand on."""
