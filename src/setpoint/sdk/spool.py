@@ -80,7 +80,15 @@ class Spool:
         """
         with self._lock:
             at = self._last = at if at > self._last else self._last + 1
-            if self._held or not self._put_points(points, at):
+            names = self._names
+            try:
+                rows = [POINT.pack(names[name], step, value) for name, step, value in points]
+            except KeyError:  # a name that is new to this segment
+                rows = []
+            payload = CALL.pack(POINTS, at) + b"".join(rows)
+            if rows and not self._held and self._fits(payload):
+                self._write(payload)
+            elif self._held or not self._put_points(points, at):
                 self._hold((points, at), 64 * len(points))
             return at
 
