@@ -3,6 +3,7 @@
 from functools import partial
 
 from setpoint.artifacts.store import open_store
+from setpoint.charts.draw import draw
 from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.charts.reliability import reliability
@@ -14,6 +15,8 @@ from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
 from setpoint.server.ui import history, words
 from setpoint.server.ui.page import Ask, Drawn, Page, Table
+
+_COLUMN = 520  #: px, of one of two columns
 
 
 def version(ask: Ask) -> Page:
@@ -71,7 +74,7 @@ def _calibration(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
         title=title,
         color=of_version(found.number),
     )
-    return {"calibration": drawn}
+    return {"calibration": lambda width: draw(drawn, min(width, _COLUMN))}
 
 
 def _trust(found: ModelVersion) -> str:
