@@ -11,6 +11,7 @@ from setpoint.models.registry import service as registry
 from setpoint.models.retention import service as retention
 from setpoint.models.review import service as review
 from setpoint.models.search import service as search
+from setpoint.models.signing import service as signing
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *service.OPERATIONS,
@@ -21,4 +22,5 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *review.OPERATIONS,
     *retention.OPERATIONS,
     *search.OPERATIONS,
+    *signing.OPERATIONS,
 )

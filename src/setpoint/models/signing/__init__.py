@@ -1,0 +1,1 @@
+"""Signatures under the files of a version, by keys of one's own."""
