@@ -9,6 +9,7 @@ import "./copy";
 import "./curves";
 import "./keys";
 import "./live";
+import "./parts";
 import "./runs";
 import "./theme";
 import "./times";

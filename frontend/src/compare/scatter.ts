@@ -42,7 +42,10 @@ class ScatterPlot extends HTMLElement {
       link.addEventListener("focus", tell);
       link.addEventListener("pointerleave", () => this.querySelector(".readout")?.remove());
       link.addEventListener("blur", () => this.querySelector(".readout")?.remove());
-      if (runs.length <= 12) svg.append(draw("text", { x: cx + 9, y: cy + 4 }, run.name.slice(0, 24)));
+      if (runs.length <= 12) {
+        const [beside, anchor] = cx > right - 140 ? [-9, "end"] : [9, "start"];
+        svg.append(draw("text", { x: cx + beside, y: cy + 4, "text-anchor": anchor }, run.name.slice(0, 24)));
+      }
       svg.append(link);
     });
     const note = document.createElement("p");

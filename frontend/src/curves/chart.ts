@@ -1,7 +1,7 @@
 /** `<curve-chart>`: one metric of some runs, read by pointer or keys, zoomed, live, saved. */
 
 import { call, curvesOf, type Curve, type Curves } from "./api";
-import { lineOf, nearest, type Line, type Shown } from "./lines";
+import { extent, lineOf, nearest, type Line, type Shown } from "./lines";
 import { plot, type Plot } from "./plot";
 import { duration, moment, place, valueAt, write } from "./scale";
 import { draw, exports } from "./svg";
@@ -248,7 +248,10 @@ export class CurveChart extends HTMLElement {
   private near(centre: number, by: number): void {
     if (this.drawn === null) return;
     const half = ((this.drawn.x.high - this.drawn.x.low) / 2) * by;
-    this.zoom(centre - half, centre + half);
+    const [first, last] = extent(this.lines.map((line) => line.xs), false);
+    const [from, to] = [centre - half, centre + half];
+    if (by > 1 && this.detail === "{}" && from <= first && to >= last) this.zoom(null, null);
+    else this.zoom(by < 1 ? Math.max(from, first) : from, by < 1 ? Math.min(to, last) : to);
   }
 
   private walk(by: number): void {

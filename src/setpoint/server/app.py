@@ -89,6 +89,7 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/releases/{release}/{decision}", releases.decide),
     ("/alarms/{alarm}", alarms.acknowledge),
     ("/runs", runs.change),
+    ("/runs/{run}", run.change),
     ("/views", saved_views.change),
 )
 

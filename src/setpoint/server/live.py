@@ -1,4 +1,4 @@
-"""The record as it grows, as server-sent events: what keeps pages live."""
+"""The record as it grows, and a run's curves, as server-sent events: what keeps pages live."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from setpoint.db.local import LocalBackend
+from setpoint.errors import NotFound
 from setpoint.events import store
 from setpoint.events.entities import Event
+from setpoint.runs.service import Tail, tail
 
 #: Seconds between two looks at the record; one indexed max() each.
 LOOK = 0.5
@@ -23,13 +25,14 @@ BATCH = 200
 async def live(request: Request) -> Response:
     """Answer GET /live: events after ``Last-Event-ID`` (or ``?after=``), then new ones.
 
-    Without either it starts at the head. Event names are ``change`` with the event as JSON.
+    Without either it starts at the head. Events are ``change`` with the event as JSON, and of
+    the run that ``?run=`` names ``grown`` with its state and the metrics that got points.
     """
     given = request.headers.get("last-event-id") or request.query_params.get("after", "")
     after = int(given) if given.isdecimal() else None
     backend: LocalBackend = request.app.state.backend
     return StreamingResponse(
-        stream(backend, after),
+        stream(backend, after, request.query_params.get("run")),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
@@ -38,15 +41,23 @@ async def live(request: Request) -> Response:
 async def stream(
     backend: LocalBackend,
     after: int | None,
+    run: str | None = None,
     *,
     look: float = LOOK,
     heartbeat: float = HEARTBEAT,
 ) -> AsyncGenerator[bytes]:
-    """Yield events after `after` (the head if None) as they are recorded, without end."""
+    """Yield events after `after` (the head if None) as they are recorded, without end.
+
+    With `run`, yield too what grows of that run while it goes on.
+    """
     position = await run_in_threadpool(_head, backend) if after is None else after
     yield b"retry: 2000\n\n"
     silence = 0.0
+    growth = Growth(backend, run) if run else None
     while True:
+        if growth is not None and (frame := await run_in_threadpool(growth.look)):
+            silence = 0.0
+            yield frame
         events = await run_in_threadpool(_since, backend, position)
         if events:
             position, silence = events[-1].seq, 0.0
@@ -57,6 +68,29 @@ async def stream(
             yield b"event: beat\ndata:\n\n"
         await asyncio.sleep(look)
         silence += look
+
+
+class Growth:
+    """What arrived for a run since one last looked."""
+
+    def __init__(self, backend: LocalBackend, run: str) -> None:
+        self._backend = backend
+        self._run = run
+        self._cursor = 0
+        self._status = ""
+
+    def look(self) -> bytes:
+        """Return the frame that tells of it; nothing where there is nothing new."""
+        try:
+            found = self._backend.call(tail, Tail(run=self._run, after=self._cursor))
+        except NotFound:
+            return b""
+        changed = self._status not in {"", found.status}
+        self._cursor, self._status = found.cursor, found.status
+        if not found.series and not changed:
+            return b""
+        told = {"status": found.status, "metrics": [series.name for series in found.series]}
+        return b"event: grown\ndata: %s\n\n" % msgspec.json.encode(told)
 
 
 def _head(backend: LocalBackend) -> int:

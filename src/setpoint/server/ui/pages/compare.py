@@ -41,7 +41,8 @@ def page(ask: Ask) -> Page | Redirect:
         return Redirect(to=f"/runs/{ids[0]}")
     found = ask.call(compare, Compare(runs=ids[:MOST]))
     runs: list[Run] = found.runs
-    columns = _columns(runs)
+    charts = _charts(runs)
+    columns = _columns(runs, charts["metrics"])
     axes = [value for name, value in ask.pairs if name == "axis"] or _telling(columns)
     paths = sorted({path for run in runs for path in run.artifacts})
     path = ask.query.get("artifact", "")
@@ -54,7 +55,7 @@ def page(ask: Ask) -> Page | Redirect:
             "left_out": len(ids) - len(runs),
             "shown": shown(runs),
             "without": {run: _address([each for each in ids if each != run]) for run in ids},
-            **_charts(runs),
+            **charts,
             "columns": columns,
             "axes": axes,
             "plotted": _plotted(runs, columns),
@@ -91,12 +92,13 @@ def _charts(runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def _columns(runs: list[Run]) -> list[Column]:
-    """Return the params and metrics that are not the same in all runs."""
+def _columns(runs: list[Run], first: list[str]) -> list[Column]:
+    """Return the params and metrics that are not the same in all runs, curves before the rest."""
     found = []
     for kind in ("params", "metrics"):
         carried: list[dict[str, Any]] = [getattr(run, kind) for run in runs]
-        for name in dict.fromkeys(name for values in carried for name in values):
+        names = dict.fromkeys(name for values in carried for name in values)
+        for name in sorted(names, key=lambda name: name not in first):
             if kind == "metrics" and name.startswith("system/"):
                 continue
             values = [_plain(each.get(name)) for each in carried]
