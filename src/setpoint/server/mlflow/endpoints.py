@@ -18,9 +18,9 @@ from setpoint.server.mlflow.routing import Endpoint, refusing
 from setpoint.server.mlflow.traces import assessments, reported
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *metrics.ENDPOINTS,  # what is called most is found first
     *experiments.ENDPOINTS,
     *runs.ENDPOINTS,
-    *metrics.ENDPOINTS,
     *artifacts.ENDPOINTS,
     *models.ENDPOINTS,
     *registry.ENDPOINTS,
@@ -31,6 +31,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 _INFO = "/api/3.0/mlflow/server-info"
+#: Clients ask for spans here where a server keeps them; here they are artifacts.
+_SPANS = ("/api/3.0/mlflow/traces/get", "/api/3.0/mlflow/traces/batchGet")
 _REST = ("/api/2.0/mlflow", "/api/3.0/mlflow", "/api/2.0/mlflow-artifacts", "/api/4.0/mlflow")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -39,6 +41,7 @@ def routes() -> list[Route]:
     """Return all routes of MLflow's interface; the last ones refuse what is not offered."""
     refuse = refusing("this endpoint is not offered by Setpoint")
     return [
+        *(Route(path, refuse, methods=_METHODS) for path in _SPANS),
         *(endpoint.route for endpoint in ENDPOINTS),
         *artifacts.routes(),
         Route(_INFO, _info, methods=["GET"]),
