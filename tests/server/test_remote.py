@@ -1,5 +1,6 @@
 import inspect
 import math
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,17 @@ from setpoint.core.operations import Operation
 from setpoint.core.problems import BY_CODE, to_error, to_problem
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, Unavailable
-from setpoint.models.service import OverrideGate, ShowModel, override, show
+from setpoint.models.entities import Signature
+from setpoint.models.service import (
+    OverrideGate,
+    Register,
+    ShowModel,
+    Which,
+    get,
+    override,
+    register,
+    show,
+)
 from setpoint.operations import OPERATIONS
 from setpoint.releases.service import ListReleases
 from setpoint.releases.service import ls as list_releases
@@ -92,6 +103,32 @@ def test_nan_and_infinities_are_the_same_near_and_far(empty: str, backend: Local
     far.close()
     assert run.params["a"] == math.inf
     assert math.isnan(float(run.params["b"] or 0))
+
+
+def test_metrics_that_are_not_numbers_arrive_from_afar_and_are_null_in_json(
+    empty: str, backend: LocalBackend
+) -> None:
+    far = HttpBackend(empty)
+    metrics = {"roc_auc": math.nan, "worst": -math.inf, "rmse": 1.5}
+    command = Register(
+        model="m",
+        run_id="run_1",
+        why="test",
+        flavor="python",
+        artifact="none",
+        signature=Signature(inputs=[]),
+        metrics=metrics,
+    )
+    sent = far.call(register, command)
+    near, back = (one.call(get, Which(model="m", number=1)) for one in (backend, far))
+    far.close()
+    assert [repr(one.metrics["roc_auc"]) for one in (sent, near, back)] == ["nan"] * 3
+    assert near.metrics["rmse"] == back.metrics["rmse"] == 1.5
+    body = msgspec.json.encode(Which(model="m", number=1))
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{empty}/api/v1/models.get", body, headers)  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        assert msgspec.json.decode(answer.read())["metrics"]["roc_auc"] is None
 
 
 def test_errors_are_of_the_same_class_on_both_ends(far: HttpBackend) -> None:
