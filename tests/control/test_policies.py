@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.control.made import reference, spec
+from tests.control.made import DOCUMENT, reference, spec
 
 from setpoint.control.policies import release_policy, watching
 from setpoint.monitor.evidence import threshold
@@ -35,6 +35,8 @@ def test_a_release_is_judged_as_the_spec_says() -> None:
     assert found.tolerated_ratio == 1.5
     assert found.loss_margin == pytest.approx(0.1 * 0.5), "half a nat, while nothing is live"
     assert found.block == timedelta(hours=1)
+    assert (found.objective, found.objective_margin) == ("roc_auc", 0.02)
+    assert (found.objective_block, found.patience) == (timedelta(hours=1), timedelta(hours=1))
     assert (found.on_breach, found.inconclusive) == (OnBreach.HOLD, Inconclusive.PROMOTE)
     assert found.false_rollback == 0.02
 
@@ -46,6 +48,13 @@ def test_a_shadow_by_time_asks_for_rows_and_a_regression_for_squared_error() -> 
         changed=True,
     )
     assert (found.shadow, found.guards, found.loss) == (500, ("errors",), "squared error")
+    assert found.objective is None, "its loss is judged"
+
+
+def test_labels_that_are_known_late_are_waited_for_in_few_open_blocks() -> None:
+    late = spec(data=DOCUMENT["data"] | {"time": "at", "label": {"column": "y", "delay": "2d"}})
+    found = release_policy(late, None, changed=True)
+    assert (found.objective_block, found.patience) == (timedelta(hours=4), timedelta(hours=52))
 
 
 def test_the_alarm_budget_is_shared_by_the_monitors_that_are_on() -> None:

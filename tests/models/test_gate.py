@@ -81,6 +81,38 @@ def test_a_version_must_be_shown_to_beat_its_baseline() -> None:
     assert not check(gate(baseline=SCORE), "better than baseline").passed
 
 
+def in_storms(rows: int = 4_000) -> dict[str, object]:
+    """Two weeks in which a model is right or wrong all day, and a baseline a little worse."""
+    rng = np.random.default_rng(3)
+    day = np.arange(rows) * 14 // rows
+    known = rng.normal(size=rows)
+    helps = np.where(day % 2, 2.4, -1.0)  # every other day it misleads
+    label = (rng.random(rows) < 1 / (1 + np.exp(1.3 - helps * known))).astype(np.float64)
+    return {
+        "label": label,
+        "score": 1 / (1 + np.exp(1.3 - known)),
+        "baseline": 1 / (1 + np.exp(1.3 - 0.2 * known - 0.9 * rng.normal(size=rows))),
+        "times": day * 86_400_000_000,
+    }
+
+
+def test_what_holds_by_rows_may_not_be_shown_by_days() -> None:
+    given = in_storms()
+    by_rows = check(gate(**given | {"times": None}), "objective")
+    assert by_rows.low is not None
+    bound = Limit(at_least=by_rows.low)
+    assert gate(**given | {"times": None}, objective=bound).passed
+    assert "not shown to reach" in check(gate(**given, objective=bound), "objective").detail
+
+
+def test_better_than_the_baseline_on_these_days_says_so_where_others_may_differ() -> None:
+    found = check(gate(**in_storms()), "better than baseline")
+    assert found.passed
+    assert found.low is not None
+    assert found.low < 0, "the interval is the one for all days"
+    assert found.detail.endswith("; not shown for other days")
+
+
 def test_an_equally_good_version_may_follow_the_live_one_and_a_worse_may_not() -> None:
     assert check(gate(live=SCORE), "not worse than live").passed
     assert check(gate(live=NOISE), "not worse than live").passed

@@ -1,3 +1,4 @@
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from setpoint.releases.entities import (
     State,
 )
 from setpoint.releases.evidence import Evidence, GuardTally, PairedLoss, Streak
+from setpoint.releases.objective import Judged, PairedObjective
 from setpoint.releases.readings import read
 from setpoint.releases.rules import (
     Advance,
@@ -339,3 +341,67 @@ def test_errors_above_the_declared_ceiling_are_a_breach_however_many_the_live_on
     assert not isinstance(decide(release(fine, policy=policy), policy, NOON), RollBack)
     with pytest.raises(Invalid, match="errors_at_most is 1"):
         Policy(errors_at_most=1.0)
+
+
+JUDGED = replace(POLICY, objective="roc_auc")
+
+
+def by_blocks(*differences: float) -> Evidence:
+    judged = tuple(
+        Judged(start=3600 * i, rows=200, difference=d) for i, d in enumerate(differences)
+    )
+    return replace(seen(), objective=PairedObjective(judged=judged))
+
+
+def test_a_worse_objective_rolls_back_with_its_interval_in_words() -> None:
+    verdict = after(by_blocks(*[-0.15] * 9), policy=JUDGED)
+    assert isinstance(verdict, RollBack)
+    assert (
+        verdict.why == "roc_auc -0.150 (99% CS -0.234..-0.066) in 9 blocks of 60 min, 1,800 labels"
+    )
+
+
+def test_the_interval_of_the_objective_decides_as_its_evidence_does() -> None:
+    for blocks in range(1, 12):
+        found = read(by_blocks(*[-0.15] * blocks), JUDGED)
+        assert found.objective is not None
+        shown = found.objective.high is not None and found.objective.high < -0.02
+        assert found.objective.breached is shown
+
+
+def test_an_objective_that_is_not_judged_takes_no_share_of_the_false_rollbacks() -> None:
+    whole, half = read(seen(), POLICY), read(seen(), JUDGED)
+    assert half.objective is not None
+    assert half.objective.mean is None
+    assert whole.guards[0].threshold == pytest.approx(half.guards[0].threshold - math.log(2))
+    spent = sum(math.exp(-part.threshold) for part in (half.objective, *half.guards))
+    assert spent + math.exp(-half.guards[0].threshold) == pytest.approx(POLICY.false_rollback)
+
+
+def test_what_is_proven_else_waits_while_the_objective_leans_towards_worse() -> None:
+    doubtful = by_blocks(-0.15, -0.1)
+    assert isinstance(after(seen(), step=2, policy=JUDGED), Promote)
+    verdict = after(doubtful, step=2, policy=JUDGED)
+    assert isinstance(verdict, Wait)
+    assert "roc_auc -0.125 in 2 blocks" in verdict.why
+    assert isinstance(after(doubtful, step=1, policy=JUDGED), Wait)
+
+
+def test_what_leans_towards_worse_by_its_objective_is_not_promoted_at_the_limit() -> None:
+    promote = replace(JUDGED, inconclusive=Inconclusive.PROMOTE)
+    verdict = after(by_blocks(-0.15, -0.1), step=2, policy=promote, late=True)
+    assert isinstance(verdict, RollBack)
+    assert "leans towards worse" in verdict.why
+    held = after(by_blocks(-0.15, -0.1), step=2, policy=JUDGED, late=True)
+    assert isinstance(held, Hold)
+
+
+def test_equal_versions_are_promoted_as_before() -> None:
+    verdict = after(by_blocks(0.02, -0.03, 0.01, 0.0), step=2, policy=JUDGED)
+    assert isinstance(verdict, Promote)
+    assert verdict.proven
+
+
+def test_an_objective_that_blocks_cannot_judge_is_refused() -> None:
+    with pytest.raises(Invalid, match="rmse"):
+        Policy(objective="rmse")

@@ -1,5 +1,6 @@
 import math
 from itertools import product
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from setpoint.releases.sequential import (
     half_width,
     log_e,
     log_e_fine,
+    log_e_mean,
     log_e_often,
     log_e_rare,
     log_e_worse,
+    mean_bounds,
     mean_sequence,
     ratio_sequence,
     share_of,
@@ -180,3 +183,47 @@ def test_a_canary_above_its_ceiling_is_found_and_one_failure_is_proof_where_none
     assert log_e_often(1, 1000, 0.001) < np.log(1 / 0.005)
     assert log_e_often(0, 1000, 0.0) == 0.0
     assert log_e_often(1, 10, 0.0) > 100
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.5, 0.8])
+def test_a_wager_on_gains_with_mean_zero_expects_one_at_every_length(chance: float) -> None:
+    # All courses of up to 12 blocks, each a gain of `up` or a loss of at most the floor.
+    floor, down = 0.08, 0.05
+    up = down * (1 - chance) / chance
+    for n in (1, 5, 12):
+        wins = np.arange(n + 1)
+        chances = np.array([math.comb(n, k) for k in wins]) * chance**wins
+        chances = chances * (1 - chance) ** (n - wins)
+        gains = np.where(np.arange(n) < wins[:, None], up, -down)
+        assert chances @ np.exp(log_e_mean(gains, floor)) == pytest.approx(1.0)
+        assert chances @ np.exp(log_e_mean(gains - 0.01, floor)) < 1.0
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.randoms())
+def test_the_order_of_blocks_does_not_matter(gains: list[float], random: Random) -> None:
+    mixed = gains.copy()
+    random.shuffle(mixed)
+    assert float(log_e_mean(mixed, 0.1)) == pytest.approx(float(log_e_mean(gains, 0.1)))
+
+
+def test_one_block_takes_at_most_the_floor() -> None:
+    assert float(log_e_mean([-1.0], 0.08)) == float(log_e_mean([-0.08], 0.08))
+    assert float(log_e_mean([], 0.08)) == pytest.approx(0.0)
+
+
+@given(st.lists(st.floats(-0.3, 0.3), min_size=12, max_size=40))
+def test_the_ends_of_the_mean_are_where_the_wagers_are_won(differences: list[float]) -> None:
+    found, alpha, floor = np.array(differences), 0.05, 0.08
+    low, high = mean_bounds(found, alpha, floor=floor)
+    bar = -math.log(alpha)
+    if high is not None:
+        assert float(log_e_mean(high + 1e-6 - found, floor)) >= bar
+        assert float(log_e_mean(high - 1e-6 - found, floor)) < bar
+    if low is not None:
+        assert float(log_e_mean(found - (low - 1e-6), floor)) >= bar
+    if low is not None and high is not None:
+        assert low < high
+
+
+def test_a_mean_is_unbounded_before_there_is_a_block() -> None:
+    assert mean_bounds([], 0.05, floor=0.08) == (None, None)

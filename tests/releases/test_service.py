@@ -14,8 +14,9 @@ from setpoint.models import store as models
 from setpoint.models.entities import Signature
 from setpoint.models.service import Register, register
 from setpoint.releases import service, store
-from setpoint.releases.entities import Release, Stage, State
+from setpoint.releases.entities import Policy, Release, Stage, State
 from setpoint.releases.evidence import Evidence, GuardTally, paired_loss
+from setpoint.releases.objective import Pair, paired_objective
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
 from setpoint.releases.service import Decide, ListReleases, Start, Which
 from setpoint.serve import store as serving
@@ -334,6 +335,31 @@ def test_evidence_adds_up_and_is_shown_as_it_went(
     assert detail.readings.loss is not None
     assert detail.readings.loss.labels == 6
     assert detail.next == Wait(why="shadow rows: 400 of 500")
+
+
+def test_blocks_of_the_objective_close_as_evidence_comes_and_stay_as_they_were(
+    backend: LocalBackend, versions: Callable[[int], None], clock: ManualClock
+) -> None:
+    versions(2)
+    policy = Policy(objective="roc_auc", least_of_class=1)
+    start(backend, 1)
+    opened = begun(backend, Start(model=MODEL, version=2, policy=policy))
+    hour = timedelta(hours=1)
+    better = [
+        Pair(at=0, positive=True, candidate=0.9, live=0.2),
+        Pair(at=0, positive=False, candidate=0.1, live=0.4),
+    ]
+    for rows, until in ((better, 0), ([], 7200), (better, 7200)):
+        more = Evidence(objective=paired_objective(rows, block=hour, until=until))
+        clock.advance(hour)
+        with backend.engine.begin() as conn:
+            service.absorb(backend.context(conn), opened.id, more)
+    detail = backend.call(service.show, Which(release=MODEL))
+    assert [len(look.evidence.objective.judged) for look in detail.looks] == [0, 1, 1]
+    assert all(not look.evidence.objective.open for look in detail.looks), "counts are not kept"
+    assert detail.readings.objective is not None
+    assert detail.readings.objective.mean == 1.0
+    assert detail.readings.objective.rows == 2
 
 
 def test_evidence_that_comes_too_late_changes_nothing(

@@ -8,13 +8,14 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.artifacts.store import ObjectStore
-from setpoint.control.making import ID, LABEL, SLICE, Making, features_of
+from setpoint.control.making import ID, LABEL, SLICE, TIME, Making, features_of
 from setpoint.control.project import Project, call_by_name, function
 from setpoint.control.spec.entities import Spec
 from setpoint.errors import UserCodeFailed
 from setpoint.models.build import latency
 from setpoint.models.entities import Gate, ModelVersion, Stored
 from setpoint.models.gate import Cost, GateInput, Limit, Slices, evaluate_gate, metrics_of
+from setpoint.models.intervals import Times
 from setpoint.models.leakage import Leakage, examine
 from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
@@ -60,6 +61,7 @@ def judge(
         metric=objective.metric,
         label=label,
         score=new.scores,
+        times=_times(spec, test),
         confidence=objective.confidence,
         objective=Limit(at_least=objective.at_least, at_most=objective.at_most),
         baseline=_baseline(making, spec, test, new),
@@ -82,6 +84,13 @@ def _baseline(making: Making, spec: Spec, test: pl.DataFrame, new: Candidate) ->
     if new.baseline is None or spec.objective.better_than != "baseline":
         return None
     return making.score(new.baseline, test)
+
+
+def _times(spec: Spec, test: pl.DataFrame) -> Times | None:
+    """Return when each row was, in microseconds, where the split is by time."""
+    if spec.train.split.by != "time" or TIME not in test.columns:
+        return None
+    return test[TIME].dt.epoch("us").to_numpy()
 
 
 def _slices(spec: Spec, test: pl.DataFrame) -> Slices | None:

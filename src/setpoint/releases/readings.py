@@ -221,7 +221,7 @@ def _objective(seen: PairedObjective, policy: Policy) -> ObjectiveReading | None
         return None
     margin, found = policy.objective_margin, seen.differences
     alpha = policy.false_rollback * OBJECTIVE_SHARE
-    log_e = log_e_mean(-margin - found, FLOOR * margin)
+    log_e = float(log_e_mean(-margin - found, FLOOR * margin))
     low, high = mean_bounds(found, alpha, floor=FLOOR * margin)
     mean = float(found.mean()) if found.size else None
     rows = sum(block.rows for block in seen.judged)

@@ -213,7 +213,7 @@ def mean_sequence(
     return loss.mean - reach, loss.mean + reach
 
 
-def log_e_mean(gains: Any, floor: float) -> float:
+def log_e_mean(gains: Any, floor: float) -> Numbers:
     """Return log E against "the mean of these gains, one a block of time, is at most 0".
 
     A wager on each block, at stakes that never change: its product does not depend on the
@@ -222,12 +222,12 @@ def log_e_mean(gains: Any, floor: float) -> float:
     could be ruined by one block and would have to be too small to win in a week.
 
     Args:
-        gains: [blocks] independent of each other, or with means that follow from the past.
+        gains: [..., blocks] independent of each other, or with means that follow from the past.
         floor: What one block can take at most, above 0. Smaller wins sooner, and tests the
             mean of gains limited from below, which is a little above theirs.
 
     Example:
-        >>> round(log_e_mean([0.1] * 6, 0.08), 2)
+        >>> round(float(log_e_mean([0.1] * 6, 0.08)), 2)
         3.25
 
     References:
@@ -236,8 +236,8 @@ def log_e_mean(gains: Any, floor: float) -> float:
         Operations Research 72, 1368-1387, for means that change.
     """
     gains = np.maximum(np.asarray(gains, dtype=np.float64), -floor)
-    logs = np.log1p(np.outer(_STAKES / floor, gains)).sum(axis=1)
-    return float(np.logaddexp.reduce(logs + _PRIOR))
+    logs = np.log1p(gains[..., None] * (_STAKES / floor)).sum(axis=-2)
+    return np.asarray(np.logaddexp.reduce(logs + _PRIOR, axis=-1))
 
 
 def mean_bounds(
