@@ -61,8 +61,10 @@ class Spool:
         self._number, self._at, self._size = 0, 0, 0
         self._last = 0
         self._dirty = False
+        self._busy = False  # whether a segment is being written to or changed
         self._retired: list[tuple[int, int]] = []
-        self._full = False
+        self._full = False  # whether the last attempt at a segment found no space
+        self._unsynced = False
         self._closing = threading.Event()
         self._open(FIRST_BYTES)
         self._keeper = threading.Thread(target=self._keep, name="setpoint-sync", daemon=True)
@@ -80,44 +82,35 @@ class Spool:
         """
         with self._lock:
             at = self._last = at if at > self._last else self._last + 1
-            names = self._names
-            try:
-                rows = [POINT.pack(names[name], step, value) for name, step, value in points]
-            except KeyError:  # a name that is new to this segment
-                rows = []
-            payload = CALL.pack(POINTS, at) + b"".join(rows)
-            if rows and not self._held and self._fits(payload):
-                self._write(payload)
-            elif self._held or not self._put_points(points, at):
-                self._hold((points, at), 64 * len(points))
+            if self._busy or self._held or not self._put_known(points, at):
+                self._take((points, at), 64 * len(points))
             return at
 
     def record(self, record: Record) -> None:
         """Append anything that is no point."""
         payload = record_payload(record)
         with self._lock:
-            if self._held or not self._put(payload):
-                self._hold(payload, len(payload))
+            self._take(payload, len(payload))
 
     def sync(self) -> bool:
         """Make everything written so far survive a power cut; tell whether all is on disk."""
         with self._lock:
-            self._drain()
+            if not self._busy:
+                self._drain()
             retired, self._retired = self._retired, []
-            file = os.dup(self._file) if self._dirty and self._file >= 0 else -1
-            self._dirty = False
+            dirty, self._dirty = self._dirty and self._file >= 0, False
             written = not self._held
         try:
             for old, used in retired:
                 _retire(old, used)
-            if file >= 0:
-                os.fdatasync(file)
+            if dirty:
+                self._sync_segment()
         except OSError as error:
-            self._complain(error)
-            written = False
-        finally:
-            if file >= 0:
-                os.close(file)
+            if not self._unsynced:
+                _log.warning("setpoint: cannot sync %s: %s", self.folder, error.strerror)
+            self._unsynced, written = True, False
+        else:
+            self._unsynced = False
         return written
 
     def close(self) -> None:
@@ -141,6 +134,41 @@ class Spool:
         for file in [self._file, self._holder, *(old for old, _ in self._retired)]:
             with contextlib.suppress(OSError):
                 os.close(file)
+
+    def _sync_segment(self) -> None:
+        with self._lock:
+            file = os.dup(self._file)  # which the next segment may replace meanwhile
+        try:
+            os.fdatasync(file)
+        finally:
+            os.close(file)
+
+    def _put_known(self, points: list[tuple[str, int, float]], at: int) -> bool:
+        """Write points whose names this segment knows, if it has room: the short way."""
+        names = self._names
+        self._busy = True
+        try:
+            rows = [POINT.pack(names[name], step, value) for name, step, value in points]
+            payload = CALL.pack(POINTS, at) + b"".join(rows)
+            if not self._fits(payload):
+                return False
+            self._write(payload)
+        except KeyError:
+            return False
+        finally:
+            self._busy = False
+        return True
+
+    def _take(self, item: _Item, size: int) -> None:
+        """Write an item, or hold it in memory while there is no space.
+
+        A signal handler that logs in the middle of this gets here with the lock of the
+        thread that it interrupts: what it brings is put aside until that one is done.
+        """
+        self._held.append((item, size))
+        self._held_bytes += size
+        if not self._busy and not self._full:
+            self._drain()
 
     def _put_points(self, points: list[tuple[str, int, float]], at: int) -> bool:
         payload = self._payload(points, at)
@@ -181,23 +209,13 @@ class Spool:
     def _fits(self, payload: bytes) -> bool:
         return HEADER.size + len(payload) <= self._size - self._at
 
-    def _hold(self, item: _Item, size: int) -> None:
-        if self._held_bytes + size > HELD_BYTES:
-            self.lost += 1
-            return
-        self._held.append((item, size))
-        self._held_bytes += size
-
     def _write(self, payload: bytes) -> None:
-        """Write one frame, payload before header, so that it is read whole or not at all.
-
-        The place is taken first: a signal handler that logs here writes behind it.
-        """
+        """Write one frame, payload before header, so that it is read whole or not at all."""
         memory, at = self._memory, self._at
         size = HEADER.size + len(payload)
-        self._at = at + size
         memory[at + HEADER.size : at + size] = payload  # type: ignore[index]
         HEADER.pack_into(memory, at, len(payload), crc32(payload))  # type: ignore[arg-type]
+        self._at = at + size
         self._dirty = True
 
     def _roll(self, needed: int) -> bool:
@@ -229,14 +247,24 @@ class Spool:
         return True
 
     def _drain(self) -> None:
-        """Write what was held while the disk was full, if there is space again."""
-        while self._held:
-            item, size = self._held[0]
-            put = self._put(item) if isinstance(item, bytes) else self._put_points(*item)
-            if not put:
-                return
-            self._held.popleft()
-            self._held_bytes -= size
+        """Write what is held, in its order, as far as there is space.
+
+        Of what there is neither space nor memory for, the newest is lost and counted.
+        """
+        self._busy = True
+        try:
+            while self._held:
+                item, size = self._held[0]
+                put = self._put(item) if isinstance(item, bytes) else self._put_points(*item)
+                if not put:
+                    break
+                self._held.popleft()
+                self._held_bytes -= size
+            while self._held_bytes > HELD_BYTES:
+                self._held_bytes -= self._held.pop()[1]
+                self.lost += 1
+        finally:
+            self._busy = False
 
     def _retire(self) -> None:
         if self._memory is not None:
