@@ -39,12 +39,16 @@ class Made:
         self._breaks = breaks
         self._size = size
         self.read = 0
+        self.closed = False
 
     def runs(self) -> tuple[SourceRun, ...]:
         return self._runs
 
     def experiments(self) -> dict[str, dict[str, str]]:
         return {"e": {"team": "ops"}}
+
+    def close(self) -> None:
+        self.closed = True
 
     def left(self) -> list[Left]:
         return [Left(run="", what="a model", why="no run")]
@@ -94,8 +98,10 @@ def test_a_second_import_brings_nothing_and_reads_no_content(here: Here) -> None
 
 
 def test_an_import_that_broke_off_goes_on(here: Here) -> None:
+    broken = Made(made("r1"), breaks=True)
     with pytest.raises(ConnectionResetError):
-        here.bring(Made(made("r1"), breaks=True))
+        here.bring(broken)
+    assert broken.closed
     assert WHOLE not in here.runs()["r1"].tags
     report = here.bring(Made(made("r1")))
     assert report.brought == 1

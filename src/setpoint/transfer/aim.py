@@ -48,6 +48,9 @@ class Aim:
     def experiments(self) -> dict[str, dict[str, str]]:
         return {}
 
+    def close(self) -> None:
+        self._folder.cleanup()
+
     def left(self) -> list[Left]:
         return []
 

@@ -74,6 +74,9 @@ class Source(Protocol):
     def left(self) -> list[Left]:
         """Return what belongs to no run that was returned."""
 
+    def close(self) -> None:
+        """Give back what was opened for reading."""
+
 
 class Report(Struct, frozen=True, kw_only=True):
     """What an import did. Counts are of what is in the store now because of it."""

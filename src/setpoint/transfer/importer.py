@@ -64,14 +64,18 @@ def bring(
         experiment: Puts all runs there instead of where they were.
         told: Called before each run.
     """
-    found = _parents_first(source.runs())
-    if experiment is None:
-        _tag_experiments(backend, source.experiments())
-    counts = _Counts()
-    ids: dict[str, str] = {}
-    for done, run in enumerate(found):
-        told(done, len(found), run)
-        ids[run.id] = _Bringing(backend, store, source, run, counts).whole(experiment, ids)
+    try:
+        found = _parents_first(source.runs())
+        if experiment is None:
+            _tag_experiments(backend, source.experiments())
+        counts = _Counts()
+        ids: dict[str, str] = {}
+        for done, run in enumerate(found):
+            told(done, len(found), run)
+            ids[run.id] = _Bringing(backend, store, source, run, counts).whole(experiment, ids)
+        left = [*source.left(), *counts.left]
+    finally:
+        source.close()
     return Report(
         kind=source.kind,
         where=source.where,
@@ -81,7 +85,7 @@ def bring(
         points=counts.points,
         files=counts.files,
         bytes=counts.bytes,
-        left=[*source.left(), *counts.left],
+        left=left,
     )
 
 

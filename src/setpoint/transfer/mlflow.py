@@ -1,19 +1,23 @@
 """MLflow's stores: a folder of runs, a database, or a server."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from msgspec import Struct
 
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, NotFound
+from setpoint.runs.columns import Floats
 from setpoint.runs.entities import Status
 from setpoint.transfer.entities import Left, Source, SourceFile, SourceRun
 from setpoint.transfer.files import under
 
 KIND = "mlflow"
+_LARGEST = sys.float_info.max
 NAME, USER, PARENT = "mlflow.runName", "mlflow.user", "mlflow.parentRunId"
 _STATUS = {
     "RUNNING": Status.RUNNING,
@@ -81,6 +85,12 @@ def run_of(info: Mapping[str, Any], experiment: str, **more: Any) -> SourceRun:
         parent=tags.get(PARENT),
         **more,
     )
+
+
+def unbounded(values: Floats) -> Floats:
+    """Return values with infinities: MLflow's databases hold the largest number for them."""
+    found: Floats = np.where(np.abs(values) >= _LARGEST, np.copysign(np.inf, values), values)
+    return found
 
 
 def local(uri: str) -> Path | None:

@@ -52,6 +52,9 @@ class MlflowFiles:
         found = {str(about.get("name")): _texts(at / "tags") for at, about in self._experiments()}
         return {name: tags for name, tags in found.items() if tags}
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def left(self) -> list[Left]:
         return self._left
 

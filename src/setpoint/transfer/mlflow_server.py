@@ -10,7 +10,7 @@ import numpy as np
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
-from setpoint.transfer.mlflow import KIND, Login, files_at, run_of
+from setpoint.transfer.mlflow import KIND, Login, files_at, run_of, unbounded
 from setpoint.transfer.mlflow_http import FILES, Api
 
 _HISTORY = 25_000  #: points of one answer
@@ -50,6 +50,9 @@ class MlflowServer:
     def experiments(self) -> dict[str, dict[str, str]]:
         return self._experiments
 
+    def close(self) -> None:
+        self._api.close()
+
     def left(self) -> list[Left]:
         models = self._api.paged("registered-models/search", "registered_models", get=True)
         count = sum(1 for _ in models)
@@ -70,7 +73,7 @@ class MlflowServer:
                 Columns(
                     np.array([int(p.get("step", 0)) for p in points], np.int64),
                     np.array([int(p["timestamp"]) * 1000 for p in points], np.int64),
-                    np.array([float(p.get("value", 0)) for p in points], np.float64),
+                    unbounded(np.array([float(p.get("value", 0)) for p in points], np.float64)),
                 ),
             )
 

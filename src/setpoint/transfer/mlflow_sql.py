@@ -1,6 +1,5 @@
 """MLflow's database, read by its own names of tables and columns."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceRun
-from setpoint.transfer.mlflow import KIND, damaged, files_at, run_of
+from setpoint.transfer.mlflow import KIND, damaged, files_at, run_of, unbounded
 
 _TABLES = ("experiments", "runs", "params", "tags", "metrics")
 _OTHER = ("registered_models", "model_versions", "logged_models", "trace_info")
-_INFINITE = sys.float_info.max  # what MLflow writes for infinity
 _CONTEXT = "mlflow.data.context"
 
 
@@ -71,6 +69,9 @@ class MlflowSql:
             for name, key, value in conn.execute(query):
                 found.setdefault(name, {})[key] = value or ""
         return found
+
+    def close(self) -> None:
+        self._engine.dispose()
 
     def left(self) -> list[Left]:
         return self._left
@@ -141,10 +142,8 @@ class MlflowSql:
 
 def _columns(rows: Sequence[Any]) -> Columns:
     values = np.array([np.nan if row.is_nan else row.value for row in rows], np.float64)
-    values[values >= _INFINITE] = np.inf
-    values[values <= -_INFINITE] = -np.inf
     return Columns(
         np.array([row.step for row in rows], np.int64),
         np.array([row.timestamp * 1000 for row in rows], np.int64),
-        values,
+        unbounded(values),
     )

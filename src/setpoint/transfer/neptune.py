@@ -71,6 +71,9 @@ class Neptune:
     def experiments(self) -> dict[str, dict[str, str]]:
         return {}
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def left(self) -> list[Left]:
         return []
 

@@ -64,6 +64,9 @@ class TensorBoard:
     def experiments(self) -> dict[str, dict[str, str]]:
         return {}
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def left(self) -> list[Left]:
         return []
 

@@ -85,6 +85,9 @@ class Wandb:
     def experiments(self) -> dict[str, dict[str, str]]:
         return {}
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def left(self) -> list[Left]:
         return self._left
 

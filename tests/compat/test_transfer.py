@@ -1,0 +1,159 @@
+"""Stores that other systems' own clients and servers wrote, brought here and sent back."""
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.compat.conftest import lines
+from tests.compat.environments import needed
+from tests.transfer.conftest import Here
+
+from setpoint.config import settings
+from setpoint.db.local import open_local
+from setpoint.runs.entities import Lifecycle, Status
+from setpoint.transfer.exporter import send
+from setpoint.transfer.mlflow import Login, open_mlflow
+from setpoint.transfer.mlflow_target import MlflowTarget
+from setpoint.transfer.wandb import Wandb
+
+HERE = Path(__file__).parent
+_SECONDS = 120
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Here]:
+    backend = open_local(settings(tmp_path / "store"))
+    yield Here(backend)
+    backend.engine.dispose()
+
+
+def client(name: str, script: str, *words: str, folder: Path) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MLFLOW"))}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    environment |= {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder)}
+    done = subprocess.run(
+        [str(needed(name)), str(HERE / script), *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run the real server over a database of its own, giving out its artifacts itself."""
+    python = needed("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(str(python.parent / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{folder}/there.db", "--workers", "1"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (
+        (folder / "server.log").open("wb") as log,
+        subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True
+        ) as process,
+    ):
+        try:
+            _until_healthy(f"http://127.0.0.1:{port}", process, folder / "server.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError):
+            urllib.request.urlopen(f"{url}/health", timeout=2).close()  # noqa: S310
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+def is_the_store_written(here: Here, report: Any) -> None:
+    runs = here.runs()
+    parent, child = runs["parent"], runs["child"]
+    assert parent.experiment == "späte Flüge/1"
+    assert parent.params == {"leaves": "31", "note": "x" * 300}
+    assert parent.tags["kind"] == "sweep"
+    assert [(s, v) for s, _, v in here.points(parent, "loss/val")] == [
+        (step, 1 / (step + 1)) for step in range(5)
+    ]
+    odd = [value for _, _, value in here.points(parent, "odd")]
+    assert math.isnan(odd[0])
+    assert odd[1] == math.inf
+    assert here.files(parent) == {"notes/hello.txt": b"hello"}
+    assert child.parent == parent.id
+    assert (runs["failed"].status, runs["failed"].lifecycle) == (Status.FAILED, Lifecycle.DELETED)
+    assert (report.brought, report.points, report.files) == (3, 8, 1)
+    assert report.left == []
+
+
+def test_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/there.db"
+    client("mlflow", "mlflow_import_journeys.py", "write", uri, folder=tmp_path)
+    report = ours.bring(open_mlflow(uri, Login()))
+    is_the_store_written(ours, report)
+    assert ours.bring(open_mlflow(uri, Login())).known == 3
+
+
+def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
+    with mlflow_server(tmp_path) as url:
+        client("mlflow", "mlflow_import_journeys.py", "write", url, folder=tmp_path)
+        is_the_store_written(ours, ours.bring(open_mlflow(url, Login())))
+    (tmp_path / "second").mkdir()
+    with mlflow_server(tmp_path / "second") as url:
+        sent = _send(ours, url)
+        assert (sent.runs, sent.points, sent.files, sent.left) == (2, 8, 1, [])
+        again = _send(ours, url)
+        assert (again.runs, again.known) == (0, 2)
+        out = client("mlflow", "mlflow_import_journeys.py", "tell", url, folder=tmp_path)
+    told = {run["name"]: run for run in lines(out, "run")}
+    assert told["parent"]["experiment"] == "späte Flüge/1"
+    assert told["parent"]["params"] == {"leaves": "31", "note": "x" * 300}
+    largest = "1.7976931348623157e+308"  # what that server keeps for infinity
+    assert told["parent"]["history"]["odd"] == [[1, "nan"], [2, largest]]
+    assert len(told["parent"]["history"]["loss/val"]) == 5
+    assert told["parent"]["files"] == {"notes/hello.txt": "hello"}
+    assert (told["child"]["status"], told["child"]["tags"]["setpoint.whole"]) == ("FINISHED", "yes")
+
+
+def test_offline_runs_of_wandb(ours: Here, tmp_path: Path) -> None:
+    client("wandb", "wandb_offline_journeys.py", str(tmp_path), folder=tmp_path)
+    report = ours.bring(Wandb(str(tmp_path / "wandb")))
+    runs = ours.runs()
+    kept = runs["kept"]
+    assert (kept.experiment, kept.status) == ("flights", Status.FINISHED)
+    assert kept.params == {"lr": 0.1, "opt.name": "adam"}
+    assert [kept.tags[name] for name in ("group", "notes", "x")] == ["g", "a *note*", ""]
+    loss = [value for _, _, value in ours.points(kept, "loss")]
+    assert loss[:120] == [1 / (step + 1) for step in range(120)]
+    assert math.isnan(loss[120])
+    assert ours.points(kept, "nested.a")[119][2] == 119
+    assert ours.points(kept, "best")[0][2] == 0.5
+    assert ours.files(kept)["artifacts/m/model.bin"] == b"m" * 1000
+    assert (runs["failed"].status, runs["failed"].error) == (Status.FAILED, "exit code 3")
+    assert report.left == []
+
+
+def _send(ours: Here, url: str) -> Any:
+    return send(ours.backend, ours.store, MlflowTarget(url, Login()), experiments=[], filter="")
