@@ -33,9 +33,7 @@ def convert(model: Any, features: int) -> bytes:
     nodes = [
         helper.make_node("MatMul", ["rows", WEIGHTS], ["product"]),
         helper.make_node("Add", ["product", CONSTANT], ["sum"]),
-        helper.make_node(
-            SIGMOID if hasattr(model, "classes_") else "Identity", ["sum"], ["score"]
-        ),
+        helper.make_node(SIGMOID if hasattr(model, "classes_") else "Identity", ["sum"], ["score"]),
     ]
     graph = helper.make_graph(
         nodes,
