@@ -51,12 +51,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("transfer", "Write runs for MLflow, or as Parquet."),
     "runs": ("runs", "Runs: ls, show, compare."),
     "sync": ("sync", "Deliver runs that were tracked offline or killed."),
-    "models": ("models", "Model versions: ls, show."),
+    "models": ("models", "Models: ls, show, search, alias, approve, diff, card, sign, gc, …"),
     "releases": (
         "releases",
         "Releases: ls, show, start, approve, reject, hold, promote, …",
     ),
     "alarms": ("alarms", "Alarms: ls, show, ack."),
+    "notify": ("notify", "Webhooks, Slack, e-mail: add, ls, test, log, redeliver, …"),
     "events": ("events", "The record of everything that changed: ls, verify."),
 }
 

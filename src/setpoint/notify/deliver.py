@@ -146,10 +146,7 @@ class Deliverer:
         try:
             return self._formats[channel.kind]
         except KeyError:
-            raise Invalid(
-                f"nobody here knows channels of kind {channel.kind!r}",
-                hint="remove the channel, or deliver with the server that made it",
-            ) from None
+            raise _unknown(channel.kind) from None
 
     def _tidy(self) -> None:
         now = self._backend.clock.now()
@@ -178,7 +175,9 @@ def trial(
     with backend.reading() as conn:
         place = store.get(conn, channel)
         secret = store.secret(conn, place.id)
-        form = formats[place.kind]
+        form = formats.get(place.kind)
+        if form is None:
+            raise _unknown(place.kind)
         event = Event(
             seq=0,
             at=began,
@@ -216,6 +215,13 @@ def attempt_of(
         status=outcome.status,
         error=outcome.error,
         answer=outcome.answer,
+    )
+
+
+def _unknown(kind: str) -> Invalid:
+    return Invalid(
+        f"channels of kind {kind!r} are not told from here",
+        hint="use the client that made it, and setpoint up",
     )
 
 
