@@ -10,7 +10,7 @@ from setpoint.core.operations import Context, operation
 from setpoint.db import references
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
-from setpoint.runs import experiment_store, merging, series, store, values
+from setpoint.runs import cards, experiment_store, merging, series, store, values
 from setpoint.runs.commands import Collect, Collected
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.tables import experiments as e
@@ -35,6 +35,7 @@ def collect(ctx: Context, cmd: Collect) -> Collected:
         points, size = points + freed[0], size + freed[1]
         if not cmd.dry:
             values.drop(ctx.conn, some)
+            cards.drop(ctx.conn, some)
             ctx.conn.execute(delete(run_sources).where(run_sources.c.run_key.in_(some)))
             ctx.conn.execute(delete(r).where(r.c.key.in_(some)))
     empty = _empty_experiments(ctx.conn, cmd, before, keys)

@@ -1,16 +1,14 @@
 """All SQL about runs as a whole. Each function takes a connection; none opens or commits."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from setpoint.core.clock import from_micros
 from setpoint.db.upsert import upsert
 from setpoint.errors import NotFound
-from setpoint.runs import naming, series, values
-from setpoint.runs.entities import Code, Dataset, Latest, Lifecycle, Run, Status
+from setpoint.runs import cards, values
+from setpoint.runs.entities import Code, Dataset, Lifecycle, Run, Status
 from setpoint.runs.naming import plain
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import runs as r
@@ -162,10 +160,7 @@ def entities(
     """
     if not rows:
         return []
-    numbers = [row.key for row in rows]
-    params, tags, metrics, full = _carried(conn, numbers, latest=latest or whole)
-    datasets = values.datasets(conn, numbers)
-    links = values.links(conn, numbers)
+    kept = cards.of(conn, [row.key for row in rows], latest=latest or whole)
     return [
         Run(
             id=row.id,
@@ -179,14 +174,14 @@ def entities(
             started_at=row.started_at,
             ended_at=row.ended_at,
             actor=row.actor,
-            params=params.get(row.key, {}),
-            tags=tags.get(row.key, {}),
-            metrics=metrics.get(row.key, {}),
-            latest=full.get(row.key, {}),
-            datasets=(read := datasets.get(row.key, [])),
-            inputs=_inputs(read),
-            uses=links.get(row.key, ([], []))[0],
-            outputs=links.get(row.key, ([], []))[1],
+            params=(card := kept[row.key]).params,
+            tags=card.tags,
+            metrics=card.metrics,
+            latest=card.latest if latest or whole else {},
+            datasets=card.datasets,
+            inputs=_inputs(card.datasets),
+            uses=card.uses,
+            outputs=card.outputs,
             code=None if row.code is None else Code(**row.code),
             environment=row.environment,
             artifacts=values.artifacts(conn, row.key) if whole else {},
@@ -199,38 +194,3 @@ def entities(
 def _inputs(read: list[Dataset]) -> dict[str, int]:
     ours = (one for one in read if one.source_type == values.OURS and one.digest.isdecimal())
     return {one.name: int(one.digest) for one in ours}
-
-
-def _carried(conn: Connection, runs: list[int], *, latest: bool) -> tuple[Any, Any, Any, Any]:
-    """Return params, tags, metrics and metrics in full, by run key and by name in order."""
-    carried = values.of(conn, runs)
-    measured = series.latest(conn, runs)
-    ids = {row[2] for row in carried}.union(row[1] for row in measured)
-    names = naming.names_of(conn, ids)
-    params: dict[int, dict[str, Any]] = {}
-    tags: dict[int, dict[str, str]] = {}
-    metrics: dict[int, dict[str, float]] = {}
-    full: dict[int, dict[str, Latest]] = {}
-    for run, kind, name, kind_of, head, rest in carried:
-        text = head if rest is None else head + rest
-        if kind == Kind.TAG:
-            tags.setdefault(run, {})[names[name]] = text
-        else:
-            value = text if kind_of == "s" else values.value_of(kind_of, text)
-            params.setdefault(run, {})[names[name]] = value
-    for run, name, value, step, at, low, high, points in measured:
-        metrics.setdefault(run, {})[names[name]] = math.nan if value is None else value
-        if latest:
-            full.setdefault(run, {})[names[name]] = Latest(
-                value=_number(value),
-                step=step,
-                at=from_micros(at),
-                min=_number(low),
-                max=_number(high),
-                count=points,
-            )
-    return params, tags, metrics, full
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

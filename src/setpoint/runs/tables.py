@@ -142,6 +142,14 @@ series_chunks = Table(
     Index("ix_series_chunks_run_key_arrived", "run_key", "arrived"),
 )
 
+# What a run that has ended carries, in one piece, so that a list of runs is read fast.
+run_cards = Table(
+    "run_cards",
+    metadata,
+    Column("run_key", _KEY, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 # Which batches of a source, e.g. a log file that is sent again after a crash, are in.
 run_sources = Table(
     "run_sources",

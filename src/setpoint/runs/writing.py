@@ -10,7 +10,17 @@ from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError
 from setpoint.events.store import record
-from setpoint.runs import columns, experiment_store, merging, rules, series, sources, store, values
+from setpoint.runs import (
+    cards,
+    columns,
+    experiment_store,
+    merging,
+    rules,
+    series,
+    sources,
+    store,
+    values,
+)
 from setpoint.runs.columns import Columns
 from setpoint.runs.commands import (
     Append,
@@ -79,6 +89,7 @@ def _resumed(ctx: Context, run: Run) -> Run:
         return run
     key = store.key_of(ctx.conn, run.id)
     again: dict[str, Any] = {"status": Status.RUNNING, "ended_at": None, "error": ""}
+    cards.drop(ctx.conn, [key])
     if store.change(ctx.conn, key, was=run.status, **again):
         record(ctx, "run.resumed", run.ref, experiment=run.experiment)
     return store.get(ctx.conn, run.id)
@@ -91,7 +102,8 @@ def log(ctx: Context, cmd: Log) -> Logged:
     A param keeps its first value, unless it may be replaced. Tags and artifacts may be added to
     a run that has ended.
     """
-    key = _held(ctx, cmd.run, ended=cmd.late or not (cmd.points or cmd.params or cmd.inputs))
+    held = _held(ctx, cmd.run, ended=cmd.late or not (cmd.points or cmd.params or cmd.inputs))
+    key = held.key
     if not cmd.replace:
         there = values.some(ctx.conn, key, Kind.PARAM, cmd.params)
         rules.check_params(cmd.run, there, cmd.params)
@@ -106,6 +118,7 @@ def log(ctx: Context, cmd: Log) -> Logged:
     written = columns.from_points(cmd.points, ctx.now)
     ids = numbers(ctx.conn, (one.name for one in written))
     series.write(ctx.conn, {(key, ids[one.name]): [columns.arrays(one)] for one in written})
+    _carded(ctx, held)
     return Logged(run=cmd.run, points=len(cmd.points))
 
 
@@ -121,13 +134,19 @@ def _check_there(ctx: Context, cmd: Log) -> None:
             )
 
 
-def _held(ctx: Context, run: str, *, ended: bool) -> int:
-    """Return the key of a run that is locked and takes what is to be written."""
+def _carded(ctx: Context, held: Any) -> None:
+    """Bring the card of a run that has ended up to date."""
+    if Status(held.status).ended:
+        cards.write(ctx.conn, held.key)
+
+
+def _held(ctx: Context, run: str, *, ended: bool) -> Any:
+    """Return (key, status) of a run that is locked and takes what is to be written."""
     row = store.lock(ctx.conn, [run]).get(run)
     if row is None:
         raise store.missing(run)
     rules.check_open(run, Status(row.status), Lifecycle(row.lifecycle), ended=ended)
-    return int(row.key)
+    return row
 
 
 def append_many(ctx: Context, cmds: list[Append]) -> list[Logged | Exception]:
@@ -155,6 +174,10 @@ def append_many(ctx: Context, cmds: list[Append]) -> list[Logged | Exception]:
         outcomes.append(Logged(run=cmd.run, points=sum(one[2].size for one in found)))
     _write(ctx, taken)
     sources.put(ctx.conn, reached)
+    touched = {key for key, _, _ in taken}
+    for row in held.values():
+        if row.key in touched:
+            _carded(ctx, row)
     return outcomes
 
 
@@ -186,20 +209,22 @@ def append(ctx: Context, cmd: Append) -> Logged:
 @operation("runs.forget", needs="runs:write")
 def forget(ctx: Context, cmd: Forget) -> Run:
     """Take tags and artifacts from a run; what the paths stood for is freed by `runs.gc`."""
-    key = _held(ctx, cmd.run, ended=True)
+    held = _held(ctx, cmd.run, ended=True)
+    key = held.key
     there = values.some(ctx.conn, key, Kind.TAG, cmd.tags)
     for name in cmd.tags:
         if name not in there:
             raise NotFound(f"run {cmd.run} has no tag {name!r}")
     values.forget(ctx.conn, key, Kind.TAG, cmd.tags)
     values.forget_artifacts(ctx.conn, key, cmd.artifacts)
+    _carded(ctx, held)
     return store.get(ctx.conn, cmd.run)
 
 
 @operation("runs.update", needs="runs:write")
 def update(ctx: Context, cmd: UpdateRun) -> Run:
     """Change a run's name, status, end or error."""
-    key = _held(ctx, cmd.run, ended=True)
+    key = _held(ctx, cmd.run, ended=True).key
     was = store.get(ctx.conn, cmd.run)
     given: dict[str, Any] = {"name": cmd.name, "status": cmd.status, "error": cmd.error}
     given["started_at"] = cmd.started_at
@@ -219,7 +244,7 @@ def update(ctx: Context, cmd: UpdateRun) -> Run:
 @operation("runs.finish", needs="runs:write")
 def finish(ctx: Context, cmd: Finish) -> Run:
     """End a run, as finished or (with an error) as failed; doing it twice is fine."""
-    key = _held(ctx, cmd.run, ended=True)
+    key = _held(ctx, cmd.run, ended=True).key
     run = store.get(ctx.conn, cmd.run)
     status = Status.FAILED if cmd.error else Status.FINISHED
     if run.status is status:
@@ -233,9 +258,12 @@ def finish(ctx: Context, cmd: Finish) -> Run:
 
 
 def _settle(ctx: Context, key: int, status: Status) -> None:
-    """Merge what is loose of a run that has ended: nobody will add to it."""
+    """Merge what is loose of a run that has ended, and write its card: few will add to it."""
     if status.ended:
         merging.merge(ctx.conn, merging.loose(ctx.conn, key))
+        cards.write(ctx.conn, key)
+    else:
+        cards.drop(ctx.conn, [key])
 
 
 @operation("runs.delete", needs="runs:write")

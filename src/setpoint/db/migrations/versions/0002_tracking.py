@@ -189,6 +189,12 @@ def _series() -> None:
 
 def _carried() -> None:
     op.create_table(
+        "run_cards",
+        sa.Column("run_key", _KEY, autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("run_key", name=op.f("pk_run_cards")),
+    )
+    op.create_table(
         "run_sources",
         sa.Column("run_key", _KEY, nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
