@@ -35,9 +35,7 @@ def test_at_the_ceiling_false_alarms_keep_to_the_budget(rate: float, requests: i
     assert alarmed <= binom.ppf(0.999, lives, at_most)
 
 
-@pytest.mark.parametrize(
-    ("times", "windows"), [(2.0, 60), (5.0, 8), (50.0, 1)], ids=["twice", "five", "outage"]
-)
+@pytest.mark.parametrize(("times", "windows"), [(1.5, 40), (2.0, 12), (5.0, 2), (50.0, 1)])
 def test_more_failures_than_allowed_are_found_sooner_the_more_there_are(
     times: float, windows: int
 ) -> None:
@@ -65,6 +63,25 @@ def test_an_alarm_starts_the_evidence_anew_and_says_how_many_failed() -> None:
 def test_a_ceiling_of_nothing_alarms_at_the_first_failure() -> None:
     policy = ErrorPolicy(at_most=0.0, threshold=20_000)
     assert [v.alarm for v in judge([(50, 0), (50, 1)], policy)] == [False, True]
+
+
+def test_a_small_excess_of_rare_failures_is_found_too() -> None:
+    """Where a window has less than one failure on average, many of them tell."""
+    policy = ErrorPolicy(at_most=0.001, threshold=4 * 24 * 30 * 6)
+    rng = np.random.default_rng(9)
+    delays = []
+    for _ in range(20):
+        counts = [(300, int(k)) for k in rng.binomial(300, 0.002, 1500)]
+        delays.append(next(i for i, v in enumerate(judge(counts, policy)) if v.alarm) + 1)
+    assert np.median(delays) <= 4 * 24 * 3, "three days"
+
+
+@given(st.integers(1, 60), st.floats(0.0001, 0.9))
+def test_a_bet_gains_nothing_on_average_at_the_ceiling(requests: int, rate: float) -> None:
+    chances = binom.pmf(np.arange(requests + 1), requests, rate)
+    gains = [np.exp(errors.log_e(requests, failed, rate)) for failed in range(requests + 1)]
+    assert chances @ np.array(gains) == pytest.approx(1.0)
+    assert (gains[0] <= 1).all(), "no failure is no evidence of more of them"
 
 
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=5))

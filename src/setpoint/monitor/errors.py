@@ -1,9 +1,11 @@
 """Whether more requests fail than may. Pure.
 
-The null of a window is that a request fails with chance at most `ErrorPolicy.at_most`; its
-p-value is binomial, turned into evidence as `evidence` says. Windows are short, since an
-outage should not wait for the end of a day. Requests are taken to fail independently: a
-burst of failures counts as as many, and alarms sooner.
+The null of a window is that a request fails with chance at most `ErrorPolicy.at_most`. That
+is bet against at several multiples of it: a bet's likelihood ratio is an e-value, since it
+falls where requests fail more seldom, and products of them find a small excess over many
+windows as well as an outage in one. See `evidence` for what an alarm means. Windows are
+short, since an outage should not wait for the end of a day. Requests are taken to fail
+independently: a burst of failures counts as as many, and alarms sooner.
 """
 
 from datetime import datetime
@@ -11,8 +13,10 @@ from datetime import datetime
 import numpy as np
 from msgspec import Struct
 
-from setpoint.core import special
-from setpoint.monitor.evidence import log_e, shiryaev_roberts
+from setpoint.monitor.evidence import Floats, log_mean, shiryaev_roberts
+
+BETS = (1.25, 1.5, 2.0, 4.0, 16.0, 256.0)  #: each is best where so many times as many fail
+_PROOF = 690.0  # of log e, where no failure is allowed: its exponential is still finite
 
 
 class ErrorPolicy(Struct, frozen=True, kw_only=True):
@@ -28,7 +32,7 @@ class ErrorState(Struct, frozen=True, kw_only=True):
     """What an error monitor remembers between windows."""
 
     since: datetime  #: start of the first window not yet judged
-    log_r: float | None = None  #: None is no evidence, log 0
+    log_r: tuple[float | None, ...] = (None,) * len(BETS)  #: by bet; None is no evidence, log 0
     windows: int = 0
 
 
@@ -57,12 +61,10 @@ def update(
         evidence anew; a window of too few requests changes nothing.
     """
     judged = requests >= policy.requests
-    log_r = -np.inf if state.log_r is None else state.log_r
+    log_r = np.array([-np.inf if r is None else r for r in state.log_r])
     if judged:
-        k, n = failed, requests
-        p = float(special.betainc(k, n - k + 1, policy.at_most)) if k else 1.0
-        log_r = float(shiryaev_roberts(np.array([log_r]), log_e(np.array([p])))[0])
-    level = float(np.exp(log_r))
+        log_r = shiryaev_roberts(log_r, log_e(requests, failed, policy.at_most))
+    level = float(np.exp(log_mean(log_r, np.full(len(BETS), 1 / len(BETS)))))
     verdict = ErrorVerdict(
         judged=judged,
         alarm=judged and level >= policy.threshold,
@@ -77,5 +79,19 @@ def update(
     )
     if not judged:
         return state, verdict
-    kept = None if verdict.alarm else log_r
+    kept = (None,) * len(BETS) if verdict.alarm else tuple(log_r.tolist())
     return ErrorState(since=end, log_r=kept, windows=state.windows + 1), verdict
+
+
+def log_e(requests: int, failed: int, at_most: float) -> Floats:
+    """Return the log e-value of each bet that more than `at_most` of the requests fail.
+
+    A bet of b takes a request to succeed as seldom as b of them in a row do at the
+    ceiling, which for small shares is b times the failures. At a ceiling of 0 one failure
+    is proof.
+    """
+    if at_most == 0:
+        return np.full(len(BETS), _PROOF if failed else 0.0)
+    bets, fine = np.array(BETS), np.log1p(-at_most)
+    often = np.log(-np.expm1(bets * fine)) - np.log(at_most)
+    return np.asarray(failed * often + (requests - failed) * (bets - 1) * fine)
