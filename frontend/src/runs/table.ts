@@ -314,3 +314,9 @@ document.addEventListener("formdata", (event) => {
   if (!(event.target instanceof HTMLFormElement) || event.target.id !== "view") return;
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
 });
+
+/** What cannot be undone is asked about first. */
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset["confirm"];
+  if (question !== undefined && !confirm(question)) event.preventDefault();
+});

@@ -35,10 +35,12 @@ from setpoint.server.ui.pages import (
     alarms,
     compare,
     data,
+    experiments,
     find,
     models,
     previews,
     releases,
+    reports,
     run,
     runs,
     saved_views,
@@ -49,7 +51,8 @@ from setpoint.server.ui.pages import events as record
 from setpoint.server.wandb import routes as wandb
 
 STATIC = Path(__file__).parent / "static"
-_FORM_LIMIT = 64 * 1024
+#: Bytes of a form: a report, or some thousand runs that were chosen.
+_FORM_LIMIT = 1024 * 1024
 _SETTLE_EVERY = 30.0  #: seconds
 _log = logging.getLogger(__name__)
 
@@ -73,6 +76,12 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/runs", runs.runs),
     ("/rows", runs.rows),
     ("/compare", compare.page),
+    ("/experiments", experiments.experiments),
+    ("/experiments/{experiment:int}", experiments.experiment),
+    ("/reports", reports.reports),
+    ("/reports/new", reports.write),
+    ("/reports/{report}", reports.report),
+    ("/reports/{report}/edit", reports.write),
     ("/runs/{run}/files/{path:path}", previews.file),
     ("/runs/{run}", run.run),
     ("/data", data.datasets),
@@ -90,6 +99,9 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/alarms/{alarm}", alarms.acknowledge),
     ("/runs", runs.change),
     ("/runs/{run}", run.change),
+    ("/experiments/{experiment:int}", experiments.change),
+    ("/reports", reports.change),
+    ("/reports/{report}", reports.change),
     ("/views", saved_views.change),
 )
 

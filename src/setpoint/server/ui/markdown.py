@@ -11,12 +11,17 @@ from markupsafe import Markup
 Block = Callable[[str], Markup]
 
 
-def render(text: str, blocks: Mapping[str, Block] | None = None) -> Markup:
+def render(
+    text: str,
+    blocks: Mapping[str, Block] | None = None,
+    image: Callable[[str], str] | None = None,
+) -> Markup:
     """Return a text as HTML. HTML in it is shown as text; links run no scripts.
 
     Args:
         text: Markdown: CommonMark with tables and strikethrough.
         blocks: What draws fenced blocks, by their language; others are code.
+        image: What turns an image's address into another one.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     known = dict(blocks or {})
@@ -34,4 +39,7 @@ def render(text: str, blocks: Mapping[str, Block] | None = None) -> Markup:
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+        for child in token.children or ():
+            if child.type == "image" and image is not None:
+                child.attrSet("src", image(str(child.attrGet("src"))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - escaped by it

@@ -95,6 +95,7 @@ class Page(Struct, frozen=True, kw_only=True):
     figures: dict[str, Drawn] = field(default_factory=dict)  #: by name
     tables: dict[str, Table] = field(default_factory=dict)
     status: int = 200
+    saved_as: str = ""  #: the file it is saved as; empty: it is shown
 
 
 class Redirect(Struct, frozen=True, kw_only=True):
@@ -181,7 +182,10 @@ def answer(templates: Environment, ask: Ask, page: Answer, frame: dict[str, Any]
         chart=chart,
         save=lambda table: _save(ask, table),
     )
-    return HTMLResponse(body, page.status, headers={"cache-control": "no-store"})
+    headers = {"cache-control": "no-store"}
+    if page.saved_as:
+        headers["content-disposition"] = f'attachment; filename="{page.saved_as}"'
+    return HTMLResponse(body, page.status, headers=headers)
 
 
 def figure(page: Page, name: str, ask: Ask) -> Markup:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from markupsafe import Markup, escape
 
 from setpoint.charts import palette, ticks
-from setpoint.runs.entities import Run
+from setpoint.runs.entities import Run, Value
 
 _UNITS = (
     (timedelta(days=365), "y"),
@@ -187,3 +187,11 @@ def run_label(run: Run) -> str:
             return run.tags[name].capitalize()
     why = run.params.get("why")
     return str(why).capitalize() if why else ""
+
+
+def of_run(run: Run, column: str) -> Value:
+    """Return what a run has in a column, ``metrics.…``, ``params.…`` or ``tags.…``, if it has."""
+    entity, _, name = column.partition(".")
+    if entity == "metrics":
+        return run.metrics.get(name)
+    return run.params.get(name) if entity == "params" else run.tags.get(name)

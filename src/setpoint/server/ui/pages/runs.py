@@ -207,7 +207,7 @@ def _rows(
     return [
         Row(
             run=run,
-            cells=[value_of(run, column) for column in columns],
+            cells=[words.of_run(run, column) for column in columns],
             made=made.get(run.id),
             color=colors.get(run.id, ""),
             pinned=run.id in view.pins,
@@ -216,16 +216,8 @@ def _rows(
     ]
 
 
-def value_of(run: Run, column: str) -> Value:
-    """Return what a run has in a column; None where it has nothing."""
-    entity, _, name = column.partition(".")
-    if entity == "metrics":
-        return run.metrics.get(name)
-    return run.params.get(name) if entity == "params" else run.tags.get(name)
-
-
 def _is_numeric(found: list[Run], column: str) -> bool:
-    values = [value_of(run, column) for run in found]
+    values = [words.of_run(run, column) for run in found]
     return any(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
 
 
@@ -306,7 +298,7 @@ def _records(ask: Ask, view: RunsView, columns: list[str]) -> Iterator[list[list
         page = ask.call(search, cmd)
         yield [
             [run.id, run.name, run.experiment, run.status.value, run.started_at, run.ended_at]
-            + [value_of(run, column) for column in columns]
+            + [words.of_run(run, column) for column in columns]
             for run in page.runs
         ]
         token = page.next
