@@ -14,7 +14,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BASE: list[str] = PROJECT["project"]["dependencies"]
-EXTRAS: list[str] = sum(PROJECT["project"]["optional-dependencies"].values(), [])
+EXTRAS: list[str] = [
+    line for lines in PROJECT["project"]["optional-dependencies"].values() for line in lines
+]
 TEST: list[str] = PROJECT["dependency-groups"]["test"]
 #: Our own top-level names: the package, the tests, the files of projects that we ship.
 OURS = {"setpoint", "tests"} | {
