@@ -234,11 +234,11 @@ def _go_on(scope: Scope, known: Known, state: str | None) -> None:
     """Make an ended or scheduled run a running one: its client is back."""
     run = service.show(scope.ctx, ShowRun(run=known.run_id))
     status = _STATUSES.get(state or "running", Status.RUNNING)
+    store_runs.change(scope.conn, known.run_id, heartbeat_at=scope.ctx.now)
     if run.status is not status:
         service.update(scope.ctx, UpdateRun(run=run.id, status=status, ended_at=None))
-    store_runs.change(
-        scope.conn, known.run_id, heartbeat_at=scope.ctx.now, state=None, stop=False, exit_code=None
-    )
+        anew: dict[str, Any] = {"state": None, "stop": False, "exit_code": None}
+        store_runs.change(scope.conn, known.run_id, **anew)
 
 
 # Describing

@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from setpoint.errors import Invalid
 from setpoint.runs import service
 from setpoint.runs.columns import Columns, arrays
 from setpoint.runs.commands import History, ListArtifacts, ShowRun
@@ -130,7 +129,8 @@ class RunNode:
         return dumps({name: {"value": value} for name, value in self.run.params.items()})
 
     def wandb_config(self, keys: list[str] | None = None) -> str:
-        kept = json.loads(self.config).get("_wandb", {}).get("value", {})
+        # A run without telemetry is one that never began, to the client that resumes it.
+        kept = {"t": {}} | json.loads(self.config).get("_wandb", {}).get("value", {})
         return dumps(kept if keys is None else {k: v for k, v in kept.items() if k in keys})
 
     @property
@@ -216,9 +216,10 @@ class RunNode:
     def _sampled(self, spec: Any) -> list[Row]:
         keys = spec.get("keys") if isinstance(spec, dict) else None
         if not isinstance(keys, list):
-            raise Invalid("a spec of sampled history names its keys")
+            return []
         found = []
-        for row in self.rows([name for name in self._names if name in keys], None, None):
+        names = [name for name in self._names if name in keys]
+        for row in self.rows(names, spec.get("minStep"), spec.get("maxStep")):
             flat = row | history.flat(row)
             if all(key in flat for key in keys):
                 found.append({key: flat[key] for key in keys})

@@ -157,9 +157,8 @@ def stopped(
 ) -> list[str]:
     """Return the running runs that a sweep stops.
 
-    A run is judged at the last band that it has reached, by its best loss up to there, against
-    all runs that reached that band: it goes on if it is among the best one in `eta`, and while
-    fewer than `eta` runs have come so far.
+    A run is judged at the last band that it and at least `eta` runs in all have reached, by its
+    best loss up to there: it goes on if it is among the best one in `eta`.
     Source: Li et al., "Hyperband", JMLR 18, 2018, its successive halving made asynchronous.
 
     Args:
@@ -167,18 +166,19 @@ def stopped(
         curves: By run: its losses in the order of steps.
         running: The runs that can be stopped.
     """
+    ranked = {
+        band: sorted(_best(curve, band) for curve in curves.values() if len(curve) >= band)
+        for band in rule.bands
+    }
     gone = []
     for name in running:
-        reached = [band for band in rule.bands if band <= len(curves.get(name, ()))]
-        if not reached:
-            continue
-        band = reached[-1]
-        best = [_best(curve, band) for curve in curves.values() if len(curve) >= band]
-        if len(best) < rule.eta:
-            continue
-        kept = sorted(best)[max(1, int(len(best) / rule.eta)) - 1]
-        if _best(curves[name], band) > kept:
-            gone.append(name)
+        curve = curves.get(name, ())
+        fair = [b for b in rule.bands if b <= len(curve) and len(ranked[b]) >= rule.eta]
+        if fair:
+            best = ranked[fair[-1]]
+            kept = best[max(1, int(len(best) / rule.eta)) - 1]
+            if _best(curve, fair[-1]) > kept:
+                gone.append(name)
     return gone
 
 
