@@ -22,13 +22,25 @@ from setpoint.runs.service import ls as list_runs
 from setpoint.runs.service import show as show_run
 from setpoint.server.app import create_app
 
-EMPTY = ["/", "/releases", "/runs", "/data", "/alarms", "/events", "/search", "/search?q=x"]
+EMPTY = [
+    "/",
+    "/releases",
+    "/runs",
+    "/experiments",
+    "/reports",
+    "/reports/new",
+    "/data",
+    "/alarms",
+    "/events",
+    "/search",
+    "/search?q=x",
+]
 
 
 def pages_of(backend: LocalBackend) -> list[str]:
     """Return a page of every kind."""
     release = backend.call(list_releases, ListReleases(limit=1)).releases[0]
-    run = backend.call(list_runs, ListRuns(limit=1)).runs[0]
+    run, other = backend.call(list_runs, ListRuns(limit=2)).runs
     alarm = backend.call(list_alarms, ListAlarms(limit=1)).alarms[0]
     return [
         *EMPTY,
@@ -38,6 +50,11 @@ def pages_of(backend: LocalBackend) -> list[str]:
         "/models/flights-late/2",
         f"/releases/{release.id}",
         f"/runs/{run.id}",
+        f"/runs/{run.id}?note=1",
+        "/runs?group=status",
+        f"/compare?run={run.id}&run={other.id}",
+        f"/experiments/{run.experiment_id}",
+        f"/reports/new?run={run.id}",
         "/data/flights",
         "/data/weather/2",
         "/data/flights/2/profile",

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from msgspec import Struct, field
 
 from setpoint.charts.draw import draw
-from setpoint.charts.figure import Figure, Line, Panel
+from setpoint.charts.figure import Figure, Kind, Line, Panel
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.runs.columns import arrays
 from setpoint.runs.commands import Curves, Histories, SearchRuns
@@ -221,7 +221,7 @@ def _still(block: Block, runs: list[Run], metric: str, curves: Curves) -> Markup
             xs = xs - run.started_at.timestamp()
         label = words.run_title(run) if len(runs) <= 8 else ""
         lines.append(Line(label="", name=label, xs=xs.tolist(), ys=values.tolist(), color=color))
-    kind = "time" if block.x == "time" else "number"
+    kind: Kind = "time" if block.x == "time" else "number"
     panel = Panel(title=metric, lines=lines, height=block.height - 60)
     figure = Figure(
         title=metric, summary=f"{len(lines)} curves", x=kind, x_title=block.x, panels=[panel]

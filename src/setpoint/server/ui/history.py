@@ -108,7 +108,7 @@ def lives(conn: Connection, model: str) -> list[Live]:
         for row in conn.execute(query)
         if row.detail.get("alias") == "live"
     ]
-    ends = [*(at for at, _ in moves[1:]), None]
+    ends = [*(at for at, _ in moves), None][1:]
     return [
         Live(version=number, at=at, until=until)
         for (at, number), until in zip(moves, ends, strict=True)

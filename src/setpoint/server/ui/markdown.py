@@ -34,11 +34,12 @@ def render(
         return str(drawn(tokens[index].content))
 
     parser.renderer.rules["fence"] = fence  # type: ignore[attr-defined]
-    # What is written by others stands below a page's own heading.
     tokens = parser.parse(text)
+    levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open"]
+    down = 2 - min(levels, default=2)  # the text's own highest heading stands below the page's
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
-            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+            token.tag = f"h{min(int(token.tag[1]) + down, 6)}"
         for child in token.children or ():
             if child.type == "image" and image is not None:
                 child.attrSet("src", image(str(child.attrGet("src"))))

@@ -72,13 +72,11 @@ def experiment(ask: Ask) -> Page:
     found: Experiment = ask.call(find_experiment, FindExperiment(id=ask.params["experiment"]))
     cmd = SearchRuns(experiment_ids=[found.id], limit=_RUNS, latest=True)
     runs: list[Run] = ask.call(search, cmd).runs
-    names = [
-        name
-        for name in common([run.metrics for run in runs], ask.read(history.metrics))
-        if not name.startswith("system/")
-    ]
     long = common([{n: v.value for n, v in run.latest.items() if v.count > 1} for run in runs])
     curve = next((name for name in long if not name.startswith("system/")), "")
+    first = ask.read(history.metrics) or {curve}
+    every = common([run.metrics for run in runs], first)
+    names = [name for name in every if not name.startswith("system/")]
     text = found.tags.get(NOTE, "")
     return Page(
         template="experiment.html",
