@@ -13,7 +13,7 @@ HEIGHT = 24.0
 
 def draw_lane(lane: Lane, x: Linear, top: float) -> str:
     """Return one lane: its title at the left, its hairline, its spans in their order."""
-    ends = [*(span.start for span in lane.spans[1:]), math.inf]
+    ends = [*(span.start for span in lane.spans), math.inf][1:]
     return "".join(
         [
             svg.label(lane.title, x=0.0, y=top + 14, class_="strong"),
