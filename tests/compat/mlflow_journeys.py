@@ -898,6 +898,57 @@ def traces_are_judged_and_linked_to_runs(client: MlflowClient, name: str) -> Non
 
 
 @journey
+def calls_that_the_client_hides_are_answered(client: MlflowClient, name: str) -> None:
+    experiment = mlflow.set_experiment(name).experiment_id
+    run = client.create_run(experiment).info.run_id
+    described = {"artifact_path": "m", "flavors": {}, "utc_time_created": "now", "run_id": run}
+    for _ in range(2):
+        ask(
+            "POST",
+            "2.0/mlflow/runs/log-model",
+            json={"run_id": run, "model_json": json.dumps(described)},
+        )
+    history = json.loads(client.get_run(run).data.tags["mlflow.log-model.history"])
+    assert [each["artifact_path"] for each in history] == ["m", "m"]
+    model = client.create_logged_model(experiment, name="m")
+    mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(
+        model.artifact_location
+    ).log_artifact(__file__, "code")
+    listed = ask(
+        "GET",
+        f"2.0/mlflow/logged-models/{model.model_id}/artifacts/directories",
+        params={"artifact_directory_path": "code"},
+    )
+    assert [each["path"] for each in listed["files"]] == [f"code/{Path(__file__).name}"]
+    assert listed["root_uri"] == model.artifact_location
+    with mlflow.start_span("ask") as span:
+        pass
+    mlflow.flush_trace_async_logging()
+    path = f"3.0/mlflow/traces/{span.trace_id}/tags"
+    ask("PATCH", path, json={"key": "a", "value": "b"})
+    infos = client._tracking_client.store.batch_get_trace_infos([span.trace_id, "tr-none"])
+    assert [info.tags["a"] for info in infos] == ["b"]
+    ask("DELETE", path, json={"key": "a"})
+    for version in ("1", "2", "2"):
+        linked = [{"name": "greet", "version": version}]
+        body = {"trace_id": span.trace_id, "prompt_versions": linked}
+        ask("POST", "2.0/mlflow/traces/link-prompts", json=body)
+    tags = client._tracking_client.store.get_trace_info(span.trace_id).tags
+    assert "a" not in tags
+    assert [each["version"] for each in json.loads(tags["mlflow.linkedPrompts"])] == ["1", "2"]
+    body = {"experiment_id": experiment, "request_ids": [span.trace_id]}
+    assert int(ask("POST", "3.0/mlflow/traces/delete-traces", json=body)["traces_deleted"]) == 1
+    for call in ("upload", "download"):
+        refused(
+            "INVALID_PARAMETER_VALUE",
+            ask,
+            "POST",
+            f"2.0/mlflow/artifacts/presigned-{call}-url",
+            json={"run_id": run, "path": "a"},
+        )
+
+
+@journey
 def credentials_of_both_kinds_are_accepted(client: MlflowClient, name: str) -> None:
     for given in (
         {"MLFLOW_TRACKING_TOKEN": "any-token"},

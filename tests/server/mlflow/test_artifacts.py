@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.server.web import Answer, ask
 
-from setpoint.artifacts.store import open_store
+from setpoint.artifacts.store import address_of, open_store
 from setpoint.db.local import LocalBackend
 from setpoint.runs import service
 from setpoint.runs.commands import ListArtifacts, Start
@@ -84,6 +84,47 @@ def test_other_paths_are_kept_and_listed_as_folders(empty: str) -> None:
     assert get(empty, f"{root}/MLmodel").body == b"changed"
     ask(empty, f"{FILES}/{root}/data", method="DELETE")
     assert [each["path"] for each in listed(empty, root)] == ["MLmodel", "data.txt"]
+
+
+def test_deleting_frees_the_bytes_that_nothing_else_names(
+    empty: str, backend: LocalBackend
+) -> None:
+    run = backend.call(service.start, Start(experiment="churn"))
+    mine = f"{run.experiment_id}/{run.id}/artifacts"
+    put(empty, f"{mine}/shared", b"shared")
+    put(empty, f"{mine}/own", b"own")
+    put(empty, "1/models/m-1/artifacts/shared", b"shared")
+    put(empty, "1/models/m-1/artifacts/x/y", b"deep")
+    store = open_store(backend.settings)
+    ask(empty, f"{FILES}/1/models/m-1/artifacts", method="DELETE")
+    assert set(store.addresses()) == {address_of(b"shared"), address_of(b"own")}
+    assert get(empty, f"{mine}/shared").body == b"shared"
+    ask(empty, f"{FILES}/{mine}/own", method="DELETE")
+    assert set(store.addresses()) == {address_of(b"shared")}
+    assert ask(empty, f"{FILES}/", method="DELETE").status == 400
+    ask(empty, f"{FILES}/{mine}", method="DELETE")
+    assert set(store.addresses()) == set()
+    put(empty, f"{mine}/shared", b"shared")
+    assert get(empty, f"{mine}/shared").body == b"shared"
+
+
+def test_the_same_bytes_sent_while_they_are_deleted_are_kept_or_refused(empty: str) -> None:
+    def send(number: int) -> int:
+        return put(empty, f"a/{number}", b"the same").status
+
+    def drop(number: int) -> int:
+        return ask(empty, f"{FILES}/a/{number}", method="DELETE").status
+
+    with ThreadPoolExecutor(6) as pool:
+        for turn in range(6):
+            sent = [pool.submit(send, turn * 3 + i) for i in range(3)]
+            dropped = [pool.submit(drop, turn * 3 - 3 + i) for i in range(3)]
+            assert {each.result() for each in dropped} == {200}
+            for i, each in enumerate(sent):
+                if each.result() == 200:
+                    assert get(empty, f"a/{turn * 3 + i}").body == b"the same"
+                else:
+                    assert each.result() == 503
 
 
 @pytest.mark.parametrize(
@@ -215,7 +256,7 @@ def test_a_path_that_would_climb_is_refused(path: str, empty: str) -> None:
 
 
 @given(path=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_name_is_kept_as_it_is_or_refused(
     path: str, empty: str, backend: LocalBackend, tmp_path: Path
 ) -> None:

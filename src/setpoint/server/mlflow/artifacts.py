@@ -170,6 +170,8 @@ async def _take(request: Request) -> Response:
 
 async def _forget(request: Request) -> Response:
     path, _ = _asked(request)
+    if not path:
+        raise Refused("Invalid path")
     await run_in_threadpool(files.forget, Call.of(request), path)
     return wire.answer({})
 

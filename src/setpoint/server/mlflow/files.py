@@ -8,7 +8,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from setpoint.errors import NotFound
+from setpoint.artifacts.store import open_store
+from setpoint.errors import NotFound, Unavailable
 from setpoint.runs import commands, service
 from setpoint.runs.entities import Artifact
 from setpoint.server.mlflow import errors, store
@@ -48,16 +49,31 @@ def clean(path: str) -> str:
 
 
 def put(call: Call, path: str, artifact: Artifact) -> None:
-    """Let a path stand for an object, instead of what it stood for."""
+    """Let a path stand for an object, instead of what it stood for.
+
+    Raises:
+        Unavailable: If the last that named the same bytes was deleted at this very moment.
+    """
     run, within = _of_run(path)
-    if within:
-        try:
-            call.run(service.log, commands.Log(run=run, artifacts={within: artifact}))
-        except NotFound:
-            pass
-        else:
-            return
-    call.write(lambda ctx: store.put_file(ctx, path, artifact))
+    if not (within and _put_to_run(call, run, within, artifact)):
+        call.write(lambda ctx: store.put_file(ctx, path, artifact))
+    if not open_store(call.backend.settings).has(artifact.address):
+        raise _deleted()
+
+
+def _put_to_run(call: Call, run: str, path: str, artifact: Artifact) -> bool:
+    """Tell whether there is such a run, which then has the artifact."""
+    try:
+        call.run(service.log, commands.Log(run=run, artifacts={path: artifact}))
+    except NotFound as error:
+        if error.where == artifact.address:
+            raise _deleted() from None
+        return False
+    return True
+
+
+def _deleted() -> Unavailable:
+    return Unavailable("the same bytes were just deleted elsewhere", hint="send them again")
 
 
 def get(call: Call, path: str) -> Artifact:
@@ -84,13 +100,17 @@ def listing(call: Call, path: str) -> list[Entry]:
 
 
 def forget(call: Call, path: str) -> None:
-    """Forget a file or everything in a folder; what is not there is forgotten already."""
+    """Forget a file or everything in a folder, and free what only they had.
+
+    What is not there is forgotten already.
+    """
     run, within = _of_run(path)
     artifacts = _of_its_run(call, path)
     if artifacts:
         paths = [within] if within else list(artifacts)
         call.run(service.forget, commands.Forget(run=run, artifacts=paths))
-    call.write(lambda ctx: store.drop_files(ctx.conn, path))
+    gone = {each.address for each in artifacts.values()}
+    call.write(lambda ctx: store.free(ctx, gone | store.drop_files(ctx.conn, path)))
 
 
 def _of_run(path: str) -> tuple[str, str]:

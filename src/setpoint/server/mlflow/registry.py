@@ -6,8 +6,9 @@ from msgspec import field
 
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.models import service as models
+from setpoint.models.entities import PROMPT
 from setpoint.models.registry import aliases, commands, rules, service
-from setpoint.models.registry.entities import PROMPT, Entry, Model
+from setpoint.models.registry.entities import Entry, Model
 from setpoint.models.search import service as search
 from setpoint.server.mlflow import checks, errors, registry_checks, registry_render
 from setpoint.server.mlflow.errors import Refused

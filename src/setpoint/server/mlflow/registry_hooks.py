@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from setpoint.errors import NotFound
 from setpoint.events.entities import Event
+from setpoint.models.entities import PROMPT
 from setpoint.models.registry import store
-from setpoint.models.registry.entities import PROMPT, Entry, Model
+from setpoint.models.registry.entities import Entry, Model
 from setpoint.notify import rules
 from setpoint.notify.entities import Channel, Delivery, Message
 from setpoint.server.mlflow.registry_render import source

@@ -6,8 +6,9 @@ import msgspec
 from msgspec import field
 
 from setpoint.errors import Invalid, NotFound
+from setpoint.models.entities import PROMPT
 from setpoint.models.registry import commands, rules, service
-from setpoint.models.registry.entities import PROMPT, Entry, Stage
+from setpoint.models.registry.entities import Entry, Stage
 from setpoint.models.search import service as search
 from setpoint.server.mlflow import (
     checks,

@@ -1,8 +1,10 @@
 """Files under paths that are no run's."""
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 
+from setpoint.artifacts.store import open_store
 from setpoint.core.operations import Context
+from setpoint.db import references
 from setpoint.db.upsert import upsert
 from setpoint.runs.entities import Artifact
 from setpoint.server.mlflow.tables import mlflow_files
@@ -30,9 +32,29 @@ def sizes_under(conn: Connection, path: str) -> dict[str, int]:
     return {row.path: row.size for row in rows}
 
 
-def drop_files(conn: Connection, path: str) -> None:
-    """Forget the files at and under a path."""
+def drop_files(conn: Connection, path: str) -> set[str]:
+    """Forget the files at and under a path; return the objects they stood for."""
+    gone = set(conn.scalars(select(mlflow_files.c.address).where(_inside(path))))
     conn.execute(delete(mlflow_files).where(_inside(path)))
+    return gone
+
+
+def free(ctx: Context, addresses: set[str]) -> int:
+    """Delete the objects that nothing names any more; return their bytes.
+
+    Nobody names one meanwhile: SQLite has one writer, and on PostgreSQL the tables in which a
+    path gets its object wait for this transaction.
+    """
+    if not addresses:
+        return 0
+    if ctx.conn.dialect.name == "postgresql":
+        ctx.conn.execute(text("LOCK TABLE mlflow_files, run_artifacts IN SHARE ROW EXCLUSIVE MODE"))
+    objects, size = open_store(ctx.settings), 0
+    for address in sorted(addresses - references.named(ctx.conn, addresses, rows={})):
+        if objects.has(address):
+            size += objects.size(address)
+            objects.delete(address)
+    return size
 
 
 def _inside(path: str) -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ from setpoint.core.operations import Context
 from setpoint.server.mlflow import checks, errors, experiments, render, runs
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call, Endpoint
+from setpoint.server.mlflow.store import free
 from setpoint.server.mlflow.traces import store
 from setpoint.server.mlflow.traces.store import Trace
 from setpoint.server.mlflow.wire import Message, given
@@ -211,7 +212,7 @@ def delete(call: Call, ask: Delete) -> dict[str, Any]:
 
     def remove(ctx: Context) -> int:
         ids = store.selected(ctx.conn, number, until, ask.request_ids, ask.max_traces)
-        store.remove(ctx.conn, number, ids)
+        free(ctx, store.remove(ctx.conn, number, ids))
         return len(ids)
 
     return {"traces_deleted": call.write(remove)}

@@ -218,15 +218,19 @@ def selected(
     return list(conn.scalars(query.order_by(table.requested_at, table.id).limit(limit)))
 
 
-def remove(conn: Connection, experiment_id: int, ids: list[str]) -> None:
-    """Delete traces with everything that belongs to them."""
+def remove(conn: Connection, experiment_id: int, ids: list[str]) -> set[str]:
+    """Delete traces with everything that belongs to them; return the objects of their files."""
+    gone: set[str] = set()
     for start in range(0, len(ids), _SOME):
         some = ids[start : start + _SOME]
         roots = [f"{experiment_id}/traces/{each}" for each in some]
         conn.execute(delete(mlflow_assessments).where(mlflow_assessments.c.trace_id.in_(some)))
         conn.execute(delete(mlflow_trace_values).where(mlflow_trace_values.c.trace_id.in_(some)))
-        conn.execute(delete(mlflow_files).where(mlflow_files.c.root.in_(roots)))
+        files = mlflow_files.c.root.in_(roots)
+        gone.update(conn.scalars(select(mlflow_files.c.address).where(files)))
+        conn.execute(delete(mlflow_files).where(files))
         conn.execute(delete(mlflow_traces).where(mlflow_traces.c.id.in_(some)))
+    return gone
 
 
 def _values(conn: Connection, ids: list[str]) -> dict[str, dict[str, dict[str, str]]]:
