@@ -178,9 +178,9 @@ def test_a_label_is_as_late_as_it_was_delivered_however_late_it_is_read(
     log.write(labelled(["b"], [1.0], at=NOON + 30 * HOUR))
     log.write(labelled(["c"], [1.0], at=NOON + HOUR), predicted(["c"], [0.5], at=NOON + 9 * HOUR))
     log.follow()
-    delays = sum(found.delays for found in log.joints().values())
+    delays = np.sum([found.delays for found in log.joints().values()], axis=0)
     late = [0.0, 1800.0, 30 * 3600.0]
-    assert (delays == joint.labelled([0.5] * 3, [1] * 3, FIRST, delays=late).delays).all()
+    assert delays.tolist() == joint.labelled([0.5] * 3, [1] * 3, FIRST, delays=late).delays.tolist()
 
 
 def test_a_label_in_the_batch_of_its_correction_counts_as_corrected(log: Log) -> None:
