@@ -374,8 +374,10 @@ def test_an_objective_that_is_not_judged_takes_no_share_of_the_false_rollbacks()
     assert half.objective is not None
     assert half.objective.mean is None
     assert whole.guards[0].threshold == pytest.approx(half.guards[0].threshold - math.log(2))
-    spent = sum(math.exp(-part.threshold) for part in (half.objective, *half.guards))
-    assert spent + math.exp(-half.guards[0].threshold) == pytest.approx(POLICY.false_rollback)
+    parts = [half.objective.threshold, *(guard.threshold for guard in half.guards)]
+    of_loss = half.guards[0].threshold
+    spent = sum(math.exp(-threshold) for threshold in (*parts, of_loss))
+    assert spent == pytest.approx(POLICY.false_rollback)
 
 
 def test_what_is_proven_else_waits_while_the_objective_leans_towards_worse() -> None:

@@ -225,9 +225,14 @@ def _objective(seen: PairedObjective, policy: Policy) -> ObjectiveReading | None
     low, high = mean_bounds(found, alpha, floor=FLOOR * margin)
     mean = float(found.mean()) if found.size else None
     rows = sum(block.rows for block in seen.judged)
-    shown = "" if high is None or low is None else f" ({_level(2 * alpha)} {low:+.3f}..{high:+.3f})"
-    value = "not judged yet" if mean is None else f"{mean:+.3f}{shown}"
-    blocks = f"{found.size} blocks of {in_words(policy.objective_block)}"
+    length = in_words(policy.objective_block)
+    if mean is None:
+        text = f"{policy.objective} not judged yet: no block of {length} is closed"
+    else:
+        known = low is not None and high is not None
+        shown = f" ({_level(2 * alpha)} {low:+.3f}..{high:+.3f})" if known else ""
+        blocks = f"{found.size} blocks of {length}, {rows:,} labels"
+        text = f"{policy.objective} {mean:+.3f}{shown} in {blocks}"
     return ObjectiveReading(
         metric=policy.objective,
         blocks=found.size,
@@ -239,7 +244,7 @@ def _objective(seen: PairedObjective, policy: Policy) -> ObjectiveReading | None
         log_e=log_e,
         threshold=-math.log(alpha),
         breached=log_e >= -math.log(alpha),
-        text=f"{policy.objective} {value} in {blocks}, {rows:,} labels",
+        text=text,
     )
 
 
