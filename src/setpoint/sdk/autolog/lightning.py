@@ -1,42 +1,41 @@
-"""Lightning: ``Trainer(callbacks=[run.callback("lightning")])``."""
+"""Lightning: ``Trainer(logger=run.callback("lightning"))``.
 
+Its loggers are told each value once, at its step; its callbacks would have to guess.
+"""
+
+from argparse import Namespace
 from typing import Any
 
-from lightning.pytorch import Callback as Base
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from setpoint.sdk.tracked import Tracked
 
 
-class Callback(Base):  # type: ignore[misc]
-    """Logs hyperparameters, and what the module logs, at the trainer's global step."""
+class RunLogger(Logger):  # type: ignore[misc]
+    """Logs hyperparameters, and what the module logs, from the process of rank 0."""
 
     def __init__(self, run: Tracked) -> None:
         super().__init__()
         self._run = run
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self._run.params(dict(pl_module.hparams))
+    @property
+    def name(self) -> str:
+        return self._run.experiment
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.is_global_zero and trainer.global_step % trainer.log_every_n_steps == 0:
-            self._log(trainer, trainer.logged_metrics)
+    @property
+    def version(self) -> str:
+        return self._run.id
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        self._log(trainer, {**trainer.callback_metrics, "epoch": trainer.current_epoch})
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self._run.log(metrics, step=step)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        if not trainer.sanity_checking:
-            self._log(trainer, trainer.callback_metrics)
-
-    def on_test_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        self._log(trainer, trainer.callback_metrics)
-
-    def _log(self, trainer: Any, metrics: dict[str, Any]) -> None:
-        if trainer.is_global_zero:
-            self._run.log(metrics, step=trainer.global_step)
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def log_hyperparams(self, params: Namespace | dict[str, Any], *_: Any, **__: Any) -> None:
+        self._run.params(vars(params) if isinstance(params, Namespace) else params)
 
 
-def callback(run: Tracked) -> Callback:
-    """Return the callback."""
-    return Callback(run)
+def callback(run: Tracked) -> RunLogger:
+    """Return the logger."""
+    return RunLogger(run)
