@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,10 +50,12 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def running(home: Path, database_url: str) -> Iterator[Running]:
+def running(
+    home: Path, database_url: str, recording: Callable[[ASGIApp], Recorder] = Recorder
+) -> Iterator[Running]:
     """Serve an empty store on a free port, by the time of the wall clock; deliver to webhooks."""
     backend = open_local(Settings(home=home, database_url=database_url, actor="ada"))
-    recorder = Recorder(create_app(backend))
+    recorder = recording(create_app(backend))
     stopping = threading.Event()
     delivering = threading.Thread(target=Deliverer(backend, KINDS).run, args=(stopping,))
     delivering.start()
