@@ -170,7 +170,7 @@ def test_a_defect_is_one_line_and_a_file(
     assert store.exists()
     code, out, err = say("runs", "ls")
     assert (code, out) == (70, "")
-    assert err.startswith("error: this is a defect of Setpoint: ValidationError")
+    assert err.startswith("error: this is a defect of Setpoint: ")
     (details,) = tmp_path.glob("setpoint-defect-*.txt")
     assert str(details) in err
     assert "Traceback" in details.read_text()
