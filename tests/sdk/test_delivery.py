@@ -214,16 +214,32 @@ def test_a_param_that_changes_is_told_and_the_rest_arrives(
     assert (found.params, found.metrics, found.status) == ({"a": 1}, {"loss": 0.5}, "finished")
 
 
-def test_a_run_goes_on_under_its_id(home: LocalBackend) -> None:
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_run_goes_on_under_its_id_and_counts_on(home: LocalBackend, offline: bool) -> None:  # noqa: FBT001
     folder = home.settings.home
-    for value in (0.5, 0.4):
-        with sp.run("churn", home=folder, id="mine", params={"a": 1}, capture=NOTHING) as run:
-            run.log(loss=value, step=round(10 * value))
+    for _ in range(2):
+        with sp.run("churn", home=folder, id="mine", offline=offline, capture=NOTHING) as run:
+            run.log(loss=0.5)
+            run.log(loss=0.4)
+    list(sync(settings(folder)))
     found = only_run(home)
     assert (found.id, found.status) == ("mine", "finished")
-    assert curve(home, "mine", "loss") == [(4, 0.4), (5, 0.5)]
+    assert [step for step, _ in curve(home, "mine", "loss")] == [0, 1, 2, 3]
 
 
+def test_a_killed_run_goes_on_where_it_was(home: LocalBackend) -> None:
+    folder = home.settings.home
+    last = _killed(folder, "", "mine", 0.4)
+    with sp.run("churn", home=folder, id="mine", capture=NOTHING) as run:
+        run.log(loss=-1.0)
+    kept = curve(home, "mine", "loss")
+    assert len(kept) > last + 1
+    assert [step for step, _ in kept] == list(range(len(kept)))
+    assert kept[-1][1] == -1.0
+    assert only_run(home).status == "finished"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12's
 def test_what_a_forked_child_logs_arrives_with_its_parents(home: LocalBackend) -> None:
     with sp.run("churn", home=home.settings.home, capture=NOTHING) as run:
         run.log(loss=0.0)

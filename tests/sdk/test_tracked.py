@@ -212,6 +212,7 @@ def ended(home: Path, script: str, *, status: str, error: str) -> None:
     assert len(all_points(folder)["a"]) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12's
 def test_a_forked_child_logs_into_the_same_run(offline: Tracked) -> None:
     offline.log(loss=0.0)
     child = os.fork()

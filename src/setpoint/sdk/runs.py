@@ -18,6 +18,7 @@ from setpoint.sdk.capture import Capture
 from setpoint.sdk.folders import Meta
 from setpoint.sdk.recorder import Recorder
 from setpoint.sdk.records import Begin
+from setpoint.sdk.resume import last_steps
 from setpoint.sdk.spool import now
 from setpoint.sdk.tracked import Tracked
 from setpoint.sdk.values import flat, texts, value_of
@@ -51,7 +52,8 @@ def run(  # noqa: PLR0913 - what one may say of a run, by name
         name: The experiment: what groups runs that answer one question.
         params: What the run is started with.
         tags: Words about it.
-        id: To go on with a run, or to write to one from several processes.
+        id: To go on with a run (its steps are counted on), or to write to one from several
+            processes.
         rank: Of this process among them. Rank 0 begins and ends the run; the others add to
             it, and their machine's series are below ``system/rankN/``.
         parent: Id of the run it is nested in.
@@ -84,7 +86,9 @@ def run(  # noqa: PLR0913 - what one may say of a run, by name
         parent=parent,
         joins=rank > 0,
     )
-    tracked = Tracked(Recorder(meta, where), begin, rank=rank, capture=capture)
+    recorder = Recorder(meta, where)
+    steps = last_steps(recorder) if id is not None and rank == 0 else None
+    tracked = Tracked(recorder, begin, rank=rank, capture=capture, steps=steps)
     _end_with_process(tracked)
     return tracked
 

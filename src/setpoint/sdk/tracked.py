@@ -45,12 +45,20 @@ class Tracked:
     what is wrong, once. Methods may be called from any thread, and in forked processes.
     """
 
-    def __init__(self, recorder: Recorder, begin: Begin, *, rank: int, capture: Capture) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        begin: Begin,
+        *,
+        rank: int,
+        capture: Capture,
+        steps: Mapping[str, int] | None = None,
+    ) -> None:
         self.id = recorder.meta.run
         self.experiment = begin.experiment
         self._recorder = recorder
         self._rank = rank
-        self._steps: dict[str, int] = {}
+        self._steps = dict(steps or {})  # the last of each name
         self._drawn: dict[str, tuple[int, int]] = {}  # by name: the last step, how many at it
         self._refused: set[str] = set()
         self._watched: dict[str, tuple[Watch, Seen]] = {}
