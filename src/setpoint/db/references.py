@@ -8,7 +8,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, MetaData, Table, Text, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    column,
+    or_,
+    select,
+    table,
+)
 
 _ADDRESS = re.compile(r"b3:[0-9a-f]{64}")
 #: Tables whose texts name no object, or only tell of one; they may be very long.
@@ -51,15 +62,24 @@ def named(
     found: set[str] = set()
     tables = MetaData()
     tables.reflect(conn)
-    for table in tables.sorted_tables:
-        columns = [column for column in table.c if isinstance(column.type, Text)]
-        if table.name in _TELL or not columns:
+    for each in tables.sorted_tables:
+        texts = [text for text in each.c if isinstance(text.type, Text)]
+        if each.name in _TELL or not texts:
             continue
-        query: Any = select(*columns).where(or_(*(column.contains("b3:") for column in columns)))
-        if table.name in rows:
-            query = query.where(rows[table.name](table))
+        query: Any = select(*texts).where(or_(*(text.contains("b3:") for text in texts)))
+        if each.name in rows:
+            query = query.where(rows[each.name](each))
         for row in conn.execute(query.execution_options(yield_per=10_000)):
             for said in row:
                 if said is not None:
                     found.update(_ADDRESS.findall(said))
     return found & candidates
+
+
+def runs_of_versions() -> Select[tuple[str]]:
+    """Return a query for the ids of runs whose files a model version needs.
+
+    A version from elsewhere names its files by the run that has them, not by their address.
+    """
+    v = table("model_versions", column("run_id"), column("source"), column("deleted_at"))
+    return select(v.c.run_id).where(v.c.source != "", v.c.run_id != "", v.c.deleted_at.is_(None))

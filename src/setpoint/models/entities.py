@@ -4,6 +4,9 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+#: The tag that makes a model a prompt, as MLflow's clients store prompts.
+PROMPT = "mlflow.prompt.is_prompt"
+
 
 class Input(Struct, frozen=True, kw_only=True):
     """One named input of a model; a column of its feature table."""
@@ -177,3 +180,4 @@ class ModelSummary(Struct, frozen=True, kw_only=True):
     versions: int
     created_at: datetime  #: of the first version
     aliases: dict[str, int]
+    trained_here: bool = True  #: whether a version was; else all are from elsewhere

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.errors import NotFound
-from setpoint.models.entities import Alias, ModelSummary, ModelVersion, Override
-from setpoint.models.tables import model_aliases, model_versions, models
+from setpoint.models.entities import PROMPT, Alias, ModelSummary, ModelVersion, Override
+from setpoint.models.tables import model_aliases, model_tags, model_versions, models
 
 t = model_versions
 
@@ -97,17 +97,25 @@ def origins(conn: Connection, *, limit: int) -> list[Origin]:
 
 
 def ls(conn: Connection) -> list[ModelSummary]:
-    """Return all models by name, without deleted ones."""
-    named = aliases(conn)
-    query = select(models).where(models.c.deleted_at.is_(None)).order_by(models.c.model)
+    """Return all models by name, without deleted ones and without prompts."""
+    named: dict[str, dict[str, int]] = {}
+    for each in aliases(conn):
+        named.setdefault(each.model, {})[each.alias] = each.number
+    here = set(conn.execute(select(t.c.model).where(t.c.flavor != "").distinct()).scalars())
+    said = model_tags.c
+    prompts = select(said.model).where(
+        said.number == 0, said.key == PROMPT, func.lower(said.value) == "true"
+    )
+    query = select(models).where(models.c.deleted_at.is_(None), models.c.model.not_in(prompts))
     return [
         ModelSummary(
             model=row.model,
             versions=row.versions,
             created_at=row.created_at,
-            aliases={each.alias: each.number for each in named if each.model == row.model},
+            aliases=named.get(row.model, {}),
+            trained_here=row.model in here,
         )
-        for row in conn.execute(query)
+        for row in conn.execute(query.order_by(models.c.model))
     ]
 
 

@@ -59,7 +59,9 @@ def _facts(done: Collected) -> dict[str, int]:
 
 
 def _dead(conn: Connection, cmd: Collect, before: datetime) -> list[int]:
+    """Return the runs that go; not those whose files a registered version of a model needs."""
     query = select(r.c.key).where(r.c.lifecycle == Lifecycle.DELETED, r.c.deleted_at <= before)
+    query = query.where(r.c.id.not_in(references.runs_of_versions()))
     if cmd.runs:
         query = query.where(r.c.id.in_(cmd.runs))
     return list(conn.execute(query.order_by(r.c.key)).scalars())

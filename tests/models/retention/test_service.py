@@ -18,6 +18,9 @@ from setpoint.models.registry import service as registry
 from setpoint.models.registry.entities import Keep
 from setpoint.models.retention import service
 from setpoint.models.retention.service import Named
+from setpoint.runs import service as runs
+from setpoint.runs.commands import Collect, Finish, Log, OneRun, Start
+from setpoint.runs.entities import Artifact
 
 
 @pytest.fixture
@@ -120,3 +123,20 @@ def test_a_rule_of_keeping_retires_what_nobody_names(
     backend.call(registry.restore_version, commands.OneVersion(model="guest", number=3))
     with pytest.raises(Invalid):
         backend.call(registry.update, commands.UpdateModel(model="guest", keep=Keep(days=0)))
+
+
+def test_a_run_whose_files_a_version_needs_is_not_collected(
+    backend: LocalBackend, objects: FileStore, add: Adds
+) -> None:
+    address = put(objects, b"model")
+    backend.call(runs.start, Start(experiment="e", id="r"))
+    files = {"model/m.pkl": Artifact(address=address, size=5)}
+    backend.call(runs.log, Log(run="r", artifacts=files))
+    backend.call(runs.finish, Finish(run="r"))
+    add(source="mlflow-artifacts:/0/r/artifacts/model", run_id="r")
+    backend.call(runs.delete, OneRun(run="r"))
+    assert backend.call(runs.collect, Collect(older_than=0)).runs == 0
+    assert objects.has(address)
+    delete(backend, "guest", 1)
+    assert backend.call(runs.collect, Collect(older_than=0)).runs == 1
+    assert not objects.has(address)

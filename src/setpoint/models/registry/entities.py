@@ -5,10 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from setpoint.models.entities import ModelVersion
-
-#: The tag that makes a model a prompt, as MLflow's clients store prompts.
-PROMPT = "mlflow.prompt.is_prompt"
+from setpoint.models.entities import PROMPT, ModelVersion
 
 
 class Stage(StrEnum):

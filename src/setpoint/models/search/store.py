@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
 
 from setpoint.models import store as versions
+from setpoint.models.entities import PROMPT
 from setpoint.models.registry import store as registry
-from setpoint.models.registry.entities import PROMPT, Entry, Model
+from setpoint.models.registry.entities import Entry, Model
 from setpoint.models.tables import model_aliases, model_tags, model_versions, models
 from setpoint.runs import searching
 from setpoint.runs.filters import (

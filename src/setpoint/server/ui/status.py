@@ -19,7 +19,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 def all_models(ask: Ask) -> list[Status]:
-    """Return every model that was applied or registered; what is off target first."""
+    """Return every model that was applied or trained here; what is off target first."""
     found = [
         Status(model=each.model, state=str(each.state), why=each.why)
         for each in ask.call(ls, ListStatus()).models
@@ -28,7 +28,7 @@ def all_models(ask: Ask) -> list[Status]:
     found += [
         Status(model=each.model, state="unmanaged", why="registered by hand: no spec says more")
         for each in ask.call(list_models, ListModels()).models
-        if each.model not in known
+        if each.trained_here and each.model not in known
     ]
     return sorted(found, key=lambda each: (_ORDER.index(each.state), each.model))
 
