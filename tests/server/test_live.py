@@ -6,7 +6,10 @@ from urllib.parse import urlsplit
 
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import head, record
-from setpoint.server.live import stream
+from setpoint.runs import service
+from setpoint.runs.commands import Finish, Log, Start
+from setpoint.runs.entities import Point
+from setpoint.server.live import Growth, stream
 
 
 def _add(backend: LocalBackend, kind: str) -> None:
@@ -52,3 +55,18 @@ def test_a_browser_goes_on_after_the_last_event_it_saw(empty: str, backend: Loca
     reply.close()
     connection.close()
     assert b"event: change\n" in lines
+
+
+def test_a_run_that_grows_is_told_of_with_its_state(backend: LocalBackend) -> None:
+    backend.call(service.start, Start(experiment="churn", id="growing"))
+    backend.call(service.log, Log(run="growing", points=[Point(name="loss", value=2.0)]))
+    growth = Growth(backend, "growing")
+    assert growth.look() == b""
+    backend.call(service.log, Log(run="growing", points=[Point(name="loss", value=1.0, step=1)]))
+    name, data = growth.look().decode().splitlines()[:2]
+    assert name == "event: grown"
+    assert json.loads(data[6:]) == {"status": "running", "metrics": ["loss"]}
+    assert growth.look() == b""
+    backend.call(service.finish, Finish(run="growing"))
+    assert json.loads(growth.look().splitlines()[1][6:]) == {"status": "finished", "metrics": []}
+    assert Growth(backend, "nobody").look() == b""

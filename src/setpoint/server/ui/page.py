@@ -234,7 +234,8 @@ def _save(ask: Ask, table: str) -> Markup:
 
 
 def _url(ask: Ask, **more: str) -> str:
-    return f"{ask.path}?{urlencode({**ask.query, **more})}"
+    kept = [pair for pair in ask.pairs if pair[0] not in more]
+    return f"{ask.path}?{urlencode([*kept, *more.items()])}"
 
 
 def _picture(page: Page, name: str) -> Response:

@@ -18,7 +18,8 @@ from setpoint.server.ui.words import run_title
 
 MOST = 200  #: runs compared at once
 _AXES = 8  #: of the parallel coordinates, where none are chosen
-_KEPT = ("run", "axis", "x", "smooth", "log", "logx", "from", "to", "sx", "sy", "artifact", "b")
+_SHOWN = ("x", "smooth", "log", "logx", "from", "to", "sx", "sy", "artifact", "b")
+_KEPT = {"run", "axis", "format", "table", *_SHOWN}
 
 
 class Column(Struct, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ def page(ask: Ask) -> Page | Redirect:
             "axes": axes,
             "plotted": _plotted(runs, columns),
             "scatter": _scattered(ask, columns),
-            "curves": {name: ask.query[name] for name in _KEPT if name in ask.query},
+            "curves": {name: ask.query[name] for name in _SHOWN if name in ask.query},
             "differences": found.differences,
             "kinds": _kinds(found.differences),
             "paths": paths,
