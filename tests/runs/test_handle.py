@@ -29,7 +29,7 @@ def test_what_is_recorded_is_there_after_the_block(
         handle.tags(author="ada")
         for loss in (0.9, np.float32(0.5)):
             handle.metric("loss", loss)
-        handle.metrics(step=9, auc=0.7)
+        handle.log({"auc": 0.7}, step=9)
         address = handle.artifact("plots/loss.svg", file)
     run = backend.call(service.show, service.ShowRun(run=handle.id))
     assert run.params == {"leaves": 31}

@@ -1,5 +1,6 @@
 """What a training function that asks for `run` is given."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
@@ -53,9 +54,15 @@ class Handle:
         if len(self._points) >= _BUFFER:
             self.flush()
 
-    def metrics(self, step: int | None = None, **values: SupportsFloat) -> None:
-        """Record several values of one step."""
-        for name, value in values.items():
+    def log(
+        self,
+        values: Mapping[str, SupportsFloat] | None = None,
+        *,
+        step: int | None = None,
+        **named: SupportsFloat,
+    ) -> None:
+        """Record several values of one step, as a run of `setpoint.run` does."""
+        for name, value in {**(values or {}), **named}.items():
             self.metric(name, value, step)
 
     def artifact(self, name: str, content: bytes | str | Path) -> str:
