@@ -4,6 +4,7 @@ A search is answered from the smaller side. If few runs meet one of the conditio
 sorted; otherwise runs are walked in the order asked for, along its index, until a page is full.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ from setpoint.runs.tables import runs as r
 from setpoint.runs.values import HEAD, number_of
 from setpoint.runs.values import Kind as Carried
 
-FEW = 2_000  #: runs: so many are sorted rather than walked
+FEW = 2_000  #: runs: so many are named in the statement
+SOME = 15_000  #: runs: so many are still sorted rather than walked
 _NONE = -1  #: the number of a name that nothing has
 
 RUNS = Language(
@@ -202,15 +204,15 @@ class Search:
     def page(self) -> tuple[list[int], str]:
         """Return the keys of the page's runs, and the token of the next."""
         few = self._few()
-        (first, *more) = self._order
+        first = self._order[0]
         walkable = first.entity in {"metrics", *_CARRIED} or (
             first.entity == ATTRIBUTE and first.key == "start_time"
         )
-        if few is None and walkable and not more:
-            return self._walk(first)
+        if few is None and walkable:
+            return self._walk()
         query = select(r.c.key).where(*self._where, self._condition(r.c.key))
         if few is not None:
-            query = query.where(r.c.key.in_(few))
+            query = query.where(few)
         order: list[Sort] = []
         for item in self._order:
             query, columns = self._joined(query, item)
@@ -229,7 +231,7 @@ class Search:
         """Return a query for the keys of the runs of all pages, in no order."""
         query = select(r.c.key).where(*self._where, self._condition(r.c.key))
         few = self._few() if self._filter is not None else None
-        return query if few is None else query.where(r.c.key.in_(few))
+        return query if few is None else query.where(few)
 
     # -- conditions ---------------------------------------------------------------------
 
@@ -279,17 +281,26 @@ class Search:
 
     # -- few ------------------------------------------------------------------------------
 
-    def _few(self) -> list[int] | None:
-        """Return the keys of the runs that meet one condition, if there are few such."""
-        least: tuple[int, Select[Any]] | None = None
+    def _few(self) -> Condition | None:
+        """Return what names the runs that meet one condition, if sorting those is less work.
+
+        A walk looks at as many runs as it takes to fill a page, by how rare the conditions are
+        if they have nothing to do with each other.
+        """
+        counts: list[tuple[int, Select[Any]]] = []
         for query in self._sides():
-            bounded = query.limit(FEW + 1).subquery()
+            bounded = query.limit(SOME + 1).subquery()
             count = int(self._conn.execute(select(func.count()).select_from(bounded)).scalar_one())
-            if count <= FEW and (least is None or count < least[0]):
-                least = count, query
-        if least is None:
+            if count <= SOME:
+                counts.append((count, query))
+        if not counts:
             return None
-        return sorted(set(self._conn.execute(least[1]).scalars()))
+        count, query = min(counts, key=lambda one: one[0])
+        if count <= FEW:
+            return r.c.key.in_(sorted(set(self._conn.execute(query).scalars())))
+        there = int(self._conn.execute(select(func.max(r.c.key))).scalar() or 1)
+        share = math.prod(min(1.0, count / there) for count, _ in counts)
+        return r.c.key.in_(query) if count < self._cmd.limit / share else None
 
     def _sides(self) -> list[Select[Any]]:
         """Return queries for the keys of runs that meet one condition, where an index helps."""
@@ -334,10 +345,10 @@ class Search:
 
     # -- walking ------------------------------------------------------------------------------
 
-    def _walk(self, item: Order) -> tuple[list[int], str]:
+    def _walk(self) -> tuple[list[int], str]:
         """Return the page by walking an index: band by band, as `_joined` sorts."""
         limit, token = self._cmd.limit, self._cmd.token
-        bands = self._bands(item)
+        bands = self._bands(self._order[0])
         start, after = 0, list[Any]()
         if token:
             start, *after = searching.unseal(token, f"{self._mark} walked")
@@ -360,31 +371,51 @@ class Search:
         return keys, ""
 
     def _bands(self, item: Order) -> list[tuple[Select[Any], list[Sort]]]:
-        down = item.descending
         newest = Sort(r.c.key, descending=True)
         here = select(r.c.key).where(*self._where, self._condition(r.c.key))
         if item.entity == ATTRIBUTE:
-            return [(here, [Sort(_ATTRIBUTES[item.key], down), newest])]
+            here, then = self._then(here)
+            return [(here, [Sort(_ATTRIBUTES[item.key], item.descending), *then, newest])]
+        named, key, value, text = self._walked(item)
+        if len(self._order) > 1:
+            walked = select(key).select_from(key.table.join(r, r.c.key == key))
+            walked = walked.where(*self._where, self._condition(r.c.key))
+        else:
+            walked = select(key).where(self._condition(key))
+            if self._where:
+                walked = walked.where(
+                    select(literal(1)).where(r.c.key == key, *self._where).exists()
+                )
+        walked, then = self._then(walked.where(named))
+        there = select(literal(1)).where(key == r.c.key, named)
+        missing, _ = self._then(here.where(~there.exists()))
+        last = Sort(key, descending=True)
+        down = item.descending
+        texts = [Sort(text, down)] if text is not None else []
+        return [
+            (walked.where(value.is_not(None)), [Sort(value, down), *texts, *then, last]),
+            (walked.where(value.is_(None)), [*texts, *then, last]),
+            (missing, [*then, newest]),
+        ]
+
+    def _walked(self, item: Order) -> tuple[Condition, Any, Any, Any]:
+        """Return what tells the rows of a name apart, and their key, number and text."""
+        # By a name of its own: conditions look the same tables up.
         number = self._ids.get(naming.plain(item.key), _NONE)
         if item.entity == "metrics":
-            named, key, value = m.c.name_id == number, m.c.run_key, m.c.value
-            text: list[Sort] = []
-        else:
-            named = (v.c.kind == int(_CARRIED[item.entity])) & (v.c.name_id == number)
-            key, value = v.c.run_key, v.c.number
-            text = [Sort(v.c.head, down)]
-        met = [self._condition(key)]
-        if self._where:
-            met.append(select(literal(1)).where(r.c.key == key, *self._where).exists())
-        last = Sort(key, descending=True)
-        with_number = select(key).where(named, value.is_not(None), *met)
-        without = select(key).where(named, value.is_(None), *met)
-        missing = here.where(~select(literal(1)).where(key == r.c.key, named).exists())
-        return [
-            (with_number, [Sort(value, down), *text, last]),
-            (without, [*text, last]),
-            (missing, [newest]),
-        ]
+            o = m.alias("walked")
+            return o.c.name_id == number, o.c.run_key, o.c.value, None
+        w = v.alias("walked")
+        named = (w.c.kind == int(_CARRIED[item.entity])) & (w.c.name_id == number)
+        return named, w.c.run_key, w.c.number, w.c.head
+
+    def _then(self, query: Select[Any]) -> tuple[Select[Any], list[Sort]]:
+        """Return a query with what it is sorted by after the first."""
+        order: list[Sort] = []
+        for item in self._order[1:]:
+            query, columns = self._joined(query, item)
+            order += columns
+        return query, order
 
 
 def _equal(text: str) -> Condition:

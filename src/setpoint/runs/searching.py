@@ -90,8 +90,9 @@ def _like(conn: Connection, column: ColumnElement[Any], op: str, pattern: str) -
     if op == "RLIKE":
         return column.op("REGEXP" if lite else "~", is_comparison=True)(pattern)
     if op == "ILIKE":
-        # The upper case of what people write in any language: SQLite is given Python's.
-        return func.lower(column).like(pattern.lower(), escape=None if lite else "")
+        # SQLite is given the lower() of Python; PostgreSQL knows the letters of its own locale.
+        text = column if lite else column.collate("default")
+        return func.lower(text).like(pattern.lower(), escape=None if lite else "")
     if lite:
         return column.op("GLOB", is_comparison=True)(_glob(pattern))
     return column.like(pattern, escape="")
@@ -177,11 +178,15 @@ def page(
 
 def beyond(order: Sequence[Sort], values: Sequence[Any]) -> Condition:
     """Return the condition of what comes after these sort values."""
+    if len(order) != len(values):
+        raise _foreign()
     condition: Condition = false()
     for (column, descending), value in zip(reversed(order), reversed(values), strict=True):
         further = column < value if descending else column > value
         condition = or_(further, and_(column == value, condition))
-    return condition
+    # It follows from the rest, but an index is used for it only when it is said.
+    column, descending = order[0]
+    return and_(column <= values[0] if descending else column >= values[0], condition)
 
 
 def seal(values: Sequence[Any], of: str) -> str:
@@ -202,11 +207,15 @@ def unseal(token: str, of: str) -> list[Any]:
     except (ValueError, msgspec.DecodeError):
         whose, values = None, []
     if whose != of:
-        raise Invalid(
-            "the page token is not one of this search",
-            hint="send a search's `next` with the same filter, order and experiments, or none",
-        )
+        raise _foreign()
     return values
+
+
+def _foreign() -> Invalid:
+    return Invalid(
+        "the page token is not one of this search",
+        hint="send a search's `next` with the same filter, order and experiments, or none",
+    )
 
 
 def attribute_leaf(
