@@ -388,14 +388,14 @@ class Search:
                 )
         walked, then = self._then(walked.where(named))
         there = select(literal(1)).where(key == r.c.key, named)
-        missing, _ = self._then(here.where(~there.exists()))
+        missing, rest = self._then(here.where(~there.exists()))
         last = Sort(key, descending=True)
         down = item.descending
         texts = [Sort(text, down)] if text is not None else []
         return [
             (walked.where(value.is_not(None)), [Sort(value, down), *texts, *then, last]),
             (walked.where(value.is_(None)), [*texts, *then, last]),
-            (missing, [*then, newest]),
+            (missing, [*rest, newest]),
         ]
 
     def _walked(self, item: Order) -> tuple[Condition, Any, Any, Any]:
