@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -153,27 +154,60 @@ def test_a_large_record_and_a_long_name_have_room(spool: Spool) -> None:
     assert len(batches[1].series[0].name) == 2 * FIRST_BYTES
 
 
+@contextmanager
+def full_disk(at: int) -> Iterator[None]:
+    """No file of this process may be longer than so many bytes."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
 def test_while_the_disk_is_full_records_wait_in_memory_in_their_order(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FIRST_BYTES, limit[1]))
-    try:
+    with full_disk(FIRST_BYTES):
         for i in range(10_000):
             spool.points([("loss", i, 0.5), (f"n{i % 7}", i, 1.0)], i)
         spool.record(Said(tags={"said": "then"}))
         assert not spool.sync()
         assert len(points(spool.folder)["loss"]) < 10_000
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, before)
     assert spool.sync()
     assert [step for step, _, _ in points(spool.folder)["loss"]] == list(range(10_000))
     assert spool.lost == 0
     warnings = [record.getMessage() for record in caplog.records]
     assert sum("cannot write" in text for text in warnings) == 1
     assert sum("space again" in text for text in warnings) == 1
+
+
+def test_what_is_small_does_not_overtake_what_waits_for_space(spool: Spool) -> None:
+    spool.points([("loss", 0, 0.5)], 0)
+    with full_disk(FIRST_BYTES):
+        spool.record(Said(tags={"text": "x" * FIRST_BYTES}))
+        spool.points([("loss", 1, 0.5)], 1)
+        assert not spool.sync()
+    assert spool.sync()
+    batches = list(LogReader(spool.folder, Place()).batches())
+    assert [type(batch.record) for batch in batches] == [type(None), Said, type(None)]
+
+
+def test_what_finds_neither_disk_nor_memory_is_counted(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("setpoint.sdk.spool.HELD_BYTES", 6_400)
+    with full_disk(FIRST_BYTES):
+        for i in range(10_000):
+            spool.points([("loss", i, 0.5)], i)
+        spool.sync()
+    assert spool.sync()
+    kept = points(spool.folder)["loss"]
+    assert spool.lost
+    assert len(kept) + spool.lost == 10_000
+    assert [step for step, _, _ in kept] == list(range(len(kept)))
 
 
 CHILD = """
