@@ -72,3 +72,41 @@ def test_a_measure_that_is_not_a_number_a_row_is_the_users_to_mend(
     job = made.jobs(backend)[0]
     assert job.state is JobState.FAILED
     assert "work:cost_of_nothing gave (1,) values for 193 rows" in str(job.outcome)
+
+
+IN_DAYS = CODE.replace(
+    """    a, b = rng.normal(size=(2, 600))
+    y = rng.random(600) < 1 / (1 + np.exp(-2 * a + b))
+    ids = [f"r{i}" for i in range(600)]
+    return pl.DataFrame({"id": ids, "a": a, "b": b, "y": y.astype(float)})
+""",
+    """    from datetime import datetime, timedelta
+
+    n = 3600  # each hour two or three, for 60 days; what helps on one misleads on the next
+    a, b = rng.normal(size=(2, n))
+    day = np.arange(n) // 60
+    y = rng.random(n) < 1 / (1 + np.exp(-np.where(day % 2, 4.0, -1.0) * a))
+    at = [datetime(2025, 1, 1) + i * timedelta(minutes=24) for i in range(n)]
+    ids = [f"r{i}" for i in range(n)]
+    return pl.DataFrame({"id": ids, "at": at, "a": a, "b": b, "y": y.astype(float)})
+""",
+)
+
+
+def test_rows_that_fail_together_widen_the_interval_where_the_split_is_by_time(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    widths = {}
+    for name, split in (("time", {"by": "time", "test": "20d"}), ("random", {"by": "random"})):
+        home = tmp_path / name
+        changed = {"data": {"time": "at"}, "train": {"split": split}}
+        made.apply(backend, home, code=IN_DAYS, **changed)
+        Controller(backend).tick()
+        with backend.engine.begin() as conn:
+            newest = models.versions(conn, MODEL)[0]
+        assert newest.gate is not None
+        (found,) = (check for check in newest.gate.checks if check.name == "objective")
+        assert found.low is not None
+        assert found.high is not None
+        widths[name] = found.high - found.low
+    assert widths["time"] > 2 * widths["random"]
