@@ -21,6 +21,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "scikit-learn",  # autologging, log_model
         "xgboost-cpu",  # autologging; the build without CUDA
         "lightgbm",  # autologging
+        "psutil",  # system metrics
     ),
     "wandb": (
         "wandb>=0.31,<0.32",

@@ -898,6 +898,82 @@ def traces_are_judged_and_linked_to_runs(client: MlflowClient, name: str) -> Non
 
 
 @journey
+def metrics_come_asynchronously_and_of_the_machine(client: MlflowClient, name: str) -> None:
+    mlflow.set_experiment(name)
+    mlflow.set_system_metrics_sampling_interval(0.1)
+    mlflow.set_system_metrics_samples_before_logging(1)
+    with mlflow.start_run(log_system_metrics=True) as run:
+        for step in range(100):
+            mlflow.log_metric("loss", step / 7, step=step, synchronous=False)
+        mlflow.flush_async_logging()
+        while (
+            "system/cpu_utilization_percentage" not in client.get_run(run.info.run_id).data.metrics
+        ):
+            pass
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(i, i / 7) for i in range(100)]
+
+
+@journey
+def evaluations_keep_their_datasets_and_scorers(client: MlflowClient, name: str) -> None:
+    from mlflow.genai import datasets, scorers  # noqa: PLC0415
+
+    experiment = mlflow.set_experiment(name).experiment_id
+    made = datasets.create_dataset(name=name, experiment_id=[experiment], tags={"team": "risk"})
+    rows = [{"inputs": {"q": q}, "expectations": {"a": q.upper()}} for q in ("x", "y")]
+    made.merge_records(rows)
+    made.merge_records([{"inputs": {"q": "x"}, "expectations": {"b": 1}, "tags": {"t": "1"}}])
+    found = datasets.get_dataset(dataset_id=made.dataset_id)
+    frame = found.to_df()
+    assert list(frame["inputs"]) == [{"q": "x"}, {"q": "y"}]
+    assert list(frame["expectations"]) == [{"a": "X", "b": 1}, {"a": "Y"}]
+    assert (found.name, found.tags["team"], found.experiment_ids) == (name, "risk", [experiment])
+    assert json.loads(found.profile)["num_records"] == 2
+    by = lambda text: [d.dataset_id for d in datasets.search_datasets(filter_string=text)]  # noqa: E731
+    assert by(f"name = '{name}'") == [made.dataset_id]
+    assert by(f"tags.team = 'risk' AND name LIKE '{name[:-2]}%'") == [made.dataset_id]
+    datasets.set_dataset_tags(dataset_id=made.dataset_id, tags={"team": None, "new": "1"})
+    assert datasets.get_dataset(dataset_id=made.dataset_id).tags.get("new") == "1"
+    assert "team" not in datasets.get_dataset(dataset_id=made.dataset_id).tags
+    datasets.delete_dataset_tag(dataset_id=made.dataset_id, key="new")
+    other = client.create_experiment(f"{name} other")
+    datasets.add_dataset_to_experiments(dataset_id=made.dataset_id, experiment_ids=[other])
+    assert sorted(datasets.get_dataset(dataset_id=made.dataset_id).experiment_ids) == sorted(
+        [experiment, other]
+    )
+    datasets.remove_dataset_from_experiments(dataset_id=made.dataset_id, experiment_ids=[other])
+    assert len(datasets.search_datasets(experiment_ids=[other])) == 0
+    found.delete_records([found.to_df()["dataset_record_id"][0]])
+    assert len(datasets.get_dataset(dataset_id=made.dataset_id).to_df()) == 1
+
+    def answer(q: str) -> str:
+        return q.upper()
+
+    @scorers.scorer
+    def exact(outputs: str, expectations: dict[str, str]) -> bool:
+        return outputs == expectations["a"]
+
+    result = mlflow.genai.evaluate(data=rows, predict_fn=answer, scorers=[exact])
+    assert result.metrics["exact/mean"] == 1.0
+    datasets.delete_dataset(dataset_id=made.dataset_id)
+    refused("RESOURCE_DOES_NOT_EXIST", datasets.get_dataset, dataset_id=made.dataset_id)
+
+
+@journey
+def scorers_are_registered_by_version(client: MlflowClient, name: str) -> None:
+    experiment = client.create_experiment(name)
+    store = client._tracking_client.store
+    first = store.register_scorer(experiment, "exact", '{"a": 1}')
+    second = store.register_scorer(experiment, "exact", '{"a": 2}')
+    assert (first.scorer_version, second.scorer_version) == (1, 2)
+    assert [s.scorer_version for s in store.list_scorers(experiment)] == [2]
+    assert [s.scorer_version for s in store.list_scorer_versions(experiment, "exact")] == [1, 2]
+    store.delete_scorer(experiment, "exact", 2)
+    assert store.get_scorer(experiment, "exact").scorer_version == 1
+    refused("RESOURCE_DOES_NOT_EXIST", store.get_scorer, experiment, "exact", 2)
+
+
+@journey
 def calls_that_the_client_hides_are_answered(client: MlflowClient, name: str) -> None:
     experiment = mlflow.set_experiment(name).experiment_id
     run = client.create_run(experiment).info.run_id

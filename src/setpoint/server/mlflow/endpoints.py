@@ -13,6 +13,7 @@ from setpoint.server.mlflow import (
     registry_webhooks,
     runs,
 )
+from setpoint.server.mlflow.evaluation import datasets, scorers
 from setpoint.server.mlflow.logged import models
 from setpoint.server.mlflow.routing import Endpoint, refusing
 from setpoint.server.mlflow.traces import assessments, reported
@@ -28,6 +29,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *registry_webhooks.ENDPOINTS,
     *reported.ENDPOINTS,
     *assessments.ENDPOINTS,
+    *datasets.ENDPOINTS,
+    *scorers.ENDPOINTS,
 )
 
 _INFO = "/api/3.0/mlflow/server-info"

@@ -1,0 +1,1 @@
+"""What evaluations of language models are repeated with: their datasets and scorers."""
