@@ -31,8 +31,8 @@ _SPACE = parameters(
 
 
 def _loss(args: dict[str, Any]) -> float:
-    loss = (math.log10(args["lr"]) + 2.3) ** 2 + (args["x"] - 0.3) ** 2
-    return loss + 0.5 * (args["net"] == "b")
+    loss = float((math.log10(args["lr"]) + 2.3) ** 2 + (args["x"] - 0.3) ** 2)
+    return loss + (0.5 if args["net"] == "b" else 0.0)
 
 
 def _best_of(space: list[Parameter], seed: int, count: int, *, learns: bool) -> float:

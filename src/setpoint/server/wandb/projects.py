@@ -81,8 +81,8 @@ class ProjectNode:
             return cut(self._sorted(query, name, descends=descends), after, first)
         wanted = size(first)
         edges: list[Edge] = []
-        for cursor, run, found in self._documents(after or "", descends=descends):
-            if not matches(query, found):
+        for cursor, run in self._runs(after or "", descends=descends):
+            if query and not matches(query, document(run)):
                 continue
             if len(edges) == wanted:
                 return Connection(edges, PageInfo(edges[-1].cursor, has_next_page=True))
@@ -93,23 +93,21 @@ class ProjectNode:
         query = filters.value if filters else {}
         if not query:
             return store_runs.count(self.scope.conn, self.experiment.id)
-        return sum(matches(query, found) for _, _, found in self._documents())
+        return sum(matches(query, document(run)) for _, run in self._runs())
 
     def _sorted(self, query: Any, name: str, *, descends: bool) -> list[RunNode]:
         key = order_key(name)
         found = [
-            (key(document), run)
-            for _, run, document in self._documents()
-            if matches(query, document)
+            (key(found), run)
+            for run, found in ((run, document(run)) for _, run in self._runs())
+            if matches(query, found)
         ]
         there = [pair for pair in found if pair[0][0] < 2]
         there.sort(key=lambda pair: pair[0], reverse=descends)
         return [run for _, run in (*there, *(pair for pair in found if pair[0][0] == 2))]
 
-    def _documents(
-        self, after: str = "", *, descends: bool = False
-    ) -> Iterator[tuple[str, RunNode, dict[str, Any]]]:
-        """Yield cursor, run and document of every run by its time, those after a cursor.
+    def _runs(self, after: str = "", *, descends: bool = False) -> Iterator[tuple[str, RunNode]]:
+        """Yield cursor and run of every run by its time, those after a cursor.
 
         A cursor is how many runs of a page of ours lie before the next, and that page's token:
         going on costs no more than beginning.
@@ -122,12 +120,12 @@ class ProjectNode:
                 order=[f"attributes.start_time {'DESC' if descends else 'ASC'}"],
                 limit=_BATCH,
                 token=token,
+                latest=True,
             )
             page = service.search(self.scope.ctx, cmd)
             known = store_runs.among(self.scope.conn, [run.id for run in page.runs])
             for number, run in enumerate(page.runs[skip:], skip + 1):
-                found = RunNode(self.scope, run, known.get(run.id))
-                yield f"{number}:{token}", found, document(found)
+                yield f"{number}:{token}", RunNode(self.scope, run, known.get(run.id))
             if not page.next:
                 return
             token, skip = page.next, 0

@@ -163,6 +163,8 @@ class RunNode:
     @cached_property
     def _shown(self) -> Run:
         """The run with its metrics in full."""
+        if self.run.latest or not self.run.metrics:
+            return self.run
         return service.show(self.scope.ctx, ShowRun(run=self.run.id))
 
     @cached_property
