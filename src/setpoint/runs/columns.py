@@ -6,7 +6,7 @@ noisy values takes 7 to 9 bytes a point instead of 24.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,9 @@ Floats = NDArray[np.float64]
 
 WIDTH = 24  #: bytes of a point that is not packed
 _LEVEL = 3  #: of zstd: higher ones gain little on such columns
-_NUMBERS = np.dtype("<i8"), np.dtype("<i8"), np.dtype("<f8")
 _INT = np.dtype("<i8")
+_FIRST = to_micros(datetime.min.replace(tzinfo=UTC))
+_LAST = to_micros(datetime.max.replace(tzinfo=UTC))
 
 
 class Columns(NamedTuple):
@@ -59,11 +60,13 @@ def arrays(series: Series) -> Columns:
             where=f"steps {len(series.steps)}, at {len(series.at)}, values {size} bytes",
             hint="send int64, int64 and float64, little-endian, one item a point each",
         )
-    return Columns(
-        np.frombuffer(series.steps, _INT),
-        np.frombuffer(series.at, _INT),
-        np.frombuffer(series.values, "<f8"),
-    )
+    at = np.frombuffer(series.at, _INT)
+    if size and not (at.min() >= _FIRST and at.max() <= _LAST):
+        raise Invalid(
+            f"a time of metric {series.name!r} is outside the years 1 to 9999",
+            hint="times are microseconds since 1970",
+        )
+    return Columns(np.frombuffer(series.steps, _INT), at, np.frombuffer(series.values, "<f8"))
 
 
 def series(name: str, columns: Columns) -> Series:
