@@ -30,7 +30,8 @@ export class CurveChart extends HTMLElement {
   private seen = false;
   private stale = false;
   private asked = 0;
-  private detail = ""; // the stretch that the curves were fetched for
+  private overview: Curve[] = []; // the whole curves
+  private detail = ""; // what was zoomed into when the curves were fetched; empty: nothing
   private ends = new AbortController();
 
   connectedCallback(): void {
@@ -50,8 +51,7 @@ export class CurveChart extends HTMLElement {
       sight.disconnect();
     });
     if (given?.textContent) {
-      this.curves = curvesOf(JSON.parse(given.textContent) as Curves);
-      this.prepare();
+      this.take(curvesOf(JSON.parse(given.textContent) as Curves), "");
     } else this.stale = true;
   }
 
@@ -62,16 +62,21 @@ export class CurveChart extends HTMLElement {
   /** The runs to show from now on. */
   set runs(runs: Shown[]) {
     this.spec = { ...this.spec, runs };
-    this.refresh();
+    this.anew();
   }
 
   set metric(metric: string) {
     this.spec = { ...this.spec, metric };
-    this.refresh();
+    this.anew();
   }
 
   get metric(): string {
     return this.spec.metric;
+  }
+
+  private anew(): void {
+    this.overview = [];
+    this.refresh();
   }
 
   /** Fetches the curves again, at once if they are in sight, otherwise when they come to be. */
@@ -105,50 +110,75 @@ export class CurveChart extends HTMLElement {
     this.stale = false;
     this.asked = Date.now();
     const { runs, metric } = this.spec;
-    const stretch = this.stretch();
+    const detail = this.thinned ? this.zoomed : "";
     try {
       const answer = await call<Curves>("runs.histories", {
         runs: runs.map((run) => run.id),
         metrics: [metric],
         at_most: ITEMS,
-        ...stretch,
+        ...(detail ? this.stretch() : {}),
       });
-      this.detail = JSON.stringify(stretch);
-      this.curves = curvesOf(answer);
-      this.prepare();
+      this.take(curvesOf(answer), detail);
     } catch (error) {
       this.say(error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** The steps that are zoomed into, with some around; found in time by what is known. */
+  private take(curves: Curve[], detail: string): void {
+    this.curves = curves;
+    this.detail = detail;
+    if (!detail) this.overview = curves;
+    this.prepare();
+    this.deepen();
+  }
+
+  /** What is zoomed into; empty: nothing. */
+  private get zoomed(): string {
+    const { x, from, to } = this.view;
+    return from === null || to === null ? "" : `${x} ${from} ${to}`;
+  }
+
+  /** The steps that are zoomed into, with some around; found in time by the whole curves. */
   private stretch(): { first_step?: number; last_step?: number } {
     const { x, from, to } = this.view;
     if (from === null || to === null) return {};
     const air = (to - from) / 4;
     if (x === "step") return { first_step: Math.floor(from - air), last_step: Math.ceil(to + air) };
-    const steps = this.lines.flatMap((line) =>
+    const steps = this.linesOf(this.overview).flatMap((line) =>
       [from - air, to + air].map((each) => line.steps[nearest(line.xs, each)] ?? 0),
     );
-    if (steps.length === 0) return {};
-    return { first_step: Math.min(...steps), last_step: Math.max(...steps) };
+    const [first, last] = extent([steps], false);
+    return steps.length === 0 ? {} : { first_step: first, last_step: last };
   }
 
   private viewed(): void {
     this.prepare();
-    const thin = this.lines.some((line) => line.thinned) || this.detail !== "{}";
-    if (thin && JSON.stringify(this.stretch()) !== this.detail) this.refresh();
+    this.deepen();
+  }
+
+  /** Whether there are more points than are here: what is zoomed into has to be fetched. */
+  private get thinned(): boolean {
+    return this.overview.some((curve) => curve.points > curve.last.length);
+  }
+
+  /** Fetches what is zoomed into, where less of it is here than there is. */
+  private deepen(): void {
+    if (this.thinned && this.zoomed !== this.detail) this.refresh();
   }
 
   private prepare(): void {
-    const shown = this.view;
-    const runs = new Map(this.spec.runs.map((run) => [run.id, run]));
-    this.lines = this.curves.flatMap((curve) => {
-      const run = runs.get(curve.run);
-      return run && curve.last.length > 0 ? [lineOf(curve, run, shown.x, shown.smooth)] : [];
-    });
+    this.lines = this.linesOf(this.curves);
     this.setAttribute("aria-label", this.summary());
     this.show();
+  }
+
+  private linesOf(curves: Curve[]): Line[] {
+    const { x, smooth } = this.view;
+    const runs = new Map(this.spec.runs.map((run) => [run.id, run]));
+    return curves.flatMap((curve) => {
+      const run = runs.get(curve.run);
+      return run && curve.last.length > 0 ? [lineOf(curve, run, x, smooth)] : [];
+    });
   }
 
   private summary(): string {
@@ -250,7 +280,7 @@ export class CurveChart extends HTMLElement {
     const half = ((this.drawn.x.high - this.drawn.x.low) / 2) * by;
     const [first, last] = extent(this.lines.map((line) => line.xs), false);
     const [from, to] = [centre - half, centre + half];
-    if (by > 1 && this.detail === "{}" && from <= first && to >= last) this.zoom(null, null);
+    if (by > 1 && this.detail === "" && from <= first && to >= last) this.zoom(null, null);
     else this.zoom(by < 1 ? Math.max(from, first) : from, by < 1 ? Math.min(to, last) : to);
   }
 
