@@ -5,14 +5,18 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from tests.server.web import Answer, ask
 
+from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.events import store as events
+from setpoint.server.wandb.tables import wandb_lines, wandb_rows, wandb_runs
 
 Post = Callable[..., Answer]
 JSON = {"content-type": "application/json"}
@@ -294,3 +298,90 @@ def test_the_address_that_the_client_prints_leads_to_the_run(empty: str) -> None
     assert answer.status == 303
     assert ask(empty, answer.headers["location"]).status == 200
     assert ask(empty, "/setpoint/p/runs/none").status == 404
+
+
+# Keeping
+
+
+def test_what_is_known_of_a_run_goes_with_it(empty: str, backend: LocalBackend) -> None:
+    begin(empty)
+    sent = part({"word": "x", "_step": 0})
+    sent["files"]["output.log"] = {"offset": 0, "content": ["a line"]}
+    stream(empty, sent)
+    assert gql(empty, 'mutation {deleteRun(input: {id: "r1"}) {clientMutationId}}')[0] == 200
+    _, told = gql(empty, '{project(name: "p") {run(name: "r1") {id} runCount}}')
+    assert told["data"]["project"] == {"run": None, "runCount": 0}
+    assert ask(empty, "/api/v1/runs.gc", method="POST", body=b"{}", headers=JSON).status == 200
+    with backend.reading() as conn:
+        for table in (wandb_runs, wandb_rows, wandb_lines):
+            assert conn.execute(select(func.count()).select_from(table)).scalar_one() == 0
+    assert begin(empty)["inserted"]
+    assert rows(empty) == []
+
+
+# Sweeps
+
+_SWEEP = """mutation($c: String) {upsertSweep(input: {config: $c, projectName: "p"})
+    {sweep {name state} configValidationWarnings}}"""
+_AGENT = 'mutation($s: String!) {createAgent(input: {host: "h", sweep: $s}) {agent {id}}}'
+_BEAT = """mutation($a: ID!, $r: JSONString) {agentHeartbeat(input: {id: $a, runState: $r})
+    {commands}}"""
+
+
+def _sweep(url: str, config: dict[str, Any]) -> tuple[str, list[str]]:
+    _, told = gql(url, _SWEEP, c=json.dumps(config))
+    made = told["data"]["upsertSweep"]
+    return made["sweep"]["name"], made["configValidationWarnings"]
+
+
+def _agent(url: str, sweep: str) -> str:
+    _, told = gql(url, _AGENT, s=sweep)
+    identity: str = told["data"]["createAgent"]["agent"]["id"]
+    return identity
+
+
+def _commands(url: str, agent: str, *running: str) -> list[dict[str, Any]]:
+    state = json.dumps(dict.fromkeys(running, True))
+    _, told = gql(url, _BEAT, a=agent, r=state)
+    commands: list[dict[str, Any]] = json.loads(told["data"]["agentHeartbeat"]["commands"])
+    return commands
+
+
+def test_agents_walk_a_grid_together_and_leave_when_it_is_done(empty: str) -> None:
+    values = [1, 2, 3]
+    sweep, warnings = _sweep(empty, {"method": "grid", "parameters": {"x": {"values": values}}})
+    assert warnings == []
+    one, other = _agent(empty, sweep), _agent(empty, sweep)
+    handed = [_commands(empty, agent)[0] for agent in (one, other, one)]
+    assert [command["args"]["x"]["value"] for command in handed] == values
+    assert _commands(empty, other, handed[1]["run_id"]) == []  # it is busy
+    for command in handed:
+        begin(empty, name=command["run_id"], sweep=sweep)
+    assert _commands(empty, one) == []  # the others' runs go on
+    for command in handed:
+        stream(empty, {"complete": True, "exitcode": 0}, name=command["run_id"])
+    assert _commands(empty, one) == [{"type": "exit"}]
+    query = 'query($s: String!) {project(name: "p") {sweep(sweepName: $s) {state runCount}}}'
+    _, told = gql(empty, query, s=sweep)
+    assert told["data"]["project"]["sweep"] == {"state": "FINISHED", "runCount": 3}
+
+
+def test_a_run_whose_order_was_lost_is_ordered_again_once(empty: str, clock: ManualClock) -> None:
+    sweep, _ = _sweep(empty, {"method": "grid", "parameters": {"x": {"values": [1]}}})
+    agent = _agent(empty, sweep)
+    (first,) = _commands(empty, agent)
+    clock.advance(timedelta(minutes=2))
+    assert _commands(empty, agent) == [first]
+    clock.advance(timedelta(minutes=2))
+    assert _commands(empty, agent) == [{"type": "exit"}]
+
+
+def test_what_is_wrong_with_a_sweep_is_said_when_it_is_made(empty: str) -> None:
+    config: dict[str, Any] = {"method": "bayes", "parameters": {"x": {"min": 1.0}}}
+    sweep, warnings = _sweep(empty, config)
+    assert [text.split(".")[0] for text in warnings] == [
+        "parameter x needs min and max",
+        "this sweep needs a metric",
+    ]
+    assert sweep
+    assert "method is 'magic'" in _sweep(empty, {"method": "magic"})[1][0]

@@ -147,12 +147,14 @@ def _used(run: RunNode, after: str | None = None, first: int | None = None) -> C
 
 def _users(artifact: ArtifactNode) -> Connection:
     ids = store.users(artifact.scope.conn, artifact.of.id)
-    return everything([changing_runs.node(artifact.scope, run_id) for run_id in ids])
+    found = (changing_runs.there(artifact.scope, run_id) for run_id in ids)
+    return everything([run for run in found if run is not None])
 
 
 def _maker(artifact: ArtifactNode) -> RunNode | User:
     run_id = artifact.of.run_id
-    return changing_runs.node(artifact.scope, run_id) if run_id else User(artifact.scope)
+    run = changing_runs.there(artifact.scope, run_id) if run_id else None
+    return run or User(artifact.scope)
 
 
 _LINKS: dict[str, Callable[..., Any]] = {

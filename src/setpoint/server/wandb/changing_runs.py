@@ -95,11 +95,17 @@ def node(scope: Scope, run_id: str) -> RunNode:
     return RunNode(scope, run, store_runs.get(scope.conn, run_id))
 
 
+def there(scope: Scope, run_id: str) -> RunNode | None:
+    """Return a run as GraphQL tells of it, unless it is gone."""
+    run = _shown(scope, run_id)
+    return RunNode(scope, run, store_runs.get(scope.conn, run_id)) if run else None
+
+
 def find(scope: Scope, experiment: str, name: str) -> Known | None:
     """Return the run of this name; one that another client made is called by its id."""
     known = store_runs.find(scope.conn, experiment, name)
     if known is not None:
-        return known if _shown(scope, known.run_id) else None
+        return known
     run = _shown(scope, name)
     if run is None or run.experiment != experiment or store_runs.get(scope.conn, name):
         return None
@@ -163,9 +169,6 @@ def _begin(scope: Scope, asked: Upsert) -> RunNode:
     now = scope.ctx.now
     experiment = experiment_of(asked.entity_name, asked.model_name)
     name = asked.name or "".join(secrets.choice(_LETTERS) for _ in range(8))
-    freed = store_runs.find(scope.conn, experiment, name)
-    if freed is not None:  # its run went with the garbage
-        store_runs.forget(scope.conn, freed.run_id)
     config = asked.config.value if asked.config else {}
     run = service.start(
         scope.ctx,

@@ -141,12 +141,6 @@ def lines(
     return [(row.number, row.content) for row in conn.execute(query.order_by(n).limit(first))]
 
 
-def forget(conn: Connection, run_id: str) -> None:
-    """Delete all that is known of a run but its artifacts."""
-    for table in (wandb_rows, wandb_lines, wandb_runs):
-        conn.execute(delete(table).where(table.c.run_id == run_id))
-
-
 class Content(Struct, frozen=True, kw_only=True):
     """Where the bytes of an MD5 are."""
 

@@ -15,10 +15,11 @@ from sqlalchemy import (
 from setpoint.db.schema import Instant, Json, metadata
 
 # A client's name for a run is its own within a project only; ours is for the whole store.
+# What is known of a run goes with it when the garbage is collected.
 wandb_runs = Table(
     "wandb_runs",
     metadata,
-    Column("run_id", Text, primary_key=True),  # of the run in `runs`
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("experiment", Text, nullable=False),
     Column("name", Text, nullable=False),  # what the client calls its id
     Column("config", Text, nullable=False),  # JSON as the client wrote it: NaN is a value
@@ -42,7 +43,7 @@ wandb_runs = Table(
 wandb_rows = Table(
     "wandb_rows",
     metadata,
-    Column("run_id", Text, ForeignKey("wandb_runs.run_id"), primary_key=True),
+    Column("run_id", Text, ForeignKey("wandb_runs.run_id", ondelete="CASCADE"), primary_key=True),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("content", Text, nullable=False),  # JSON
 )
@@ -50,7 +51,7 @@ wandb_rows = Table(
 wandb_lines = Table(
     "wandb_lines",
     metadata,
-    Column("run_id", Text, ForeignKey("wandb_runs.run_id"), primary_key=True),
+    Column("run_id", Text, ForeignKey("wandb_runs.run_id", ondelete="CASCADE"), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("content", Text, nullable=False),  # a line of output, as the client sent it
 )

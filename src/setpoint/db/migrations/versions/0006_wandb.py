@@ -32,6 +32,9 @@ def _runs() -> None:
         sa.Column("log_lines", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["runs.id"], name=op.f("fk_wandb_runs_run_id_runs"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_wandb_runs")),
         sa.UniqueConstraint("experiment", "name", name=op.f("uq_wandb_runs_experiment")),
     )
@@ -42,7 +45,10 @@ def _runs() -> None:
         sa.Column("step", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["run_id"], ["wandb_runs.run_id"], name=op.f("fk_wandb_rows_run_id_wandb_runs")
+            ["run_id"],
+            ["wandb_runs.run_id"],
+            name=op.f("fk_wandb_rows_run_id_wandb_runs"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "step", name=op.f("pk_wandb_rows")),
     )
@@ -52,7 +58,10 @@ def _runs() -> None:
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["run_id"], ["wandb_runs.run_id"], name=op.f("fk_wandb_lines_run_id_wandb_runs")
+            ["run_id"],
+            ["wandb_runs.run_id"],
+            name=op.f("fk_wandb_lines_run_id_wandb_runs"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "number", name=op.f("pk_wandb_lines")),
     )
