@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,31 @@ def test_a_new_writer_goes_on_in_a_new_segment(tmp_path: Path) -> None:
         writer.close()
     assert everything(tmp_path) == ROWS
     assert frames.segments(tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_segment_is_left_when_it_is_old(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, sync_seconds=0.01, roll_seconds=0.05)
+    writer.append(ROWS[0])
+    end = time.monotonic() + 10
+    while frames.segments(tmp_path) == [1]:
+        assert time.monotonic() < end, "it is still written to"
+    writer.append(ROWS[1])
+    assert everything(tmp_path) == ROWS[:2]
+    writer.close()
+    assert everything(tmp_path) == ROWS[:2]
+
+
+def test_a_segment_without_rows_is_not_left(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, sync_seconds=0.01, roll_seconds=0.0)
+    before = writer.position
+    writer.append(ROWS[0])
+    end = time.monotonic() + 10
+    while writer.position.segment == before.segment:
+        assert time.monotonic() < end
+    at = writer.position
+    writer.sync()
+    assert writer.position == at
+    writer.close()
 
 
 def test_there_is_one_writer_a_folder(tmp_path: Path) -> None:
@@ -162,6 +188,7 @@ def test_a_damaged_record_costs_only_itself_once_its_segment_is_finished(
 
 _WRITES = """
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path

@@ -12,6 +12,7 @@ import logging
 import mmap
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -26,6 +27,7 @@ from setpoint.serve.frames import HEADER, MAGIC, START
 BEGINNING = Position()
 SEGMENT_BYTES = 16 << 20
 SYNC_SECONDS = 0.5
+ROLL_SECONDS = 86_400.0  #: a segment is written to no longer: only whole segments expire
 
 _logger = logging.getLogger(__name__)
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -54,6 +56,7 @@ class LogWriter:
     _at: int
     _size: int
     _synced: tuple[int, int]
+    _opened: float
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class LogWriter:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         sync_seconds: float = SYNC_SECONDS,
+        roll_seconds: float = ROLL_SECONDS,
     ) -> None:
         """Lock the folder and begin a new segment.
 
@@ -70,6 +74,7 @@ class LogWriter:
         """
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._roll_seconds = roll_seconds
         self._encode = msgspec.msgpack.Encoder().encode
         self._lock = threading.Lock()
         self._failure: str | None = None
@@ -175,6 +180,7 @@ class LogWriter:
             ) from None
         self._file, self._memory = file, memory
         self._number, self._at, self._size = number, START, size
+        self._opened = time.monotonic()
         self._synced = number, START
 
     def _roll(self, needed: int) -> None:
@@ -182,6 +188,11 @@ class LogWriter:
         self._open(self._number + 1, needed)
         old[0].close()
         self._retired.append((old[1], old[2]))
+
+    def _roll_if_old(self) -> None:
+        with self._lock:
+            if self._at > START and time.monotonic() - self._opened > self._roll_seconds:
+                self._roll(0)
 
     def _retire(self) -> None:
         self._memory.close()
@@ -191,6 +202,9 @@ class LogWriter:
         while not self._closing.wait(seconds):
             try:
                 self.sync()
+                self._roll_if_old()
+            except Unavailable as error:  # no room: the segment goes on until there is
+                _logger.warning("log not rolled", extra={"problem": str(error)})
             except OSError as error:
                 self._failure = f"the prediction log cannot be synced: {error.strerror}"
                 _logger.exception("log sync failed")
