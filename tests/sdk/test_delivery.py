@@ -54,6 +54,15 @@ def curve(backend: Backend, run: str, metric: str) -> list[tuple[int, float]]:
     return list(zip(steps.tolist(), values.tolist(), strict=True))
 
 
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are begun in a small project: its code is captured."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "train.py").write_text("pass\n")
+    monkeypatch.chdir(folder)
+
+
 @contextmanager
 def server(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """A server of its own process, which a test may kill."""
@@ -368,7 +377,7 @@ def test_a_killed_server_and_killed_clients_lose_nothing_and_keep_it_once(tmp_pa
     desk, far, url = tmp_path / "desk", tmp_path / "far", f"http://127.0.0.1:{port}"
     chance = random.Random(6)  # noqa: S311 - moments to kill at
     last = {}
-    for n in range(3):
+    for n in range(2):
         with server(far, port) as process:
             command = [sys.executable, "-c", KILLED, str(desk), url, f"run-{n}"]
             with subprocess.Popen(

@@ -3,8 +3,12 @@
 import http.client
 from urllib.parse import urlsplit
 
+import pytest
+
 from setpoint.artifacts.store import address_of, open_store
 from setpoint.db.local import LocalBackend
+from setpoint.errors import Invalid
+from setpoint.sdk.remote import HttpBackend
 
 LARGE = bytes(range(256)) * 20_000
 
@@ -35,6 +39,15 @@ def test_bytes_with_another_address_are_refused_and_leave_nothing(
     assert status == 400
     assert address_of(LARGE).encode() in said
     assert not list(open_store(backend.settings).addresses())
+
+
+def test_a_client_is_told_which_objects_are_missing(empty: str, backend: LocalBackend) -> None:
+    here, gone = open_store(backend.settings).put(b"here"), address_of(b"gone")
+    far = HttpBackend(empty)
+    assert far.missing([here, gone]) == [gone]
+    with pytest.raises(Invalid, match="no artifact address"):
+        far.missing(["../../etc/passwd"])
+    far.close()
 
 
 def test_an_address_cannot_leave_the_store(empty: str) -> None:

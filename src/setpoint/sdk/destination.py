@@ -22,8 +22,8 @@ class Destination(Protocol):
 
     backend: Backend
 
-    def put(self, folder: RunFolder, address: str) -> None:
-        """Take an object that lies in the folder or in the home's store."""
+    def put(self, folder: RunFolder, addresses: list[str]) -> None:
+        """Take objects that lie in the folder or in the home's store."""
 
     def close(self) -> None: ...
 
@@ -36,13 +36,13 @@ class Embedded:
         self.backend: Backend = self._local
         self._objects = open_store(settings)
 
-    def put(self, folder: RunFolder, address: str) -> None:
-        if self._objects.has(address):
-            return
-        with self._objects.incoming() as file:
-            for piece in folder.objects.chunks(address):
-                file.write(piece)
-            file.commit(address)
+    def put(self, folder: RunFolder, addresses: list[str]) -> None:
+        for address in addresses:
+            if not self._objects.has(address):
+                with self._objects.incoming() as file:
+                    for piece in folder.objects.chunks(address):
+                        file.write(piece)
+                    file.commit(address)
 
     def close(self) -> None:
         self._local.engine.dispose()
@@ -56,9 +56,10 @@ class Server:
         self.backend: Backend = self._remote
         self._objects = objects
 
-    def put(self, folder: RunFolder, address: str) -> None:
+    def put(self, folder: RunFolder, addresses: list[str]) -> None:
         ours = folder.objects
-        self._remote.put(ours if ours.has(address) else self._objects, address)
+        for address in self._remote.missing(addresses):
+            self._remote.put(ours if ours.has(address) else self._objects, address)
 
     def close(self) -> None:
         self._remote.close()
@@ -92,12 +93,12 @@ def deliver(to: Destination, folder: RunFolder, run: str, writer: str, batch: Ba
             log = Log(run=run, params=params, tags=tags, inputs=inputs, late=True)
             to.backend.call(service.log, log)
         case Left(path=path, address=address, size=size):
-            to.put(folder, address)
+            to.put(folder, [address])
             artifact = Artifact(address=address, size=size)
             to.backend.call(service.log, Log(run=run, artifacts={path: artifact}, late=True))
         case Origin(code=code, environment=environment, objects=objects):
-            for address in objects:
-                to.put(folder, address)
+            if objects:
+                to.put(folder, objects)
             log = Log(run=run, code=code, environment=environment, late=True)
             to.backend.call(service.log, log)
         case End(at=at, status=status, error=error):

@@ -15,7 +15,7 @@ from setpoint.errors import Invalid, SetpointError, Unavailable
 C = TypeVar("C")
 R = TypeVar("R")
 
-_HEADERS = {"content-type": "application/msgpack", "accept": "application/msgpack"}
+_JSON, _MSGPACK = "application/json", "application/msgpack"
 
 
 class HttpBackend:
@@ -51,8 +51,18 @@ class HttpBackend:
                 hint="use the same version of Setpoint on both ends",
             ) from None
 
+    def missing(self, addresses: list[str]) -> list[str]:
+        """Return those of the addresses whose objects the server does not have."""
+        path = f"{self._parts.path.rstrip('/')}/objects"
+        status, content = self._exchange(
+            path, msgspec.json.encode(addresses), again=True, media=_JSON
+        )
+        if status != http.client.OK:
+            raise _error(status, content, self.url)
+        return msgspec.json.decode(content, type=list[str])
+
     def put(self, store: FileStore, address: str) -> None:
-        """Send an object under its address, in pieces; one that is there is not sent.
+        """Send an object under its address, in pieces.
 
         Raises:
             SetpointError: If it is not in `store`, or arrived as something else.
@@ -62,11 +72,6 @@ class HttpBackend:
         headers = {"content-length": str(store.size(address))}
         try:
             connection = self._connection()
-            connection.request("HEAD", path)
-            there = connection.getresponse()
-            there.read()
-            if there.status == http.client.OK:
-                return
             connection.request("PUT", path, store.chunks(address), headers)
             reply = connection.getresponse()
             content = reply.read()
@@ -83,28 +88,30 @@ class HttpBackend:
             connection.close()
             self._local.connection = None
 
-    def _exchange(self, path: str, body: bytes, *, again: bool) -> tuple[int, bytes]:
+    def _exchange(
+        self, path: str, body: bytes, *, again: bool, media: str = _MSGPACK
+    ) -> tuple[int, bytes]:
         """Send one request. A kept connection that the server closed meanwhile is replaced.
 
         Only what changes nothing is sent `again` after it may have reached the server.
         """
         kept = getattr(self._local, "connection", None) is not None
         try:
-            return self._send(path, body)
+            return self._send(path, body, media)
         except (http.client.HTTPException, OSError) as error:
             self.close()
             refused = isinstance(error, http.client.RemoteDisconnected | BrokenPipeError)
             if not (kept and (again or refused)):
                 raise self._unreachable(error) from None
         try:
-            return self._send(path, body)
+            return self._send(path, body, media)
         except (http.client.HTTPException, OSError) as error:
             self.close()
             raise self._unreachable(error) from None
 
-    def _send(self, path: str, body: bytes) -> tuple[int, bytes]:
+    def _send(self, path: str, body: bytes, media: str) -> tuple[int, bytes]:
         connection = self._connection()
-        connection.request("POST", path, body, _HEADERS)
+        connection.request("POST", path, body, {"content-type": media, "accept": media})
         reply = connection.getresponse()
         return reply.status, reply.read()
 

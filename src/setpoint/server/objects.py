@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 
+import msgspec
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from setpoint.artifacts.store import FileStore, open_store
-from setpoint.errors import SetpointError
-from setpoint.server import problems
+from setpoint.errors import Invalid, SetpointError
+from setpoint.server import api, problems
 
 
 def routes() -> list[Route]:
-    """Return the endpoints: GET and HEAD of an object, PUT under its address."""
+    """Return the endpoints: GET, HEAD and PUT of an object; POST asks which are missing."""
     return [
+        Route("/objects", _missing, methods=["POST"]),
         Route("/objects/{address}", _send, methods=["GET"]),
         Route("/objects/{address}", _take, methods=["PUT"]),
     ]
@@ -40,6 +42,20 @@ async def _send(request: Request) -> Response:
         media_type="application/octet-stream",
         headers=headers,
     )
+
+
+async def _missing(request: Request) -> Response:
+    """Answer which of the addresses in the body, a JSON array, are not here."""
+    store = open_store(request.app.state.backend.settings)
+    try:
+        asked = msgspec.json.decode(await api.body(request), type=list[str])
+        found = await run_in_threadpool(lambda: [a for a in asked if not store.has(a)])
+    except msgspec.DecodeError as error:
+        hint = 'send a JSON array: ["b3:…"]'
+        return problems.response(Invalid(f"the addresses cannot be read: {error}", hint=hint))
+    except SetpointError as error:
+        return problems.response(error)
+    return Response(msgspec.json.encode(found), media_type=api.JSON)
 
 
 async def _take(request: Request) -> Response:
