@@ -1,0 +1,112 @@
+"""A hundred clients of a tracking server, and that server: ``load_tracking.py serve HOME PORT``."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from setpoint.runs import columns, service
+from setpoint.runs.columns import Columns
+from setpoint.sdk.remote import HttpBackend
+
+_METRICS, _POINTS = 10, 100  #: of a request
+_RATE = 3_500  #: points a second that each run would like to send
+
+
+class Load:
+    """Sends batches of many runs at once, each at its own pace, and times the answers."""
+
+    def __init__(self, port: int, *, runs: int, seconds: float) -> None:
+        self._port = port
+        self._seconds = seconds
+        self._taken: list[float] = []
+        backend = self._server()
+        start = service.Start(experiment="load")
+        self._runs = [backend.call(service.start, start).id for _ in range(runs)]
+
+    def run(self) -> dict[str, float]:
+        """Return points taken, points a second, and milliseconds to an answer."""
+        began = time.perf_counter()
+        asyncio.run(self._everyone())
+        seconds = time.perf_counter() - began
+        points = len(self._taken) * _METRICS * _POINTS
+        p50, p99 = np.quantile(self._taken, [0.5, 0.99]) * 1e3
+        return {"points": points, "rate": points / seconds, "p50": float(p50), "p99": float(p99)}
+
+    def _server(self) -> HttpBackend:
+        backend = HttpBackend(f"http://127.0.0.1:{self._port}")
+        give_up = time.perf_counter() + 60
+        while True:
+            try:
+                backend.call(service.ls, service.ListRuns(limit=1))
+            except Exception:
+                if time.perf_counter() > give_up:
+                    raise
+                time.sleep(0.1)
+            else:
+                return backend
+
+    async def _everyone(self) -> None:
+        end = time.perf_counter() + self._seconds
+        await asyncio.gather(*(self._one(run, i, end) for i, run in enumerate(self._runs)))
+
+    async def _one(self, run: str, number: int, end: float) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        rng = np.random.default_rng(number)
+        pause = _METRICS * _POINTS / _RATE
+        following = time.perf_counter() + rng.random() * pause
+        step = 0
+        while time.perf_counter() < end:
+            await asyncio.sleep(max(0.0, following - time.perf_counter()))
+            following += pause
+            writer.write(self._request(run, step, rng))
+            step += _POINTS
+            began = time.perf_counter()
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.partition(b":")[2])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
+            )
+            answer = await reader.readexactly(length)
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(answer.decode())
+            self._taken.append(time.perf_counter() - began)
+        writer.close()
+
+    def _request(self, run: str, step: int, rng: np.random.Generator) -> bytes:
+        steps = np.arange(step, step + _POINTS)
+        at = time.time_ns() // 1_000 + np.arange(_POINTS) * 1_000 + rng.integers(0, 100, _POINTS)
+        series = [
+            columns.series(f"metric {i}", Columns(steps, at, rng.normal(size=_POINTS)))
+            for i in range(_METRICS)
+        ]
+        cmd = service.Append(run=run, series=series, source="log", position=step)
+        body = msgspec.msgpack.encode(cmd)
+        head = (
+            f"POST /api/v1/runs.append HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\n"
+            "content-type: application/msgpack\r\naccept: application/msgpack\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def serve(home: Path, port: int, database: str) -> None:
+    """Run a tracking server."""
+    import uvicorn  # noqa: PLC0415 - of the server only
+
+    from setpoint.config import Settings  # noqa: PLC0415
+    from setpoint.db.local import open_local  # noqa: PLC0415
+    from setpoint.server.app import create_app  # noqa: PLC0415
+
+    backend = open_local(Settings(home=home, database_url=database, actor="bench"))
+    app = create_app(backend)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    _, _, where, number, url = sys.argv
+    serve(Path(where), int(number), url)
