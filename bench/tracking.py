@@ -228,14 +228,10 @@ def _ingest() -> list[dict[str, Any]]:
                 found = Load(port, runs=100, seconds=SECONDS).run()
             finally:
                 server.terminate()
-        size = sum(file.stat().st_size for file in Path(home).glob("setpoint.db*"))
     return [
         _row("points taken from 100 runs at once", found["rate"], "points/s"),
         _row("until a thousand points are acknowledged, 99 of 100", found["p99"], "ms"),
         _row("until they are acknowledged, median", found["p50"], "ms"),
-        _row(
-            "a point on disk after that, with what is not merged", size / found["points"], "bytes"
-        ),
     ]
 
 

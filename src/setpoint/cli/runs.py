@@ -3,8 +3,22 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
-from setpoint.runs.entities import Run
-from setpoint.runs.service import Compare, ListRuns, ShowRun, compare, ls, show
+from setpoint.runs.entities import Run, View
+from setpoint.runs.service import (
+    Collect,
+    Compare,
+    OneRun,
+    SearchExperiments,
+    SearchRuns,
+    ShowRun,
+    collect,
+    compare,
+    delete,
+    restore,
+    search,
+    search_experiments,
+    show,
+)
 
 _SHOWN = 3  #: metrics in the list
 
@@ -14,17 +28,82 @@ def runs() -> None:
     """What was executed, with what, and what came out."""
 
 
-@runs.command("ls", epilog="Example: setpoint runs ls flights-late --limit 10")
+@runs.command(
+    "ls", epilog="""Example: setpoint runs ls flights-late --filter "metrics.auc > 0.7" """
+)
 @home_option
 @json_option
 @click.argument("experiment", required=False)
+@click.option("--filter", "said", default="", help="E.g. \"params.leaves = '31'\".")
+@click.option("--order", multiple=True, help='E.g. "metrics.auc DESC"; newest first.')
+@click.option("--deleted", is_flag=True, help="Deleted runs that can be restored.")
 @click.option("--limit", default=30, show_default=True)
-def ls_(home: str | None, as_json: bool, experiment: str | None, limit: int) -> None:
-    """List runs, newest first."""
-    found = backend(home).call(ls, ListRuns(experiment=experiment, limit=limit))
+def ls_(
+    home: str | None,
+    as_json: bool,
+    experiment: str | None,
+    said: str,
+    order: tuple[str, ...],
+    deleted: bool,
+    limit: int,
+) -> None:
+    """List runs, newest first, or those that a filter finds."""
+    asked = SearchRuns(
+        experiments=[experiment] if experiment else [],
+        filter=said,
+        order=list(order),
+        view=View.DELETED if deleted else View.ACTIVE,
+        limit=limit,
+    )
+    found = backend(home).call(search, asked)
     rows = [[r.id, r.experiment, r.status, when(r.started_at), _metrics(r)] for r in found.runs]
     headers = ["run", "experiment", "status", "started (UTC)", "metrics"]
-    say(table(headers, rows, empty="no runs yet: setpoint apply"), found, as_json=as_json)
+    empty = "no such runs" if said or experiment else "no runs yet: setpoint apply"
+    say(table(headers, rows, empty=empty), found, as_json=as_json)
+
+
+@runs.command("experiments")
+@home_option
+@json_option
+@click.option("--filter", "said", default="", help="E.g. \"name LIKE 'flights%'\".")
+def experiments_(home: str | None, as_json: bool, said: str) -> None:
+    """List experiments, newest first."""
+    found = backend(home).call(search_experiments, SearchExperiments(filter=said))
+    rows = [[e.id, e.name, when(e.created_at)] for e in found.experiments]
+    say(table(["id", "experiment", "made (UTC)"], rows), found, as_json=as_json)
+
+
+@runs.command("delete")
+@home_option
+@json_option
+@click.argument("run")
+def delete_(home: str | None, as_json: bool, run: str) -> None:
+    """Take RUN out of every list; `runs restore` brings it back until `runs gc`."""
+    found = backend(home).call(delete, OneRun(run=run))
+    say(f"{found.id} is deleted; bring it back with: setpoint runs restore", found, as_json=as_json)
+
+
+@runs.command("restore")
+@home_option
+@json_option
+@click.argument("run")
+def restore_(home: str | None, as_json: bool, run: str) -> None:
+    """Bring the deleted RUN back."""
+    found = backend(home).call(restore, OneRun(run=run))
+    say(f"{found.id} is back", found, as_json=as_json)
+
+
+@runs.command("gc", epilog="Example: setpoint runs gc --older-than 30 --dry")
+@home_option
+@json_option
+@click.option("--older-than", default=0.0, metavar="DAYS", help="Days since they were deleted.")
+@click.option("--dry", is_flag=True, help="Count, free nothing.")
+def gc_(home: str | None, as_json: bool, older_than: float, dry: bool) -> None:
+    """Free what deleted runs and experiments hold, for good."""
+    found = backend(home).call(collect, Collect(older_than=older_than * 86_400, dry=dry))
+    what = f"{found.runs:,} runs, {found.points:,} points, {found.objects:,} files"
+    verb = "would free" if dry else "freed"
+    say(f"{verb} {found.bytes:,} bytes: {what}", found, as_json=as_json)
 
 
 @runs.command("show")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from setpoint.db.upsert import upsert
@@ -182,7 +183,7 @@ def entities(
             inputs=_inputs(card.datasets),
             uses=card.uses,
             outputs=card.outputs,
-            code=None if row.code is None else Code(**row.code),
+            code=None if row.code is None else msgspec.convert(row.code, Code),
             environment=row.environment,
             artifacts=values.artifacts(conn, row.key) if whole else {},
             error=row.error,
