@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, func, select
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
 
 from setpoint.runs import finding, naming
 from setpoint.runs.commands import SearchRuns
@@ -13,6 +15,8 @@ from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import run_values as v
 from setpoint.runs.tables import runs as r
 from setpoint.runs.values import Kind
+
+Ints = NDArray[np.int64]
 
 GROUPS = 200  #: the largest that are listed
 _KINDS = {"params": Kind.PARAM, "tags": Kind.TAG}
@@ -57,18 +61,25 @@ def groups(conn: Connection, cmd: SearchRuns, by: str, metrics: list[str]) -> li
         metrics: Whose values are told of each group.
     """
     found = finding.matching(conn, cmd).subquery()
-    keyed = select(r.c.key.label("key"), _value(by).label("value"))
-    among = keyed.where(r.c.key.in_(select(found.c.key)))
-    keys = _joined(conn, among, by).subquery()
-    largest = (
-        select(keys.c.value, func.count().label("runs"))
-        .group_by(keys.c.value)
-        .order_by(func.count().desc(), keys.c.value)
-        .limit(GROUPS)
-    )
-    rows = conn.execute(largest).all()
-    measured = _measured(conn, keys, metrics)
-    return [Group(value=value, runs=runs, metrics=measured.get(value, {})) for value, runs in rows]
+    keyed = select(r.c.key, _value(by)).where(r.c.key.in_(select(found.c.key)))
+    pairs = conn.execute(_joined(conn, keyed, by).order_by(r.c.key)).all()
+    if not pairs:
+        return []
+    keys = np.array([key for key, _ in pairs], np.int64)
+    values = list(dict.fromkeys(value for _, value in pairs))
+    place = {value: i for i, value in enumerate(values)}
+    group = np.array([place[value] for _, value in pairs], np.int64)
+    sizes = np.bincount(group, minlength=len(values))
+    measured = {name: _measured(conn, name, keys, group, len(values)) for name in metrics}
+    largest = sorted(range(len(values)), key=lambda i: (-int(sizes[i]), str(values[i])))[:GROUPS]
+    return [
+        Group(
+            value=values[i],
+            runs=int(sizes[i]),
+            metrics={n: told[i] for n, told in measured.items() if i in told},
+        )
+        for i in largest
+    ]
 
 
 def _value(by: str) -> ColumnElement[Any]:
@@ -88,22 +99,37 @@ def _joined(conn: Connection, query: Select[Any], by: str) -> Select[Any]:
 
 
 def _measured(
-    conn: Connection, keys: Subquery, metrics: list[str]
-) -> dict[str | None, dict[str, Measured]]:
-    """Return by group and metric what the runs' last values are, NaN left out."""
-    names = {number: name for name, number in naming.known(conn, metrics).items()}
-    query = (
-        select(keys.c.value, m.c.name_id, func.avg(m.c.value), func.min(m.c.value))
-        .add_columns(func.max(m.c.value))
-        .join(m, m.c.run_key == keys.c.key)
-        .where(m.c.name_id.in_(names), m.c.value.is_not(None))
-        .group_by(keys.c.value, m.c.name_id)
-    )
-    found: dict[str | None, dict[str, Measured]] = {}
-    for value, number, mean, least, most in conn.execute(query):
-        told = Measured(mean=mean, least=least, most=most)
-        found.setdefault(value, {})[names[number]] = told
-    return found
+    conn: Connection, metric: str, keys: Ints, group: Ints, count: int
+) -> dict[int, Measured]:
+    """Return by group what the last values of its runs are, NaN left out.
+
+    Args:
+        conn: An open transaction.
+        metric: Its name.
+        keys: Of the runs, ascending.
+        group: The group of each, from 0.
+        count: Of groups.
+    """
+    number = naming.known(conn, [metric]).get(naming.plain(metric), -1)
+    query = select(m.c.run_key, m.c.value).where(m.c.name_id == number, m.c.value.is_not(None))
+    inside = m.c.run_key.between(int(keys[0]), int(keys[-1]))
+    rows = conn.execute(query.where(inside)).all()
+    if not rows:
+        return {}
+    runs = np.array([run for run, _ in rows], np.int64)
+    values = np.array([value for _, value in rows], np.float64)
+    at = np.minimum(np.searchsorted(keys, runs), keys.size - 1)
+    among = keys[at] == runs
+    where, values = group[at[among]], values[among]
+    sizes = np.bincount(where, minlength=count)
+    sums = np.bincount(where, weights=values, minlength=count)
+    least, most = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(least, where, values)
+    np.maximum.at(most, where, values)
+    return {
+        i: Measured(mean=sums[i] / sizes[i], least=least[i], most=most[i])
+        for i in np.flatnonzero(sizes).tolist()
+    }
 
 
 def of_experiments(conn: Connection) -> dict[int, tuple[int, datetime]]:

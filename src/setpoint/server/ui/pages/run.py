@@ -29,7 +29,7 @@ from setpoint.server.ui.pages.runs import shown
 
 SYSTEM = "system/"  #: how names of the machine's metrics begin
 _AT_ONCE = 2  #: curves whose points come with the page
-_ITEMS = 400  #: of a curve
+_ITEMS = 240  #: of a curve: of a million points, summaries of chunks are enough
 _FILES = 400
 _CHILDREN = 50
 _DIFF = 256 * 1024  #: bytes of a code difference that are shown

@@ -294,7 +294,7 @@ def _file(ask: Ask, view: RunsView, wanted: str) -> Download:
 def _records(ask: Ask, view: RunsView, columns: list[str]) -> Iterator[list[list[Any]]]:
     token = ""
     while True:
-        cmd: SearchRuns = view.search(_SAVED, token)
+        cmd: SearchRuns = msgspec.structs.replace(view.search(_SAVED, token), latest=False)
         page = ask.call(search, cmd)
         yield [
             [run.id, run.name, run.experiment, run.status.value, run.started_at, run.ended_at]
