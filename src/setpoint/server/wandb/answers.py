@@ -8,23 +8,22 @@ from typing import Any
 from graphql import GraphQLSchema
 
 from setpoint.db.local import LocalBackend
-from setpoint.server.wandb import (
-    artifacts,
-    changing_artifacts,
-    changing_collections,
-    changing_runs,
-    changing_sweeps,
-    projects,
-    sweeps,
-)
-from setpoint.server.wandb import store_artifacts as store
-from setpoint.server.wandb.artifacts import ArtifactNode, CollectionNode, MembershipNode
+from setpoint.server.wandb import projects
+from setpoint.server.wandb.artifacts import changes as changing_artifacts
+from setpoint.server.wandb.artifacts import collections as changing_collections
+from setpoint.server.wandb.artifacts import nodes as artifacts
+from setpoint.server.wandb.artifacts import store
+from setpoint.server.wandb.artifacts.nodes import ArtifactNode, CollectionNode, MembershipNode
 from setpoint.server.wandb.graphql import Answer, Question, answer, build
 from setpoint.server.wandb.paging import Connection, cut, everything
 from setpoint.server.wandb.people import Entity, Organization, User
 from setpoint.server.wandb.projects import ProjectNode
-from setpoint.server.wandb.runs import RunNode
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import sending
+from setpoint.server.wandb.runs.nodes import RunNode
 from setpoint.server.wandb.scope import Scope, number_in, to_id
+from setpoint.server.wandb.sweeps import changes as changing_sweeps
+from setpoint.server.wandb.sweeps import nodes as sweeps
 
 #: What newer clients ask for before they use it.
 _FEATURES = (
@@ -181,6 +180,7 @@ _LINKS: dict[str, Callable[..., Any]] = {
 _CHANGES: dict[str, Callable[[Scope, dict[str, Any]], Any]] = {
     **projects.CHANGES,
     **changing_runs.CHANGES,
+    **sending.CHANGES,
     **changing_artifacts.CHANGES,
     **changing_collections.CHANGES,
     **changing_sweeps.CHANGES,

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from setpoint.artifacts.store import FileStore
 from setpoint.errors import Invalid
-from setpoint.server.wandb.store_runs import Content
+from setpoint.server.wandb.runs.store import Content
 
 OCTETS = "application/octet-stream"
 

@@ -14,12 +14,13 @@ from setpoint.runs.commands import (
     UpdateExperiment,
 )
 from setpoint.runs.entities import Experiment, Lifecycle, Run
-from setpoint.server.wandb import changing_runs, store_runs
 from setpoint.server.wandb.graphql import Parsed
-from setpoint.server.wandb.history import SYSTEM
 from setpoint.server.wandb.matching import matches, order_key
 from setpoint.server.wandb.paging import Connection, Edge, PageInfo, cut, everything, position, size
-from setpoint.server.wandb.runs import GROUP, JOB_TYPE, NOTES, RunNode
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import SYSTEM
+from setpoint.server.wandb.runs.nodes import GROUP, JOB_TYPE, NOTES, RunNode
 from setpoint.server.wandb.scope import Scope, experiment_of, project_of, to_id
 
 _BATCH = 500  #: runs read at once

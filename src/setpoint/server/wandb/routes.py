@@ -23,11 +23,15 @@ from setpoint.runs.commands import ListArtifacts, Log
 from setpoint.runs.entities import Artifact
 from setpoint.server import problems
 from setpoint.server.api import body
-from setpoint.server.wandb import changing_runs, files, store_artifacts, store_runs, stream
+from setpoint.server.wandb import files
+from setpoint.server.wandb.artifacts import store as store_artifacts
 from setpoint.server.wandb.graphql import Question
-from setpoint.server.wandb.history import dumps
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs import stream
+from setpoint.server.wandb.runs.history import dumps
+from setpoint.server.wandb.runs.store import Content
 from setpoint.server.wandb.scope import ENTITY, Scope
-from setpoint.server.wandb.store_runs import Content
 
 #: Bytes of one document or one part of a stream, unpacked.
 _LIMIT = 64 * 1024 * 1024

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from setpoint.errors import Invalid
-from setpoint.server.wandb.space import Parameter, Point, dimensions
+from setpoint.server.wandb.sweeps.space import Parameter, Point, dimensions
 
 _BEFORE_A_MODEL = 5  #: random points until there is something to learn from
 _CANDIDATES = 1_000

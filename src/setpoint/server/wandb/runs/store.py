@@ -13,7 +13,7 @@ from setpoint.artifacts.store import PREFIX
 from setpoint.db.upsert import upsert
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.tables import runs
-from setpoint.server.wandb.history import Row, dumps
+from setpoint.server.wandb.runs.history import Row, dumps
 from setpoint.server.wandb.tables import (
     wandb_digests,
     wandb_files,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from setpoint.errors import Invalid
 from setpoint.runs.columns import arrays
-from setpoint.server.wandb import history
+from setpoint.server.wandb.runs import history
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="."), min_size=1, max_size=8)
 _PLAIN = (

@@ -10,19 +10,20 @@ from setpoint.events.store import record
 from setpoint.runs import service
 from setpoint.runs.commands import Log
 from setpoint.runs.entities import Link
-from setpoint.server.wandb import changing_runs, manifests, store_runs
-from setpoint.server.wandb import store_artifacts as store
-from setpoint.server.wandb.artifacts import (
+from setpoint.server.wandb.artifacts import manifests, store
+from setpoint.server.wandb.artifacts.collections import collection
+from setpoint.server.wandb.artifacts.nodes import (
     LATEST,
     ArtifactNode,
     MembershipNode,
     manifest_node,
 )
-from setpoint.server.wandb.changing_collections import collection
 from setpoint.server.wandb.files import RunFile, content_url, hex_of, safe
 from setpoint.server.wandb.graphql import Parsed
-from setpoint.server.wandb.history import dumps
 from setpoint.server.wandb.paging import everything
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import dumps
 from setpoint.server.wandb.scope import Scope, experiment_of, number_in
 
 Fields = dict[str, Any]

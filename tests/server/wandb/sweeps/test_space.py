@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from setpoint.errors import Invalid
-from setpoint.server.wandb.space import (
+from setpoint.server.wandb.sweeps.space import (
     Parameter,
     at,
     dimensions,

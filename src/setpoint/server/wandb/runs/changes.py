@@ -22,13 +22,13 @@ from setpoint.runs.commands import (
     UpdateRun,
 )
 from setpoint.runs.entities import Code, Run, Status, Value
-from setpoint.server.wandb import store_runs, store_sweeps
-from setpoint.server.wandb.files import RunFile, run_url, safe
 from setpoint.server.wandb.graphql import Parsed
-from setpoint.server.wandb.history import dumps, leaves
-from setpoint.server.wandb.runs import GROUP, JOB_TYPE, NOTES, SWEEP, RunNode
-from setpoint.server.wandb.scope import Scope, experiment_of, from_id, project_of
-from setpoint.server.wandb.store_runs import Known
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import dumps, leaves
+from setpoint.server.wandb.runs.nodes import GROUP, JOB_TYPE, NOTES, SWEEP, RunNode
+from setpoint.server.wandb.runs.store import Known
+from setpoint.server.wandb.scope import Scope, experiment_of
+from setpoint.server.wandb.sweeps import store as store_sweeps
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _LETTERS = string.ascii_lowercase + string.digits
@@ -362,46 +362,10 @@ def alert(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
     return {"success": True}
 
 
-# Files
-
-
-def create_files(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
-    """Tell where files of a run are sent."""
-    known = one(scope, fields["entity_name"], fields["project_name"], fields["run_name"])
-    entity, project = project_of(known.experiment)
-    paths = [safe(path) for path in fields["files"]]
-    urls = [run_url(scope.base, entity, project, known.name, path) for path in paths]
-    files = [
-        RunFile(id="", name=path, direct_url=url, upload_url=url)
-        for path, url in zip(paths, urls, strict=True)
-    ]
-    return {"run_id": known.run_id, "upload_headers": [], "files": files}
-
-
-def files_uploaded(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
-    """Hear that files have been sent. They are kept as they arrive."""
-    one(scope, fields["entity_name"], fields["project_name"], fields["run_name"])
-    return {"success": True}
-
-
-def delete_files(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
-    """Take files from their runs."""
-    gone: dict[str, list[str]] = {}
-    for found in fields["files"]:
-        run_id, _, path = from_id("File", found).partition("/")
-        gone.setdefault(run_id, []).append(path)
-    for run_id, paths in gone.items():
-        service.forget(scope.ctx, Forget(run=run_id, artifacts=paths))
-    return {"success": True}
-
-
 CHANGES = {
     "upsertBucket": upsert,
     "updateRunState": update_state,
     "stopRun": stop,
     "deleteRun": delete_run,
-    "createRunFiles": create_files,
-    "markRunFilesUploaded": files_uploaded,
-    "deleteFiles": delete_files,
     "notifyScriptableRunAlert": alert,
 }

@@ -14,10 +14,12 @@ from setpoint.runs import service
 from setpoint.runs.columns import Columns, series
 from setpoint.runs.commands import Append, ShowRun
 from setpoint.runs.entities import Series
-from setpoint.server.wandb import changing_runs, history, store_runs
-from setpoint.server.wandb.history import Batch
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import history
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import Batch
+from setpoint.server.wandb.runs.store import Known
 from setpoint.server.wandb.scope import Scope
-from setpoint.server.wandb.store_runs import Known
 
 
 class Part(Struct, frozen=True):

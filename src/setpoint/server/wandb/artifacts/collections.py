@@ -4,9 +4,8 @@ from typing import Any
 
 from setpoint.errors import Conflict, NotFound
 from setpoint.events.store import record
-from setpoint.server.wandb import manifests
-from setpoint.server.wandb import store_artifacts as store
-from setpoint.server.wandb.artifacts import CollectionNode, tags_of
+from setpoint.server.wandb.artifacts import manifests, store
+from setpoint.server.wandb.artifacts.nodes import CollectionNode, tags_of
 from setpoint.server.wandb.scope import Scope, experiment_of, number_in, project_of
 
 Fields = dict[str, Any]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from setpoint.errors import Invalid
-from setpoint.server.wandb.space import Parameter, at, parameters
-from setpoint.server.wandb.tuning import (
+from setpoint.server.wandb.sweeps.space import Parameter, at, parameters
+from setpoint.server.wandb.sweeps.tuning import (
     Goal,
     Hyperband,
     Trial,

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from setpoint.artifacts.store import FileStore, open_store
 from setpoint.db import references
 from setpoint.errors import Conflict, Invalid
-from setpoint.server.wandb import store_artifacts as store
-from setpoint.server.wandb import store_runs
+from setpoint.server.wandb.artifacts import store
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.store import Content
 from setpoint.server.wandb.scope import Scope
-from setpoint.server.wandb.store_runs import Content
 
 
 class Entry(NamedTuple):

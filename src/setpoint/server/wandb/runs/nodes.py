@@ -14,13 +14,14 @@ from setpoint.runs import service
 from setpoint.runs.columns import Columns, arrays
 from setpoint.runs.commands import History, ListArtifacts, ShowRun
 from setpoint.runs.entities import Run, Status
-from setpoint.server.wandb import history, store_runs
 from setpoint.server.wandb.files import RunFile, run_url
 from setpoint.server.wandb.graphql import Parsed
-from setpoint.server.wandb.history import SYSTEM, Row, dumps
 from setpoint.server.wandb.paging import Connection, Edge, PageInfo, cut
+from setpoint.server.wandb.runs import history
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import SYSTEM, Row, dumps
+from setpoint.server.wandb.runs.store import Known
 from setpoint.server.wandb.scope import Scope, project_of, to_id
-from setpoint.server.wandb.store_runs import Known
 
 #: The client says that it lives every half minute; after this long it does not.
 _SILENCE = timedelta(minutes=5)

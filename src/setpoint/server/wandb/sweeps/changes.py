@@ -14,16 +14,17 @@ from setpoint.runs import service
 from setpoint.runs.columns import arrays, curve
 from setpoint.runs.commands import CreateExperiment, History
 from setpoint.runs.entities import Status
-from setpoint.server.wandb import changing_runs, store_runs, tuning
-from setpoint.server.wandb import store_sweeps as store
 from setpoint.server.wandb.graphql import Parsed
-from setpoint.server.wandb.history import dumps
 from setpoint.server.wandb.matching import matches
 from setpoint.server.wandb.projects import ProjectNode, document
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.history import dumps
+from setpoint.server.wandb.runs.store import Known
 from setpoint.server.wandb.scope import Scope, experiment_of, from_id
-from setpoint.server.wandb.space import at, dimensions, grid_size, nth, parameters
-from setpoint.server.wandb.store_runs import Known
-from setpoint.server.wandb.sweeps import AgentNode, SweepNode, key_of, read
+from setpoint.server.wandb.sweeps import store, tuning
+from setpoint.server.wandb.sweeps.nodes import AgentNode, SweepNode, key_of, read
+from setpoint.server.wandb.sweeps.space import at, dimensions, grid_size, nth, parameters
 
 Fields = dict[str, Any]
 

@@ -8,16 +8,17 @@ from typing import Any
 import yaml
 
 from setpoint.errors import Invalid
-from setpoint.server.wandb import changing_runs, store_runs
-from setpoint.server.wandb import store_sweeps as store
 from setpoint.server.wandb.graphql import Parsed
 from setpoint.server.wandb.matching import matches
 from setpoint.server.wandb.paging import Connection, cut, everything
 from setpoint.server.wandb.projects import ProjectNode, document
-from setpoint.server.wandb.runs import RunNode
+from setpoint.server.wandb.runs import changes as changing_runs
+from setpoint.server.wandb.runs import store as store_runs
+from setpoint.server.wandb.runs.nodes import RunNode
 from setpoint.server.wandb.scope import Scope, from_id, to_id
-from setpoint.server.wandb.space import grid_size, parameters
-from setpoint.server.wandb.tuning import goal
+from setpoint.server.wandb.sweeps import store
+from setpoint.server.wandb.sweeps.space import grid_size, parameters
+from setpoint.server.wandb.sweeps.tuning import goal
 
 #: An agent asks for work each few seconds.
 _SILENCE = timedelta(minutes=2)

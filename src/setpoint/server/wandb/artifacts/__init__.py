@@ -1,0 +1,1 @@
+"""Artifacts of the wandb client: collections, versions, manifests."""

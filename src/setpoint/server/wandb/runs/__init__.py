@@ -1,0 +1,1 @@
+"""Runs of the wandb client: how they are told of, changed, streamed and kept."""

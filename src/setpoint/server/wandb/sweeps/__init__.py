@@ -1,0 +1,1 @@
+"""Sweeps of the wandb client: their space, what is tried next, their agents."""
