@@ -4,7 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import field, structs
@@ -141,7 +141,11 @@ def upsert(call: Call, ask: Upsert) -> dict[str, Any]:
         store.put_records(
             ctx.conn,
             found.id,
-            [_merged(there.get(key), key, each, ctx.now) for key, each in asked.items()],
+            # A microsecond apart, so that they are listed in the order they came in.
+            [
+                _merged(there.get(key), key, each, ctx.now + timedelta(microseconds=place))
+                for place, (key, each) in enumerate(asked.items())
+            ],
         )
         users = [each.get("tags", {}).get(_USER) for each in asked.values() if each.get("tags")]
         store.touch(
