@@ -14,7 +14,8 @@ from setpoint.server.wandb.artifacts import collections as changing_collections
 from setpoint.server.wandb.artifacts import nodes as artifacts
 from setpoint.server.wandb.artifacts import store
 from setpoint.server.wandb.artifacts.nodes import ArtifactNode, CollectionNode, MembershipNode
-from setpoint.server.wandb.graphql import Answer, Question, answer, build
+from setpoint.server.wandb.asked import Question
+from setpoint.server.wandb.graphql import Answer, answer, build
 from setpoint.server.wandb.paging import Connection, cut, everything
 from setpoint.server.wandb.people import Entity, Organization, User
 from setpoint.server.wandb.projects import ProjectNode

@@ -28,10 +28,10 @@ from graphql import (
     parse,
     validate,
 )
-from msgspec import Struct, field
 
 from setpoint.errors import Invalid, SetpointError
 from setpoint.server import problems
+from setpoint.server.wandb.asked import Parsed, Question
 
 _log = logging.getLogger(__name__)
 
@@ -41,23 +41,9 @@ _TOKENS = 4_000
 _BEFORE_A_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-class Question(Struct, frozen=True):
-    """What is posted to ``/graphql``."""
-
-    query: str
-    variables: dict[str, Any] | None = None
-    operation_name: str | None = field(default=None, name="operationName")
-
-
 class Answer(NamedTuple):
     status: int
     content: dict[str, Any]
-
-
-class Parsed(Struct, frozen=True):
-    """What JSON sent as text says."""
-
-    value: Any
 
 
 class _Failed(Exception):

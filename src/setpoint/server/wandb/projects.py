@@ -14,7 +14,7 @@ from setpoint.runs.commands import (
     UpdateExperiment,
 )
 from setpoint.runs.entities import Experiment, Lifecycle, Run
-from setpoint.server.wandb.graphql import Parsed
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.matching import matches, order_key
 from setpoint.server.wandb.paging import Connection, Edge, PageInfo, cut, everything, position, size
 from setpoint.server.wandb.runs import changes as changing_runs

@@ -3,7 +3,7 @@
 import logging
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -25,13 +25,16 @@ from setpoint.server import problems
 from setpoint.server.api import body
 from setpoint.server.wandb import files
 from setpoint.server.wandb.artifacts import store as store_artifacts
-from setpoint.server.wandb.graphql import Question
+from setpoint.server.wandb.asked import Question
 from setpoint.server.wandb.runs import changes as changing_runs
 from setpoint.server.wandb.runs import store as store_runs
 from setpoint.server.wandb.runs import stream
 from setpoint.server.wandb.runs.history import dumps
 from setpoint.server.wandb.runs.store import Content
 from setpoint.server.wandb.scope import ENTITY, Scope
+
+if TYPE_CHECKING:
+    from setpoint.server.wandb.graphql import Answer
 
 #: Bytes of one document or one part of a stream, unpacked.
 _LIMIT = 64 * 1024 * 1024
@@ -123,11 +126,15 @@ def _unpacked(content: bytes) -> bytes:
 
 
 async def _graphql(request: Request) -> Response:
-    from setpoint.server.wandb.answers import ask  # noqa: PLC0415 - GraphQL, where it is used
-
     question = await _read(request, Question)
-    answer = await run_in_threadpool(ask, _backend(request), _base(request), question)
+    answer = await run_in_threadpool(_answered, request, question)
     return Response(dumps(answer.content), answer.status, media_type="application/json")
+
+
+def _answered(request: Request, question: Question) -> "Answer":
+    from setpoint.server.wandb.answers import ask  # noqa: PLC0415 - a second, once, off the loop
+
+    return ask(_backend(request), _base(request), question)
 
 
 async def _stream(request: Request) -> Response:

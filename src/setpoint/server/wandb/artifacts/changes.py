@@ -18,8 +18,8 @@ from setpoint.server.wandb.artifacts.nodes import (
     MembershipNode,
     manifest_node,
 )
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.files import RunFile, content_url, hex_of, safe
-from setpoint.server.wandb.graphql import Parsed
 from setpoint.server.wandb.paging import everything
 from setpoint.server.wandb.runs import changes as changing_runs
 from setpoint.server.wandb.runs import store as store_runs

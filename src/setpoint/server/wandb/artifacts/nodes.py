@@ -10,8 +10,8 @@ from msgspec import Struct
 from setpoint.errors import Invalid
 from setpoint.server.wandb.artifacts import store
 from setpoint.server.wandb.artifacts.manifests import Entry, entries
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.files import RunFile, content_url, hex_of
-from setpoint.server.wandb.graphql import Parsed
 from setpoint.server.wandb.matching import matches, order_key
 from setpoint.server.wandb.paging import Connection, Edge, cut, everything
 from setpoint.server.wandb.scope import Scope, to_id

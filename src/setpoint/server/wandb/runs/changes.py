@@ -22,7 +22,7 @@ from setpoint.runs.commands import (
     UpdateRun,
 )
 from setpoint.runs.entities import Code, Run, Status, Value
-from setpoint.server.wandb.graphql import Parsed
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.runs import store as store_runs
 from setpoint.server.wandb.runs.history import dumps, leaves
 from setpoint.server.wandb.runs.nodes import GROUP, JOB_TYPE, NOTES, SWEEP, RunNode

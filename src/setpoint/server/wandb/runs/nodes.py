@@ -14,8 +14,8 @@ from setpoint.runs import service
 from setpoint.runs.columns import Columns, arrays
 from setpoint.runs.commands import History, ListArtifacts, ShowRun
 from setpoint.runs.entities import Run, Status
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.files import RunFile, run_url
-from setpoint.server.wandb.graphql import Parsed
 from setpoint.server.wandb.paging import Connection, Edge, PageInfo, cut
 from setpoint.server.wandb.runs import history
 from setpoint.server.wandb.runs import store as store_runs

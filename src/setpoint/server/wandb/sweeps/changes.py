@@ -14,7 +14,7 @@ from setpoint.runs import service
 from setpoint.runs.columns import arrays, curve
 from setpoint.runs.commands import CreateExperiment, History
 from setpoint.runs.entities import Status
-from setpoint.server.wandb.graphql import Parsed
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.matching import matches
 from setpoint.server.wandb.projects import ProjectNode, document
 from setpoint.server.wandb.runs import changes as changing_runs

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from setpoint.errors import Invalid
-from setpoint.server.wandb.graphql import Parsed
+from setpoint.server.wandb.asked import Parsed
 from setpoint.server.wandb.matching import matches
 from setpoint.server.wandb.paging import Connection, cut, everything
 from setpoint.server.wandb.projects import ProjectNode, document
