@@ -8,6 +8,7 @@ import "./compare";
 import "./copy";
 import "./curves";
 import "./keys";
+import "./links";
 import "./live";
 import "./parts";
 import "./runs";
