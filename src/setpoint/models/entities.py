@@ -161,7 +161,9 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
 
     @property
     def may_serve(self) -> bool:
-        """Whether its gate passed, or somebody took the responsibility."""
+        """Whether it is here, and its gate passed or somebody took the responsibility."""
+        if not self.trained_here or self.deleted_at is not None:
+            return False
         return self.override is not None or (self.gate is not None and self.gate.passed)
 
 

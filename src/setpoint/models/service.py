@@ -150,6 +150,11 @@ def override(ctx: Context, cmd: OverrideGate) -> ModelVersion:
     version = store.get(ctx.conn, cmd.model, cmd.number)
     if not cmd.reason.strip():
         raise Invalid("an override needs a reason", hint="give it with --reason TEXT")
+    if not version.trained_here:
+        raise Conflict(
+            f"{cmd.model}/{cmd.number} was registered from elsewhere: there is nothing to serve",
+            hint="train it here, in a project with a spec",
+        )
     if version.gate is not None and version.gate.passed:
         raise Conflict(f"the gate of {cmd.model}/{cmd.number} passed: there is nothing to override")
     decision = Override(actor=ctx.actor, at=ctx.now, reason=cmd.reason)

@@ -74,6 +74,20 @@ def test_a_version_from_elsewhere_is_kept_but_may_not_serve(
     )
 
 
+def test_nobody_can_override_that_there_is_nothing_to_serve(
+    backend: LocalBackend, add: Adds, train: Trains
+) -> None:
+    add()
+    cmd = service.OverrideGate(model="guest", number=1, reason="I want it")
+    with pytest.raises(Conflict, match="from elsewhere"):
+        backend.call(service.override, cmd)
+    train()
+    forced = service.OverrideGate(model="late", number=1, reason="I want it")
+    assert backend.call(service.override, forced).may_serve
+    backend.call(registry.delete_version, commands.DeleteVersion(model="late", number=1))
+    assert not backend.call(service.get, service.Which(model="late", number=1)).may_serve
+
+
 def test_one_run_may_register_several_versions_elsewhere(add: Adds) -> None:
     assert [add(run_id="r").version.number for _ in range(3)] == [1, 2, 3]
 
