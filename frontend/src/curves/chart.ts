@@ -42,6 +42,7 @@ export class CurveChart extends HTMLElement {
     this.setAttribute("role", "group");
     this.ends = new AbortController();
     onChange(() => this.viewed(), this.ends.signal);
+    document.addEventListener("setpoint:live", () => this.grown(), { signal: this.ends.signal });
     this.listen();
     const sizes = new ResizeObserver(() => this.show());
     sizes.observe(this);
