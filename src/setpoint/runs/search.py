@@ -106,7 +106,7 @@ _CARRIED = {"params": Carried.PARAM, "tags": Carried.TAG}
 def runs(conn: Connection, cmd: SearchRuns) -> Runs:
     """Return the page of runs that a command asks for."""
     found, following = Search(conn, cmd).page()
-    rows = {row.key: row for row in conn.execute(store.LISTED.where(r.c.key.in_(found)))}
+    rows = {row.key: row for row in conn.execute(store.LISTED.where(r.c.key.in_(found))).all()}
     listed: list[Run] = store.entities(conn, [rows[key] for key in found], latest=cmd.latest)
     return Runs(runs=listed, next=following)
 
@@ -361,7 +361,7 @@ class Search:
                 after = []
             by = [each.column.desc() if each.descending else each.column for each in order]
             query = query.add_columns(*labels).order_by(*by).limit(limit + 1 - len(keys))
-            rows = list(self._conn.execute(query))
+            rows = self._conn.execute(query).all()
             room = limit - len(keys)
             keys += [row[0] for row in rows[:room]]
             if len(rows) > room:

@@ -169,7 +169,7 @@ def page(
     if token:
         query = query.where(beyond(order, unseal(token, of)))
     by = [each.column.desc() if each.descending else each.column.asc() for each in order]
-    rows = list(conn.execute(query.order_by(*by).limit(limit + 1)))
+    rows = list(conn.execute(query.order_by(*by).limit(limit + 1)).all())
     if len(rows) <= limit:
         return rows, ""
     last = rows[limit - 1]
