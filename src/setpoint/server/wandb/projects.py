@@ -24,6 +24,7 @@ from setpoint.server.wandb.runs.nodes import GROUP, JOB_TYPE, NOTES, RunNode
 from setpoint.server.wandb.scope import Scope, experiment_of, project_of, to_id
 
 _BATCH = 500  #: runs read at once
+_DESCRIPTION = "mlflow.note.content"  #: the tag that pages and other clients keep notes in
 
 _BY_TIME = {"created_at", "createdAt"}
 
@@ -43,7 +44,7 @@ class ProjectNode:
         self.entity_name, self.name = project_of(experiment.name)
         self.id = to_id("Project", experiment.id)
         self.internal_id = str(experiment.id)
-        self.description = experiment.tags.get("description")
+        self.description = experiment.tags.get(_DESCRIPTION)
         self.created_at = experiment.created_at
         self.updated_at = experiment.updated_at
 
@@ -194,7 +195,7 @@ def upsert_model(scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
     """Make a project, or describe the one that is there."""
     name = experiment_of(fields.get("entity_name"), fields.get("name"))
     found = ProjectNode.of(scope, name)
-    tags = {"description": fields["description"]} if fields.get("description") else {}
+    tags = {_DESCRIPTION: fields["description"]} if fields.get("description") else {}
     if found is None:
         made = service.create_experiment(scope.ctx, CreateExperiment(name=name, tags=tags))
         node = ProjectNode(scope, made)

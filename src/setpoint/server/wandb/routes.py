@@ -4,7 +4,7 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +19,7 @@ from setpoint.db.group import GroupCommit
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.runs import service
-from setpoint.runs.commands import ListArtifacts, Log
+from setpoint.runs.commands import FindExperiment, ListArtifacts, Log
 from setpoint.runs.entities import Artifact
 from setpoint.server import problems
 from setpoint.server.api import body
@@ -61,7 +61,9 @@ def routes() -> list[Route]:
         Route("/artifactsV2/{place:path}/{md5}/{name}", _guarded(_send_content), methods=["GET"]),
         Route("/artifacts/{entity}/{md5}", _guarded(_send_content), methods=["GET"]),
         Route("/sdk/otel/{what:path}", _unheard, methods=["POST"]),
+        Route(f"/{ENTITY}/{{project}}", _guarded(_project_page), methods=["GET"]),
         Route(f"/{ENTITY}/{{project}}/runs/{{run}}", _guarded(_run_page), methods=["GET"]),
+        Route(f"/{ENTITY}/{{project}}/sweeps/{{sweep}}", _guarded(_sweep_page), methods=["GET"]),
     ]
 
 
@@ -265,6 +267,20 @@ async def _run_page(request: Request) -> Response:
 
     run_id = await run_in_threadpool(_reading, request, find)
     return RedirectResponse(f"/runs/{quote(run_id, safe='')}", 303)
+
+
+async def _project_page(request: Request) -> Response:
+    """Lead from the address that the client prints to the page of the experiment."""
+    cmd = FindExperiment(name=request.path_params["project"])
+    found = await run_in_threadpool(_backend(request).call, service.find_experiment, cmd)
+    return RedirectResponse(f"/experiments/{found.id}", 303)
+
+
+async def _sweep_page(request: Request) -> Response:
+    """Lead from the address that the client prints to the runs of the sweep."""
+    place = request.path_params
+    asked = {"experiment": place["project"], "q": f"tags.sweep = '{place['sweep']}'"}
+    return RedirectResponse(f"/runs?{urlencode(asked)}", 303)
 
 
 async def _unheard(_: Request) -> Response:
