@@ -4,7 +4,7 @@ from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid
 from setpoint.events.store import record
 from setpoint.runs import experiment_store as store
-from setpoint.runs import search
+from setpoint.runs import search_experiments as searching
 from setpoint.runs.commands import (
     CreateExperiment,
     Experiments,
@@ -39,7 +39,7 @@ def find(ctx: Context, cmd: FindExperiment) -> Experiment:
 @operation("experiments.search", needs="runs:read")
 def search_experiments(ctx: Context, cmd: SearchExperiments) -> Experiments:
     """Return experiments by a filter, e.g. ``name LIKE 'flights%' AND tags.team = 'ops'``."""
-    return search.experiments(ctx.conn, cmd)
+    return searching.experiments(ctx.conn, cmd)
 
 
 @operation("experiments.update", needs="runs:write")

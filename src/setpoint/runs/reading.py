@@ -7,7 +7,16 @@ import numpy as np
 
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Invalid
-from setpoint.runs import columns, naming, rules, search, series, store, values
+from setpoint.runs import (
+    columns,
+    naming,
+    rules,
+    search,
+    search_experiments,
+    series,
+    store,
+    values,
+)
 from setpoint.runs.columns import Columns, Floats
 from setpoint.runs.commands import (
     Artifacts,
@@ -155,7 +164,7 @@ def tail(ctx: Context, cmd: Tail) -> Tailed:
 @operation("runs.names", needs="runs:read")
 def names(ctx: Context, cmd: MetricNames) -> Names:
     """Return the names of metrics, params and tags that runs use, e.g. to complete a filter."""
-    return search.names(ctx.conn, cmd)
+    return search_experiments.names(ctx.conn, cmd)
 
 
 @operation("runs.artifacts", needs="runs:read")
