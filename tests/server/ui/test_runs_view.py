@@ -2,11 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.runs.filters import Comparison, parse, parse_order
-from setpoint.runs.search import RUNS
+from setpoint.runs.store.search import RUNS
 from setpoint.server.ui.pages.runs_view import RunsView, equals, read, spelled
 
-_TEXT = st.text(min_size=1).filter(lambda text: text == text.strip())
-_NAME = st.text(min_size=1).map(lambda text: text.replace("\0", "x"))
+#: Mostly what means something to the language of filters.
+_CHARACTER = st.sampled_from("ab.'\"` =()%/\\") | st.characters(codec="utf-8")
+_TEXT = st.text(_CHARACTER, min_size=1).filter(lambda text: text == text.strip())
+_NAME = st.text(_CHARACTER, min_size=1).map(lambda text: text.replace("\0", "x"))
 _COLUMN = st.builds("{}.{}".format, st.sampled_from(["metrics", "params", "tags"]), _NAME)
 
 
