@@ -18,6 +18,8 @@ from setpoint.runs.columns import Columns, series
 from setpoint.runs.entities import Series
 
 SYSTEM = "system/"  #: how names of the machine's metrics begin
+#: The client's clock, which every row has: kept beside the machine's metrics, not among a run's.
+RUNTIME = f"{SYSTEM}_runtime"
 _CLIENTS_SYSTEM = "system."
 _EXACT = 2**53  #: integers up to here are exact as floats
 _MICROS = 1_000_000
@@ -51,6 +53,8 @@ def read(lines: Sequence[str], offset: int, now: int) -> Batch:
         step = int(row.pop("_step", offset + index))
         at = _micros(row.pop("_timestamp", None), now)
         last = max(last, step)
+        if "_runtime" in row:
+            row[RUNTIME] = row.pop("_runtime")
         kept = {key: value for key, value in row.items() if not points.take(key, value, step, at)}
         if kept:
             rest.setdefault(step, {}).update(kept)

@@ -19,7 +19,7 @@ from setpoint.server.wandb.files import RunFile, run_url
 from setpoint.server.wandb.paging import Connection, Edge, PageInfo, cut
 from setpoint.server.wandb.runs import history
 from setpoint.server.wandb.runs import store as store_runs
-from setpoint.server.wandb.runs.history import SYSTEM, Row, dumps
+from setpoint.server.wandb.runs.history import RUNTIME, SYSTEM, Row, dumps
 from setpoint.server.wandb.runs.store import Known
 from setpoint.server.wandb.scope import Scope, project_of, to_id
 
@@ -142,7 +142,7 @@ class RunNode:
 
     @property
     def system_metrics(self) -> str:
-        found = {k: v for k, v in self.run.metrics.items() if k.startswith(SYSTEM)}
+        found = {k: v for k, v in self.run.metrics.items() if k.startswith(SYSTEM) and k != RUNTIME}
         return dumps({"system." + k.removeprefix(SYSTEM): v for k, v in found.items()})
 
     # History
@@ -169,23 +169,28 @@ class RunNode:
         return service.show(self.scope.ctx, ShowRun(run=self.run.id))
 
     @cached_property
-    def _names(self) -> list[str]:
-        """The metrics that rows of the history have; a summary's own value is in none."""
+    def _names(self) -> dict[str, str]:
+        """Metrics that rows of the history have: the client's name for each, and ours.
+
+        What only a summary has is in no row.
+        """
         own = set(self.known.fields.get("summary_only", ())) if self.known else set()
-        return [n for n in self._shown.latest if not n.startswith(SYSTEM) and n not in own]
+        found = {n: n for n in self._shown.latest if not n.startswith(SYSTEM) and n not in own}
+        return found | ({"_runtime": RUNTIME} if RUNTIME in self._shown.latest else {})
 
     @property
     def last_step(self) -> int:
         """The last step of the history; -1 where there is none."""
         latest = self._shown.latest
         stored = self.known.fields.get("last_step", -1) if self.known else -1
-        return max([stored, *(latest[name].step for name in self._names)])
+        return max([stored, *(latest[name].step for name in self._names.values())])
 
     @property
     def history_keys(self) -> dict[str, Any] | None:
         latest = self._shown.latest
         keys: dict[str, Any] = {
-            name: _key("number", latest[name].count, latest[name].value) for name in self._names
+            name: _key("number", latest[ours].count, latest[ours].value)
+            for name, ours in self._names.items()
         }
         others = self.known.fields.get("keys", {}) if self.known else {}
         keys |= {name: _key(kind, count, None) for name, (kind, count) in others.items()}
@@ -208,7 +213,7 @@ class RunNode:
 
     def events(self, samples: int | None = None) -> list[str]:
         """Return rows about the machine, evenly thinned."""
-        names = [name for name in self._shown.latest if name.startswith(SYSTEM)]
+        names = {n: n for n in self._shown.latest if n.startswith(SYSTEM) and n != RUNTIME}
         found = history.event_rows(self._curves(names, None, None), self.created_at.timestamp())
         return [dumps(row) for row in _evenly(found, samples or _PAGE)]
 
@@ -221,7 +226,7 @@ class RunNode:
         if not isinstance(keys, list):
             return []
         found = []
-        names = [name for name in self._names if name in keys]
+        names = {name: ours for name, ours in self._names.items() if name in keys}
         for row in self.rows(names, spec.get("minStep"), spec.get("maxStep")):
             flat = row | history.flat(row)
             if all(key in flat for key in keys):
@@ -242,15 +247,20 @@ class RunNode:
     def events_tail(self) -> str:
         return dumps(self.events(1)[-1:])
 
-    def rows(self, names: list[str], first: int | None, last: int | None) -> list[Row]:
+    def rows(self, names: dict[str, str], first: int | None, last: int | None) -> list[Row]:
         """Return rows of steps from `first` to `last`."""
         rest = store_runs.rest(self.scope.conn, self.run.id, first, last)
         return history.rows(self._curves(names, first, last), rest)
 
-    def _curves(self, names: list[str], first: int | None, last: int | None) -> dict[str, Columns]:
+    def _curves(
+        self, names: dict[str, str], first: int | None, last: int | None
+    ) -> dict[str, Columns]:
         ctx, run = self.scope.ctx, self.run.id
-        asked = [History(run=run, metric=name, first_step=first, last_step=last) for name in names]
-        return {cmd.metric: arrays(service.history(ctx, cmd)) for cmd in asked}
+        found = {}
+        for name, ours in names.items():
+            cmd = History(run=run, metric=ours, first_step=first, last_step=last)
+            found[name] = arrays(service.history(ctx, cmd))
+        return found
 
     # Lines and files
 
