@@ -24,9 +24,11 @@ from tests.compat.environments import build, python_of
 
 from setpoint.config import Settings
 from setpoint.db.local import LocalBackend, open_local
-from setpoint.runs import cards, columns, naming, service, store, tables
+from setpoint.runs import columns, service, tables
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Latest
+from setpoint.runs.store import cards, naming
+from setpoint.runs.store import runs as store
 
 NAME = "tracking"
 _ROOT = Path(__file__).parents[1]

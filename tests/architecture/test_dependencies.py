@@ -35,8 +35,9 @@ BROUGHT = {
     "matplotlib": {"pillow"},
 }
 
-#: What users bring: a callback for a framework is loaded by those who train with it.
-FRAMEWORKS = {"keras", "lightning", "torch", "xgboost"}
+#: What users bring: a callback for a framework is loaded by those who train with it, and what
+#: reads Aim's files runs in the interpreter that has it.
+FRAMEWORKS = {"aim", "keras", "lightning", "torch", "xgboost"}
 
 
 def imported(folder: Path) -> set[str]:

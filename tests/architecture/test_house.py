@@ -26,7 +26,8 @@ def imported(module: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_every_module_is_small_enough_to_be_read_at_once() -> None:
-    lines = {name(module): len(module.read_text().splitlines()) for module in MODULES}
+    written = [module for module in MODULES if module.parent.name != "versions"]  # those are made
+    lines = {name(module): len(module.read_text().splitlines()) for module in written}
     assert not {module: size for module, size in lines.items() if size > 400}
 
 
@@ -35,6 +36,7 @@ def test_sql_is_in_stores() -> None:
         name(module)
         for module in MODULES
         if module.name not in SPEAK_SQL
+        and module.parent.name != "store"
         and not {"db", "core"} & set(module.relative_to(SOURCE).parts[:1])
         for source, what in imported(module)
         if source.partition(".")[0] == "sqlalchemy" and what in VERBS
@@ -44,6 +46,7 @@ def test_sql_is_in_stores() -> None:
         "server/ui/history.py",  # what a page asks across domains: reads only, bounded
         "server/ui/queries.py",
         "server/ui/tallies.py",
+        "transfer/mlflow_sql.py",  # reads tables that are MLflow's
     }
     assert not speaking - others
 

@@ -20,8 +20,8 @@ from setpoint.models import rowset
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion
 from setpoint.pipelines.local import StepRun
-from setpoint.runs import store as runs
 from setpoint.runs.entities import Status
+from setpoint.runs.store import runs
 
 STEPS = ["table", "fitted", "baseline", "scores", "made", "judged"]
 

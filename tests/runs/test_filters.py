@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from setpoint.errors import Invalid
 from setpoint.runs.filters import All, Comparison, Either, Language, No, parse, parse_order
-from setpoint.runs.search import RUNS
-from setpoint.runs.search_experiments import EXPERIMENTS
+from setpoint.runs.store.search import RUNS
+from setpoint.runs.store.search_experiments import EXPERIMENTS
 
 
 def test_and_binds_before_or_and_parentheses_before_both() -> None:

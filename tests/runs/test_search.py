@@ -12,8 +12,9 @@ import pytest
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid
-from setpoint.runs import search, service
+from setpoint.runs import service
 from setpoint.runs.entities import Dataset, Point, Run, View
+from setpoint.runs.store import search
 
 #: Each way a search is answered, whatever the numbers would suggest, as (FEW, SOME).
 WAYS = {"walked": (-1, -1), "sorted": (0, 10_000), "named": (10_000, 10_000)}

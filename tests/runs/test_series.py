@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
-from setpoint.runs import columns, keeping, merging, service
+from setpoint.runs import columns, keeping, service
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Run, Series, Status
+from setpoint.runs.store import merging
 from setpoint.runs.tables import series_chunks, series_tail
 
 AT = 1_760_000_000_000_000

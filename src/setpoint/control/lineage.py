@@ -23,8 +23,8 @@ from setpoint.models.entities import ModelVersion
 from setpoint.monitor import store as monitor
 from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
-from setpoint.runs import store as runs
 from setpoint.runs.entities import Code, Run
+from setpoint.runs.store import runs
 from setpoint.serve import store as serving
 
 _DECIDED = {

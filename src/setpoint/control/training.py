@@ -36,8 +36,8 @@ from setpoint.pipelines.graph import step
 from setpoint.pipelines.local import StepRun, Workshop, run
 from setpoint.runs import code, environment
 from setpoint.runs import service as runs
-from setpoint.runs import store as run_store
 from setpoint.runs.handle import Handle
+from setpoint.runs.store import runs as run_store
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
 

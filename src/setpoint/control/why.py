@@ -22,7 +22,7 @@ from setpoint.monitor import store as monitor
 from setpoint.monitor.entities import Alarm, AlarmState
 from setpoint.monitor.rules import DRIFT
 from setpoint.releases import store as releases
-from setpoint.runs import store as runs
+from setpoint.runs.store import runs
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Prediction
 

@@ -3,8 +3,6 @@
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid
 from setpoint.events.store import record
-from setpoint.runs import experiment_store as store
-from setpoint.runs import search_experiments as searching
 from setpoint.runs.commands import (
     CreateExperiment,
     Experiments,
@@ -14,6 +12,8 @@ from setpoint.runs.commands import (
     UpdateExperiment,
 )
 from setpoint.runs.entities import Experiment, Lifecycle
+from setpoint.runs.store import experiments as store
+from setpoint.runs.store import search_experiments as searching
 
 _DEFAULT = 0
 

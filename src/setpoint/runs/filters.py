@@ -1,9 +1,6 @@
 """The language of searches: what a filter and an order may say, and what they said.
 
-::
-
-    metrics.auc > 0.7 AND params."batch size" = '64'
-        AND (tags.team IS NULL OR NOT status = 'failed')
+``metrics.auc > 0.7 AND params."batch size" = '64' AND (tags.team IS NULL OR NOT status = 'done')``
 
 MLflow's filters, with OR, NOT, parentheses, numbers compared as numbers in params and tags, and
 times as texts (``start_time > '2026-01-31'``) besides. One grammar serves every noun that can be

@@ -1,8 +1,8 @@
 """How long runs are kept: freeing what deleted ones hold, and merging what is left loose."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection
 
 from setpoint.artifacts.store import FileStore, open_store
 from setpoint.core.clock import to_micros
@@ -10,13 +10,8 @@ from setpoint.core.operations import Context, operation
 from setpoint.db import references
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
-from setpoint.runs import cards, experiment_store, merging, series, store, values
 from setpoint.runs.commands import Collect, Collected
-from setpoint.runs.entities import Lifecycle
-from setpoint.runs.tables import experiments as e
-from setpoint.runs.tables import run_artifacts as a
-from setpoint.runs.tables import run_sources
-from setpoint.runs.tables import runs as r
+from setpoint.runs.store import experiments, garbage, merging, runs, series
 
 _BATCH = 500  #: runs a round
 _LOOSE_FOR = timedelta(minutes=1)  #: no point arrived: its tail can be merged
@@ -26,21 +21,19 @@ _LOOSE_FOR = timedelta(minutes=1)  #: no point arrived: its tail can be merged
 def collect(ctx: Context, cmd: Collect) -> Collected:
     """Free what deleted runs hold: points, params, tags, and files nothing else names."""
     before = ctx.now - timedelta(seconds=cmd.older_than)
-    keys = _dead(ctx.conn, cmd, before)
-    candidates = _addresses(ctx.conn, keys)
+    keys = garbage.dead(ctx.conn, before, cmd.runs)
+    candidates: set[str] = set()
     points = size = 0
     for start in range(0, len(keys), _BATCH):
         some = keys[start : start + _BATCH]
+        candidates |= garbage.addresses(ctx.conn, some)
         freed = series.drop(ctx.conn, some) if not cmd.dry else series.held(ctx.conn, some)
         points, size = points + freed[0], size + freed[1]
         if not cmd.dry:
-            values.drop(ctx.conn, some)
-            cards.drop(ctx.conn, some)
-            ctx.conn.execute(delete(run_sources).where(run_sources.c.run_key.in_(some)))
-            ctx.conn.execute(delete(r).where(r.c.key.in_(some)))
-    empty = _empty_experiments(ctx.conn, cmd, before, keys)
+            garbage.drop(ctx.conn, some)
+    empty = [] if cmd.runs else garbage.empty_experiments(ctx.conn, before, keys)
     if not cmd.dry:
-        experiment_store.drop(ctx.conn, empty)
+        experiments.drop(ctx.conn, empty)
     objects, freed_bytes = _free(ctx, candidates, keys, dry=cmd.dry)
     done = Collected(
         runs=len(keys),
@@ -58,50 +51,11 @@ def _facts(done: Collected) -> dict[str, int]:
     return {name: getattr(done, name) for name in Collected.__struct_fields__}
 
 
-def _dead(conn: Connection, cmd: Collect, before: datetime) -> list[int]:
-    """Return the runs that go; not those whose files a registered version of a model needs."""
-    query = select(r.c.key).where(r.c.lifecycle == Lifecycle.DELETED, r.c.deleted_at <= before)
-    query = query.where(r.c.id.not_in(references.runs_of_versions()))
-    if cmd.runs:
-        query = query.where(r.c.id.in_(cmd.runs))
-    return list(conn.execute(query.order_by(r.c.key)).scalars())
-
-
-def _empty_experiments(
-    conn: Connection, cmd: Collect, before: datetime, gone: list[int]
-) -> list[int]:
-    """Return deleted experiments that hold no run but those that go."""
-    if cmd.runs:
-        return []
-    dead = select(e.c.id).where(e.c.lifecycle == Lifecycle.DELETED, e.c.updated_at <= before)
-    found = set(conn.execute(dead).scalars())
-    going = set(gone)
-    for number, key in conn.execute(
-        select(r.c.experiment_id, r.c.key).where(r.c.experiment_id.in_(found))
-    ):
-        if key not in going:
-            found.discard(number)
-    return sorted(found)
-
-
-def _addresses(conn: Connection, keys: list[int]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(keys), _BATCH):
-        some = keys[start : start + _BATCH]
-        left = select(a.c.address).where(a.c.run_key.in_(some))
-        found.update(conn.execute(left).scalars())
-        for code in conn.execute(select(r.c.code).where(r.c.key.in_(some))).scalars():
-            if code and code.get("diff"):
-                found.add(code["diff"])
-    return found
-
-
 def _free(ctx: Context, candidates: set[str], gone: list[int], *, dry: bool) -> tuple[int, int]:
     """Delete objects that nothing names any more; return how many, and their bytes."""
     if not candidates:
         return 0, 0
-    if ctx.conn.dialect.name == "postgresql":  # SQLite has one writer: this one
-        ctx.conn.execute(text("LOCK TABLE run_artifacts IN SHARE ROW EXCLUSIVE MODE"))
+    garbage.hold_files(ctx.conn)
     kept = _named(ctx.conn, candidates, set(gone) if dry else set())
     objects: FileStore = open_store(ctx.settings)
     count = size = 0
@@ -134,7 +88,7 @@ def settle(backend: LocalBackend) -> int:
         keys = merging.forgotten(conn, before)
     for key in keys:
         with backend.engine.begin() as conn:
-            store.hold(conn, key)
+            runs.hold(conn, key)
             merging.merge(conn, merging.loose(conn, key))
     return len(keys)
 

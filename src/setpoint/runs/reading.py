@@ -7,16 +7,7 @@ import numpy as np
 
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Invalid
-from setpoint.runs import (
-    columns,
-    naming,
-    rules,
-    search,
-    search_experiments,
-    series,
-    store,
-    values,
-)
+from setpoint.runs import columns, rules
 from setpoint.runs.columns import Columns, Floats
 from setpoint.runs.commands import (
     Artifacts,
@@ -39,8 +30,10 @@ from setpoint.runs.commands import (
     Tailed,
 )
 from setpoint.runs.entities import Band, Run, Series, Status
-from setpoint.runs.merging import CHUNK
-from setpoint.runs.pairs import Pair
+from setpoint.runs.store import naming, search, search_experiments, series, values
+from setpoint.runs.store import runs as store
+from setpoint.runs.store.merging import CHUNK
+from setpoint.runs.store.pairs import Pair
 
 _PAIRS = 20_000  #: curves at once
 _POINTS = 2_000_000  #: unpacked at a time, 48 MB

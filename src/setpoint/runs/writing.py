@@ -10,17 +10,7 @@ from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError
 from setpoint.events.store import record
-from setpoint.runs import (
-    cards,
-    columns,
-    experiment_store,
-    merging,
-    rules,
-    series,
-    sources,
-    store,
-    values,
-)
+from setpoint.runs import columns, rules
 from setpoint.runs.columns import Columns
 from setpoint.runs.commands import (
     Append,
@@ -33,9 +23,12 @@ from setpoint.runs.commands import (
     UpdateRun,
 )
 from setpoint.runs.entities import Experiment, Lifecycle, Run, Status
-from setpoint.runs.naming import numbers
-from setpoint.runs.pairs import Pair
-from setpoint.runs.values import Kind
+from setpoint.runs.store import cards, merging, series, sources, values
+from setpoint.runs.store import experiments as experiment_store
+from setpoint.runs.store import runs as store
+from setpoint.runs.store.naming import numbers
+from setpoint.runs.store.pairs import Pair
+from setpoint.runs.store.values import Kind
 
 _RESUMED = {Status.FAILED, Status.KILLED, Status.SCHEDULED}
 

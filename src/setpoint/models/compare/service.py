@@ -6,8 +6,8 @@ from setpoint.core.operations import Context, operation
 from setpoint.models import store
 from setpoint.models.compare.rules import Change, changes
 from setpoint.models.entities import ModelVersion
-from setpoint.runs import store as runs
 from setpoint.runs.entities import Run
+from setpoint.runs.store import runs
 
 
 class DiffVersions(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from setpoint.models.entities import PROMPT
 from setpoint.models.registry import store as registry
 from setpoint.models.registry.entities import Entry, Model
 from setpoint.models.tables import model_aliases, model_tags, model_versions, models
-from setpoint.runs import searching
 from setpoint.runs.filters import (
     ATTRIBUTE,
     All,
@@ -26,7 +25,8 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import searching
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
 
 m, v, t, a = models.c, model_versions.c, model_tags.c, model_aliases.c
 

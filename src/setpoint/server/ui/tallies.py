@@ -8,13 +8,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
 
-from setpoint.runs import finding, naming
 from setpoint.runs.commands import SearchRuns
+from setpoint.runs.store import finding, naming
+from setpoint.runs.store.values import Kind
 from setpoint.runs.tables import experiments as x
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import run_values as v
 from setpoint.runs.tables import runs as r
-from setpoint.runs.values import Kind
 
 Ints = NDArray[np.int64]
 

@@ -8,7 +8,6 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from setpoint.db.upsert import upsert
-from setpoint.runs import searching
 from setpoint.runs.filters import (
     ATTRIBUTE,
     Attribute,
@@ -19,7 +18,8 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import searching
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
 from setpoint.server.mlflow.evaluation.tables import (
     mlflow_dataset_records,
     mlflow_dataset_values,

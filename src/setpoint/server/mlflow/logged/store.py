@@ -23,7 +23,6 @@ from sqlalchemy import (
 
 from setpoint.db.upsert import upsert
 from setpoint.errors import Invalid
-from setpoint.runs import searching
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.filters import (
     ATTRIBUTE,
@@ -35,7 +34,8 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import searching
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
 from setpoint.server.mlflow.tables import (
     mlflow_model_metrics,
     mlflow_model_values,

@@ -8,7 +8,6 @@ from msgspec import Struct, field
 from sqlalchemy import ColumnElement, Connection, delete, literal, or_, select, update
 
 from setpoint.db.upsert import upsert
-from setpoint.runs import searching
 from setpoint.runs.filters import (
     ATTRIBUTE,
     Attribute,
@@ -19,7 +18,8 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import searching
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
 from setpoint.server.mlflow.tables import (
     mlflow_assessments,
     mlflow_files,

@@ -9,7 +9,6 @@ from msgspec import Struct
 from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid, SetpointError
 from setpoint.models.entities import ModelVersion
-from setpoint.runs import store
 from setpoint.runs.commands import Forget, Histories, Log, OneRun, SearchRuns
 from setpoint.runs.entities import Environment, Run
 from setpoint.runs.service import (
@@ -22,6 +21,7 @@ from setpoint.runs.service import (
     search,
     show,
 )
+from setpoint.runs.store import runs as store
 from setpoint.server.ui import markdown, queries, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
 from setpoint.server.ui.pages import media, previews

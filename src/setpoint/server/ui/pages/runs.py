@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.reports.service import ListViews, views
-from setpoint.runs import finding
 from setpoint.runs.commands import MetricNames, OneRun, SearchRuns
 from setpoint.runs.entities import Run, Value
 from setpoint.runs.service import Log, delete, log, names, restore, search, show
 from setpoint.runs.service import ShowRun as Which
+from setpoint.runs.store import finding
 from setpoint.server.ui import history, queries, tallies, words
 from setpoint.server.ui.page import Ask, Download, Page, Redirect, cell
 from setpoint.server.ui.pages.runs_view import RunsView, equals, read

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from setpoint.db.upsert import upsert
 from setpoint.errors import NotFound
-from setpoint.runs import cards, values
 from setpoint.runs.entities import Code, Dataset, Lifecycle, Run, Status
-from setpoint.runs.naming import plain
+from setpoint.runs.store import cards, values
+from setpoint.runs.store.naming import plain
+from setpoint.runs.store.values import Kind
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import runs as r
-from setpoint.runs.values import Kind
 
 LISTED = select(r, e.c.name.label("experiment")).join(e, e.c.id == r.c.experiment_id)
 _HELD = (

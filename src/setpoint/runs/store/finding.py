@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import Connection, Select, select
 
 from setpoint.runs.commands import SearchRuns
-from setpoint.runs.search import Search
+from setpoint.runs.store.search import Search
 from setpoint.runs.tables import runs as r
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select, update
 from setpoint.db.upsert import upsert
 from setpoint.errors import Conflict, NotFound
 from setpoint.runs.entities import Experiment, Lifecycle
-from setpoint.runs.naming import plain
+from setpoint.runs.store.naming import plain
 from setpoint.runs.tables import experiment_tags as tg
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import runs as r

@@ -11,9 +11,9 @@ from blake3 import blake3
 from sqlalchemy import Connection, delete, or_, select
 
 from setpoint.db.upsert import upsert
-from setpoint.runs import naming
 from setpoint.runs.entities import Artifact, Dataset, Link, Value
-from setpoint.runs.naming import plain
+from setpoint.runs.store import naming
+from setpoint.runs.store.naming import plain
 from setpoint.runs.tables import read_datasets as d
 from setpoint.runs.tables import run_artifacts as a
 from setpoint.runs.tables import run_datasets as rd

@@ -4,7 +4,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select
 
-from setpoint.runs import experiment_store, searching
 from setpoint.runs.commands import Experiments, MetricNames, Names, SearchExperiments
 from setpoint.runs.filters import (
     ATTRIBUTE,
@@ -17,15 +16,17 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.search import seen
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import experiments as experiment_store
+from setpoint.runs.store import searching
+from setpoint.runs.store.search import seen
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store.values import Kind as Carried
 from setpoint.runs.tables import experiment_tags as tg
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import run_names as n
 from setpoint.runs.tables import run_values as v
 from setpoint.runs.tables import runs as r
-from setpoint.runs.values import Kind as Carried
 
 EXPERIMENTS = Language(
     noun="experiment",

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_
 from setpoint.runs import columns
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Status
-from setpoint.runs.pairs import Pair, among, boxes
+from setpoint.runs.store.pairs import Pair, among, boxes
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import runs as r
 from setpoint.runs.tables import series_chunks as c

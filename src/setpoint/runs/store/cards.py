@@ -14,10 +14,10 @@ from sqlalchemy import Connection, bindparam, delete, select
 
 from setpoint.core.clock import from_micros
 from setpoint.db.upsert import upsert
-from setpoint.runs import naming, series, values
 from setpoint.runs.entities import Dataset, Latest, Link, Value
+from setpoint.runs.store import naming, series, values
+from setpoint.runs.store.values import Kind
 from setpoint.runs.tables import run_cards as k
-from setpoint.runs.values import Kind
 
 _EMPTY = msgspec.Raw(msgspec.msgpack.encode({}))
 

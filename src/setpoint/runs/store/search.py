@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
 from sqlalchemy.sql.selectable import FromClause
 
-from setpoint.runs import naming, searching, store
 from setpoint.runs.commands import (
     Runs,
     SearchRuns,
@@ -32,15 +31,17 @@ from setpoint.runs.filters import (
     parse,
     parse_order,
 )
-from setpoint.runs.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store import naming, searching
+from setpoint.runs.store import runs as store
+from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
+from setpoint.runs.store.values import HEAD, number_of
+from setpoint.runs.store.values import Kind as Carried
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import read_datasets as d
 from setpoint.runs.tables import run_datasets as rd
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import run_values as v
 from setpoint.runs.tables import runs as r
-from setpoint.runs.values import HEAD, number_of
-from setpoint.runs.values import Kind as Carried
 
 FEW = 2_000  #: runs: so many are named in the statement
 SOME = 15_000  #: runs: so many are still sorted rather than walked

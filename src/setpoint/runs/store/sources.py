@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, case, select
 
 from setpoint.db.upsert import upsert
-from setpoint.runs.pairs import among
+from setpoint.runs.store.pairs import among
 from setpoint.runs.tables import run_sources as s
 
 Source = tuple[int, str]  #: run key, the source's name

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, case, delete, func, insert, or_, select, tupl
 
 from setpoint.core.clock import to_micros
 from setpoint.db.upsert import upsert
-from setpoint.runs import columns, merging
+from setpoint.runs import columns
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Latest
-from setpoint.runs.pairs import Pair, among
+from setpoint.runs.store import merging
+from setpoint.runs.store.pairs import Pair, among
 from setpoint.runs.tables import run_metrics as m
 from setpoint.runs.tables import series_chunks as c
 from setpoint.runs.tables import series_tail as t
