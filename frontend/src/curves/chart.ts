@@ -28,6 +28,7 @@ export class CurveChart extends HTMLElement {
   private lines: Line[] = [];
   private drawn: Plot | null = null;
   private at: number | null = null; // of x: where values are read
+  private width = 0; // px, when it was drawn
   private seen = false;
   private stale = false;
   private asked = 0;
@@ -44,7 +45,9 @@ export class CurveChart extends HTMLElement {
     onChange(() => this.viewed(), this.ends.signal);
     document.addEventListener("setpoint:live", () => this.grown(), { signal: this.ends.signal });
     this.listen();
-    const sizes = new ResizeObserver(() => this.show());
+    const sizes = new ResizeObserver(() => {
+      if (this.clientWidth !== this.width) this.show();
+    });
     sizes.observe(this);
     const sight = new IntersectionObserver((entries) => this.sighted(entries), { rootMargin: "300px" });
     sight.observe(this);
@@ -53,6 +56,7 @@ export class CurveChart extends HTMLElement {
       sight.disconnect();
     });
     if (given?.textContent) {
+      this.seen = true; // those that come with their points are the first of a page
       this.take(curvesOf(JSON.parse(given.textContent) as Curves), "");
     } else this.stale = true;
   }
@@ -195,6 +199,7 @@ export class CurveChart extends HTMLElement {
   private show(): void {
     const width = this.clientWidth;
     if (width < 40 || (!this.seen && this.drawn === null)) return;
+    this.width = width;
     const { x, log, logx, from, to } = this.view;
     const shape = { width, height: this.spec.height ?? 200, title: this.spec.metric, axis: x, log, logx, from, to };
     this.drawn = plot(this.lines, shape);
