@@ -44,7 +44,8 @@ _TELLING = re.compile(
 )
 _WRITES = re.compile(r"\|(INSERT|UPDATE|DELETE|commit)\b")
 _IDS = re.compile(r"\b(job|run|rel|alm|val|evt|req|prd)_[0-9A-HJKMNP-TV-Z]{26}")
-_BESIDE = {"leases", "event_outbox", "event_seals", "cursors"}  # who, where in the log: never the same
+# who, where in the log: never the same
+_BESIDE = {"leases", "event_outbox", "event_seals", "cursors"}
 _MEASURED = re.compile(
     r'"detail":"seconds of CPU[^}]*|(?<=judged\', \'address\': \')b3:\w+'
 )  # how fast the model answered at the gate, and the judgement with that number in it

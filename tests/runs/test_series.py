@@ -181,6 +181,14 @@ def test_who_follows_a_run_misses_nothing_though_it_is_merged_meanwhile(
     assert (again.series, again.cursor) == ([], tail.cursor)
 
 
+def test_who_follows_the_first_run_of_a_store_sees_its_first_points(backend: LocalBackend) -> None:
+    run = start(backend)
+    tail = backend.call(service.tail, service.Tail(run=run.id))
+    append(backend, run, stretch(0, 3))
+    tail = backend.call(service.tail, service.Tail(run=run.id, after=tail.cursor))
+    assert [len(each) for each in tail.series] == [3]
+
+
 def test_what_a_killed_run_left_loose_is_merged_later(
     backend: LocalBackend, clock: ManualClock
 ) -> None:

@@ -140,18 +140,18 @@ def _summed(rows: Sequence[Any], at_most: int) -> Band:
 def tail(ctx: Context, cmd: Tail) -> Tailed:
     """Return what arrived for a run after a cursor; with 0, the cursor of now."""
     run = store.brief(ctx.conn, cmd.run)
-    cursor = series.cursor(ctx.conn, run.key)
+    cursor = series.cursor(ctx.conn, run.key) + 1  # 0 is how one asks for the first
     found: list[Series] = []
     if cmd.after and cursor > cmd.after:
         ids = naming.known(ctx.conn, cmd.metrics) if cmd.metrics else {}
         wanted = list(ids.values()) if cmd.metrics else None
-        arrived = series.since(ctx.conn, run.key, cmd.after, wanted)
+        arrived = series.since(ctx.conn, run.key, cmd.after - 1, wanted)
         names = naming.names_of(ctx.conn, arrived)
         found = [
             columns.series(names[number], columns.joined(parts))
             for number, parts in arrived.items()
         ]
-    return Tailed(run=cmd.run, status=Status(run.status), cursor=max(cursor, 1), series=found)
+    return Tailed(run=cmd.run, status=Status(run.status), cursor=cursor, series=found)
 
 
 @operation("runs.names", needs="runs:read")
