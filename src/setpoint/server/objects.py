@@ -11,6 +11,7 @@ from starlette.routing import Route
 from setpoint.artifacts.store import FileStore, open_store
 from setpoint.errors import Invalid, SetpointError
 from setpoint.server import api, problems
+from setpoint.server.pieces import pieces
 
 
 def routes() -> list[Route]:
@@ -27,8 +28,8 @@ async def _send(request: Request) -> Response:
     store, address = _asked(request)
     try:
         size = await run_in_threadpool(store.size, address)
-        pieces = store.chunks(address)
-        first = b"" if request.method == "HEAD" else await run_in_threadpool(next, pieces, b"")
+        chunks = store.chunks(address)
+        first = b"" if request.method == "HEAD" else await run_in_threadpool(next, chunks, b"")
     except SetpointError as error:
         return problems.response(error)
     name = address.rpartition(":")[2][:16]
@@ -38,7 +39,7 @@ async def _send(request: Request) -> Response:
         "cache-control": "private, max-age=31536000, immutable",
     }
     return StreamingResponse(
-        iterate_in_threadpool(_from(first, pieces)),
+        iterate_in_threadpool(_from(first, chunks)),
         media_type="application/octet-stream",
         headers=headers,
     )
@@ -65,7 +66,7 @@ async def _take(request: Request) -> Response:
         if await run_in_threadpool(store.has, address):
             return Response(status_code=204)
         with store.incoming() as file:
-            async for piece in request.stream():
+            async for piece in pieces(request):
                 await run_in_threadpool(file.write, piece)
             await run_in_threadpool(file.commit, address)
     except SetpointError as error:

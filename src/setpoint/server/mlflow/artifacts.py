@@ -19,13 +19,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from setpoint.artifacts.store import CHUNK, FileStore, Incoming, open_store
+from setpoint.artifacts.store import FileStore, Incoming, open_store
 from setpoint.runs.entities import Artifact
 from setpoint.server.api import body
 from setpoint.server.mlflow import files, multipart, render, runs, wire
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import BODY_LIMIT, Call, Endpoint, guarded
 from setpoint.server.mlflow.wire import Message
+from setpoint.server.pieces import pieces
 
 _BASE = "/api/2.0/mlflow-artifacts"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -244,18 +245,12 @@ async def _receive(request: Request, file: Incoming) -> None:
         Refused: If the connection ends before the body, or its digest is another one.
     """
     check = _Check(request.headers)
-    held = bytearray()
     try:
-        async for piece in request.stream():
-            held += piece
-            if len(held) >= CHUNK:
-                whole, held = bytes(held), bytearray()
-                check.update(whole)
-                await run_in_threadpool(file.write, whole)
+        async for piece in pieces(request):
+            check.update(piece)
+            await run_in_threadpool(file.write, piece)
     except ClientDisconnect:
         raise Refused("The connection ended before the file did; send it again.") from None
-    check.update(bytes(held))
-    await run_in_threadpool(file.write, bytes(held))
     check.verify()
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from setpoint.artifacts.store import FileStore
 from setpoint.errors import Invalid
+from setpoint.server.pieces import pieces
 from setpoint.server.wandb.runs.store import Content
 
 OCTETS = "application/octet-stream"
@@ -108,10 +109,9 @@ async def take(request: Request, store: FileStore, expected: str | None = None) 
     """
     digest = hashlib.md5(usedforsecurity=False)
     with store.incoming() as file:
-        async for piece in request.stream():
-            if piece:
-                digest.update(piece)
-                await run_in_threadpool(file.write, piece)
+        async for piece in pieces(request):
+            digest.update(piece)
+            await run_in_threadpool(file.write, piece)
         md5 = base64.b64encode(digest.digest()).decode()
         if expected is not None and md5 != expected:
             raise Invalid(f"the bytes that arrived have the MD5 {md5}", hint="send them again")
