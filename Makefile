@@ -51,7 +51,7 @@ crash: $(VENV)/.dev $(BUILT)
 
 compat: $(VENV)/.dev $(BUILT)
 	@$(BIN)/python -m tests.compat.environments
-	@$(BIN)/python -m pytest tests/compat $(ARGS)
+	@$(BIN)/python -m pytest tests/compat -m "long or not long" $(ARGS)
 	@$(BIN)/python -m tests.compat.matrix
 
 bench: $(VENV)/.dev

@@ -171,7 +171,7 @@ def test_the_real_client_gets_through(name: str, told: dict[str, dict[str, Any]]
     assert not told[name]["error"], told[name]["error"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.parametrize("name", [name for name in JOURNEYS if name not in LONG])
 def test_the_real_client_gets_through_on_postgresql(
