@@ -7,12 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend, open_local
+
+# No test is timed: a busy machine is no failure.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _databases = itertools.count()
