@@ -26,7 +26,7 @@ from setpoint.transfer.mlflow_target import MlflowTarget
 from setpoint.transfer.wandb import Wandb
 
 HERE = Path(__file__).parent
-_SECONDS = 120
+_SECONDS = 300
 
 
 @pytest.fixture
