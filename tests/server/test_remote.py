@@ -50,6 +50,10 @@ def _commands(backend: LocalBackend) -> dict[str, dict[str, Any]]:
         "row": "f1",
         "name": release,
         "subject": "version:flights-late/1",
+        "models": ["flights-late"],
+        "other": 2,
+        "channel": "none of this name",
+        "delivery": "none of this name",
     }
     return dict.fromkeys(OPERATIONS, known)
 
