@@ -13,10 +13,11 @@ import numpy as np
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, MissingExtra, NotFound
 from setpoint.runs.columns import Columns
-from setpoint.runs.entities import Status, Value
+from setpoint.runs.entities import Status
 from setpoint.transfer import aim_dump
 from setpoint.transfer.entities import Content, Left, SourceRun
 from setpoint.transfer.files import under
+from setpoint.transfer.values import params
 
 _MICROS = 1_000_000
 _SYSTEM = "__system__"
@@ -98,7 +99,7 @@ def _run(about: dict[str, Any]) -> SourceRun:
         started_at=from_micros(int((about["created"] or 0) * _MICROS)),
         ended_at=from_micros(int(about["ended"] * _MICROS)) if about["ended"] else None,
         deleted=about["archived"],
-        params=_leaves(about["params"]),
+        params=params(about["params"]),
         tags=tags,
     )
 
@@ -118,15 +119,3 @@ def _series(file: Path) -> Iterator[tuple[str, Columns]]:
                     np.array([float(value) for value in found["values"]], np.float64),
                 ),
             )
-
-
-def _leaves(values: dict[str, Any], before: str = "") -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            found |= _leaves(value, f"{before}{name}.")
-        elif value is None or isinstance(value, str | int | float | bool):
-            found[before + name] = value
-        else:
-            found[before + name] = json.dumps(value)
-    return found

@@ -1,23 +1,16 @@
 """Write runs out: for MLflow, or as Parquet files that anything reads."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from setpoint.artifacts.store import ObjectStore
-from setpoint.core.operations import Operation
+from setpoint.core.operations import Backend
 from setpoint.runs import service
 from setpoint.runs.commands import History, ListArtifacts, SearchRuns, ShowRun
 from setpoint.runs.entities import Artifact, Run, Series
 from setpoint.transfer.entities import Left, Sent
 
 _PAGE = 200
-
-C = TypeVar("C")
-R = TypeVar("R")
-
-
-class Backend(Protocol):
-    def call(self, op: Operation[C, R], cmd: C) -> R: ...
 
 
 class Held:

@@ -7,12 +7,11 @@ points are numbered by where they stand in their source and files are kept by th
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
 
 from blake3 import blake3
 
 from setpoint.artifacts.store import ObjectStore
-from setpoint.core.operations import Operation
+from setpoint.core.operations import Backend
 from setpoint.errors import NotFound
 from setpoint.runs import columns, service
 from setpoint.runs.commands import (
@@ -35,14 +34,6 @@ WHOLE = "setpoint.import.whole"  #: points and files that came with it
 _POINTS = 50_000  #: in one call
 _FILES = 200  #: registered in one call
 _LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")
-
-C = TypeVar("C")
-R = TypeVar("R")
-
-
-class Backend(Protocol):
-    def call(self, op: Operation[C, R], cmd: C) -> R: ...
-
 
 Told = Callable[[int, int, SourceRun], None]  #: runs done, runs in all, the one that begins
 

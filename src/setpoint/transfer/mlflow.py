@@ -12,12 +12,14 @@ from msgspec import Struct
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, NotFound
 from setpoint.runs.columns import Floats
-from setpoint.runs.entities import Status
+from setpoint.runs.entities import Dataset, Status
 from setpoint.transfer.entities import Left, Source, SourceFile, SourceRun
 from setpoint.transfer.files import under
 
 KIND = "mlflow"
 _LARGEST = sys.float_info.max
+_CONTEXT = "mlflow.data.context"
+_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 NAME, USER, PARENT = "mlflow.runName", "mlflow.user", "mlflow.parentRunId"
 _STATUS = {
     "RUNNING": Status.RUNNING,
@@ -85,6 +87,13 @@ def run_of(info: Mapping[str, Any], experiment: str, **more: Any) -> SourceRun:
         parent=tags.get(PARENT),
         **more,
     )
+
+
+def dataset_of(about: Mapping[str, Any], tags: Mapping[str, str]) -> Dataset:
+    """Return a dataset a run read, from what MLflow keeps of it and the tags of the reading."""
+    fields = {name: str(about.get(name) or "") for name in _DATASET}
+    named = dict(tags)
+    return Dataset(**fields, context=named.pop(_CONTEXT, ""), tags=named)
 
 
 def unbounded(values: Floats) -> Floats:

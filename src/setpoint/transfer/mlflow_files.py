@@ -11,9 +11,7 @@ from setpoint.errors import NotFound
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceRun
-from setpoint.transfer.mlflow import KIND, files_at, run_of
-
-_CONTEXT = "mlflow.data.context"
+from setpoint.transfer.mlflow import KIND, dataset_of, files_at, run_of
 
 
 class MlflowFiles:
@@ -80,10 +78,8 @@ class MlflowFiles:
         for meta in sorted(run.glob("inputs/*/meta.yaml")):
             used = self._meta(meta)
             about = self._meta(experiment / "datasets" / str(used.get("source_id")) / "meta.yaml")
-            names = ("name", "digest", "source_type", "source", "schema", "profile")
-            fields = {name: str(about.get(name) or "") for name in names}
             tags = {str(k): str(v) for k, v in (used.get("tags") or {}).items()}
-            found.append(Dataset(**fields, context=tags.pop(_CONTEXT, ""), tags=tags))
+            found.append(dataset_of(about, tags))
         return found
 
     def _meta(self, file: Path) -> dict[str, Any]:

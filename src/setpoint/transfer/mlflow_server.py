@@ -10,11 +10,10 @@ import numpy as np
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
-from setpoint.transfer.mlflow import KIND, Login, files_at, run_of, unbounded
+from setpoint.transfer.mlflow import KIND, Login, dataset_of, files_at, run_of, unbounded
 from setpoint.transfer.mlflow_http import FILES, Api
 
 _HISTORY = 25_000  #: points of one answer
-_CONTEXT = "mlflow.data.context"
 
 
 class MlflowServer:
@@ -103,10 +102,5 @@ def _pairs(items: Any) -> dict[str, Any]:
 
 
 def _datasets(inputs: dict[str, Any]) -> list[Dataset]:
-    found = []
-    for each in inputs.get("dataset_inputs", []):
-        about, tags = each.get("dataset", {}), _pairs(each.get("tags"))
-        names = ("name", "digest", "source_type", "source", "schema", "profile")
-        fields = {name: about.get(name) or "" for name in names}
-        found.append(Dataset(**fields, context=tags.pop(_CONTEXT, ""), tags=tags))
-    return found
+    used = inputs.get("dataset_inputs", [])
+    return [dataset_of(each.get("dataset", {}), _pairs(each.get("tags"))) for each in used]

@@ -11,11 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
 from setpoint.transfer.entities import Content, Left, SourceRun
-from setpoint.transfer.mlflow import KIND, damaged, files_at, run_of, unbounded
+from setpoint.transfer.mlflow import KIND, damaged, dataset_of, files_at, run_of, unbounded
 
 _TABLES = ("experiments", "runs", "params", "tags", "metrics")
 _OTHER = ("registered_models", "model_versions", "logged_models", "trace_info")
-_CONTEXT = "mlflow.data.context"
 
 
 class MlflowSql:
@@ -115,17 +114,15 @@ class MlflowSql:
         )
         found: dict[str, list[Dataset]] = {}
         for row in conn.execute(query):
-            named = dict(tags.get(row.input_uuid, {}))
-            dataset = Dataset(
-                name=row.name,
-                digest=row.digest,
-                source_type=row.dataset_source_type,
-                source=row.dataset_source,
-                schema=row.dataset_schema or "",
-                profile=row.dataset_profile or "",
-                context=named.pop(_CONTEXT, ""),
-                tags=named,
-            )
+            about = {
+                "name": row.name,
+                "digest": row.digest,
+                "source_type": row.dataset_source_type,
+                "source": row.dataset_source,
+                "schema": row.dataset_schema,
+                "profile": row.dataset_profile,
+            }
+            dataset = dataset_of(about, tags.get(row.input_uuid, {}))
             found.setdefault(row.destination_id, []).append(dataset)
         return found
 

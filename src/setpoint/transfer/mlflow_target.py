@@ -1,6 +1,5 @@
 """Runs for a server that speaks MLflow's REST API."""
 
-import json
 import math
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,6 +14,7 @@ from setpoint.transfer.entities import Left
 from setpoint.transfer.exporter import Held
 from setpoint.transfer.mlflow import NAME, PARENT, USER, Login
 from setpoint.transfer.mlflow_http import FILES, Api
+from setpoint.transfer.values import text
 
 RUN = "setpoint.run"  #: the tag that names our run
 WHOLE = "setpoint.whole"  #: the tag of a run that was written to its end
@@ -96,7 +96,7 @@ class MlflowTarget:
         return self._experiments[name]
 
     def _values(self, there: str, run: Run, tags: dict[str, str], left: list[Left]) -> None:
-        params = {name: _text(value) for name, value in run.params.items()}
+        params = {name: text(value) for name, value in run.params.items()}
         for kind, values, most in (("param", params, _PARAM_LENGTH), ("tag", tags, _TAG_LENGTH)):
             for name, value in values.items():
                 if len(value) > most:
@@ -152,10 +152,6 @@ def _number(value: float) -> Any:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _millis(at: datetime) -> int:

@@ -4,7 +4,6 @@ One part of each for every so many points, whole or not there: a part is written
 renamed, and a run is known to be whole by being in a part of ``runs``.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from setpoint.runs.columns import arrays
 from setpoint.runs.entities import Run
 from setpoint.transfer.entities import Left
 from setpoint.transfer.exporter import Held
+from setpoint.transfer.values import text
 
 _POINTS = 2_000_000  #: in one part
 _RUNS = 1_000
@@ -66,7 +66,7 @@ class ParquetFolder:
         pairs: list[tuple[str, Mapping[str, Any]]] = [("param", run.params), ("tag", run.tags)]
         for kind, named in pairs:
             self._values += [
-                {"run": run.id, "kind": kind, "name": name, "value": _text(value)}
+                {"run": run.id, "kind": kind, "name": name, "value": text(value)}
                 for name, value in named.items()
             ]
         points = 0
@@ -123,7 +123,3 @@ class ParquetFolder:
         self._values: list[dict[str, str]] = []
         self._points: list[pl.DataFrame] = []
         self._waiting = 0
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

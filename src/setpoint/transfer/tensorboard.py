@@ -16,10 +16,10 @@ from msgspec import Struct, field
 
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, NotFound
+from setpoint.runs.columns import Gathered
 from setpoint.runs.entities import Status, Value
 from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
 from setpoint.transfer.files import made
-from setpoint.transfer.gather import Points
 from setpoint.transfer.protobuf import Message
 
 _LENGTH = struct.Struct("<Q4x")
@@ -33,7 +33,7 @@ _IMAGES = {"png": b"\x89PNG", "jpg": b"\xff\xd8", "gif": b"GIF8"}
 class _Read(Struct):
     """What a run's event files hold."""
 
-    points: Points = field(default_factory=Points)
+    points: Gathered = field(default_factory=Gathered)
     texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     images: list[tuple[str, int, bytes]] = field(default_factory=list)
     histograms: dict[str, list[dict[str, Any]]] = field(default_factory=dict)

@@ -18,11 +18,12 @@ from msgspec import Struct, field
 
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, NotFound
-from setpoint.runs.entities import Status, Value
+from setpoint.runs.columns import Gathered
+from setpoint.runs.entities import Status
 from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
 from setpoint.transfer.files import made, read_in_pieces, under
-from setpoint.transfer.gather import Points
 from setpoint.transfer.protobuf import Message
+from setpoint.transfer.values import params
 
 _HEADER = b":W&B"
 _START = 7
@@ -129,7 +130,7 @@ class Wandb:
             started_at=from_micros(found.started_us),
             ended_at=_time(found.ended_us),
             actor=found.actor,
-            params=_leaves(found.config),
+            params=params({k: v for k, v in found.config.items() if k != "_wandb"}),
             tags=found.tags,
             error=f"exit code {found.exit_code}" if found.exit_code else "",
         )
@@ -215,7 +216,7 @@ def _joined(earlier: _Log | None, later: _Log) -> _Log:
 
 def _series(logs: list[Path], summary: dict[str, Any], rest: list[str]) -> Iterator[Any]:
     """Yield the numbers of the history; what is none goes to `rest`, a JSON row each."""
-    points, machine, last, at = Points(), 0, 0, 0
+    points, machine, last, at = Gathered(), 0, 0, 0
     for log in logs:
         for record in _sound(log):
             if _HISTORY in record:
@@ -234,7 +235,7 @@ def _series(logs: list[Path], summary: dict[str, Any], rest: list[str]) -> Itera
                     )
                 machine += 1
     plain = {k: v for k, v in summary.items() if not (isinstance(v, dict) and "_type" in v)}
-    for name, value in _leaves(plain).items():
+    for name, value in params(plain).items():
         if name not in points and not name.startswith("_"):
             _number(points, name, value, last, at)
     return points.columns()
@@ -323,7 +324,7 @@ def _json(text: str) -> Any:
         return text
 
 
-def _number(points: Points, name: str, value: Any, step: int, at_us: int) -> bool:
+def _number(points: Gathered, name: str, value: Any, step: int, at_us: int) -> bool:
     """Add a number, or the numbers of a nested value; tell whether that is all there was."""
     if isinstance(value, dict) and value and "_type" not in value:
         taken = [_number(points, f"{name}.{k}", v, step, at_us) for k, v in value.items()]
@@ -334,21 +335,6 @@ def _number(points: Points, name: str, value: Any, step: int, at_us: int) -> boo
         return False
     points.add(name, float(value), step, at_us)
     return True
-
-
-def _leaves(values: dict[str, Any], before: str = "") -> dict[str, Value]:
-    """Return scalars by dotted name; a list is JSON."""
-    found: dict[str, Value] = {}
-    for name, value in values.items():
-        if not before and name == "_wandb":
-            continue
-        if isinstance(value, dict) and value:
-            found |= _leaves(value, f"{before}{name}.")
-        elif value is None or isinstance(value, str | int | float | bool):
-            found[before + name] = value
-        else:
-            found[before + name] = json.dumps(value)
-    return found
 
 
 def _micros(timestamp: Message) -> int:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from msgspec import Struct
 
 from setpoint.errors import Invalid
-from setpoint.runs.columns import Columns, series
+from setpoint.runs.columns import Columns, Gathered, series
+from setpoint.runs.dotted import dotted
 from setpoint.runs.entities import Series
 
 SYSTEM = "system/"  #: how names of the machine's metrics begin
@@ -120,7 +120,7 @@ class _Points:
     """Collects points by name."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[list[int], list[int], list[float]]] = {}
+        self._found = Gathered()
 
     def take(self, key: str, value: Any, step: int, at: int) -> bool:
         """Take the numbers of a value; tell whether that is all there is to it."""
@@ -138,21 +138,12 @@ class _Points:
             number = float(value)
         except OverflowError:
             return False
-        steps, times, values = self._found.setdefault(name, ([], [], []))
-        steps.append(step)
-        times.append(at)
-        values.append(number)
+        self._found.add(name, number, step, at)
         return isinstance(value, float) or abs(value) <= _EXACT
 
     def series(self) -> list[Series]:
         """Return what was collected."""
-        return [
-            series(
-                name,
-                Columns(np.array(steps, np.int64), np.array(at, np.int64), np.array(values)),
-            )
-            for name, (steps, at, values) in self._found.items()
-        ]
+        return [series(name, columns) for name, columns in self._found.columns()]
 
 
 def _rows(lines: Iterable[str], offset: int) -> Iterator[Row]:
@@ -168,11 +159,7 @@ def _rows(lines: Iterable[str], offset: int) -> Iterator[Row]:
 
 
 def _leaves(prefix: str, value: Row) -> Iterator[tuple[str, Any]]:
-    for key, found in value.items():
-        if isinstance(found, dict) and found and "_type" not in found:
-            yield from _leaves(f"{prefix}{key}.", found)
-        else:
-            yield f"{prefix}{key}", found
+    return dotted(value, prefix, whole=lambda found: "_type" in found)
 
 
 def _scalar(value: Any) -> str | int | float | bool | None:
