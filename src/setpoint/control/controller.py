@@ -85,7 +85,7 @@ class Controller:
         self._told = told
         self._engine = engine
         self._generations: dict[str, int] = {}
-        self._judged: dict[str, tuple[datetime, datetime]] = {}
+        self._judged: dict[str, tuple[tuple[datetime, datetime], datetime]] = {}
         self._seen: dict[str, tuple[int, Observed]] = {}
         self._in_force: tuple[int, list[Applied]] = (-1, [])
         self._sealed = -1
@@ -227,16 +227,23 @@ class Controller:
         """Judge the windows that are over; return whether there was one."""
         now, spec = self._home.clock.now(), spec_of(applied)
         window = int(spec.watch.window.total_seconds())
-        often = errors_window(spec) if spec.guardrails.errors else window
-        grid = (aligned(now, often), aligned(now - _LABELS_COME, window))
-        if self._judged.get(applied.model) == grid:
+        windows = (aligned(now, window), aligned(now - _LABELS_COME, window))
+        requests = aligned(now, errors_window(spec)) if spec.guardrails.errors else windows[0]
+        before = self._judged.get(applied.model)
+        if before == (windows, requests):
             return False  # no window has ended since
         with self._home.reading() as conn:
             due = watching.due(self._home.context(conn), applied)
         if due is not None:
             with self._acting() as conn:
-                watching.judge(self._home.context(conn), applied, due, self._follower.reference)
-        self._judged[applied.model] = grid
+                watching.judge(
+                    self._home.context(conn),
+                    applied,
+                    due,
+                    self._follower.reference,
+                    requests_only=before is not None and before[0] == windows,
+                )
+        self._judged[applied.model] = (windows, requests)
         return due is not None
 
     def _seal(self) -> None:

@@ -44,23 +44,34 @@ def judge(
     applied: Applied,
     live: Due,
     reference_of: Callable[[Connection, str, int], Reference | None],
+    *,
+    requests_only: bool = False,
 ) -> None:
     """Judge every window that is over, in the caller's transaction; alarms open in it.
 
     Judging twice is impossible: each monitor remembers up to when it has judged.
+
+    Args:
+        ctx: Of that transaction.
+        applied: What the model must hold.
+        live: The version to judge.
+        reference_of: Returns what a version's inputs were when it was trained.
+        requests_only: Whether only windows of requests, which are shorter, can have ended.
     """
     reference = reference_of(ctx.conn, applied.model, live.version)
     if reference is None:
         return
     policies = watching(spec_of(applied), reference)
     model, version, since = applied.model, live.version, live.since
+    if policies.errors is not None:
+        monitor.watch_errors(ctx, model, version, policies.errors, since=since)
+    if requests_only:
+        return
     if policies.drift is not None:
         monitor.watch_drift(ctx, model, version, reference, policies.drift, since=since)
     monitor.watch_data_quality(ctx, model, version, reference, policies.data_quality, since=since)
     if policies.quality is not None:
         monitor.watch_quality(ctx, model, version, policies.quality, since=since)
-    if policies.errors is not None:
-        monitor.watch_errors(ctx, model, version, policies.errors, since=since)
     if policies.estimate is not None:
         monitor.watch_quality_estimate(
             ctx, model, version, reference, policies.estimate, since=since
