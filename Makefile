@@ -71,7 +71,7 @@ $(VENV)/.installed: requirements/lock.txt requirements/build.lock pyproject.toml
 	  echo "setup: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing the locked dependencies (a minute the first time)"
-	@$(PIP) install -qq --require-hashes -r requirements/lock.txt -r requirements/build.lock
+	@$(PIP) install -qq --no-deps --require-hashes -r requirements/lock.txt -r requirements/build.lock
 	@echo "setup: building setpoint"
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -83,7 +83,7 @@ $(BUILT): $(wildcard frontend/*.json) $(shell find frontend/src -type f) | $(VEN
 # What testing needs besides.
 $(VENV)/.dev: $(VENV)/.installed requirements/dev.lock
 	@echo "setup: installing test tools"
-	@$(PIP) install -qq --require-hashes -r requirements/dev.lock
+	@$(PIP) install -qq --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
 # The locks hold versions and hashes only, no address: any index can serve them.

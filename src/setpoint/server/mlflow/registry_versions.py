@@ -186,7 +186,7 @@ def _note(call: Call, model_id: str, entry: Entry) -> None:
         listed = msgspec.json.decode(known, type=list[dict[str, Any]])
         listed.append({"name": entry.version.model, "version": entry.version.number})
         text = msgspec.json.encode(listed).decode()
-        logged.put_values(ctx.conn, model_id, logged.TAG, {_REGISTERED: text})
+        logged.values.put(ctx.conn, model_id, logged.TAG, {_REGISTERED: text})
 
     call.write(note)
 

@@ -114,8 +114,8 @@ def set_tags(call: Call, ask: Tags) -> dict[str, Any]:
 
     def change(ctx: Context) -> None:
         kept = {key: str(value) for key, value in tags.items() if value is not None}
-        store.put_values(ctx.conn, found.id, store.TAG, kept)
-        store.drop_values(ctx.conn, found.id, store.TAG, [key for key in tags if key not in kept])
+        store.values.put(ctx.conn, found.id, store.TAG, kept)
+        store.values.drop(ctx.conn, found.id, store.TAG, [key for key in tags if key not in kept])
         store.touch(ctx.conn, found.id, ctx.now)
 
     call.write(change)
@@ -124,7 +124,7 @@ def set_tags(call: Call, ask: Tags) -> dict[str, Any]:
 
 def delete_tag(call: Call, _: Nothing) -> dict[str, Any]:
     found, key = find(call), call.path["key"]
-    call.write(lambda ctx: store.drop_values(ctx.conn, found.id, store.TAG, [key]))
+    call.write(lambda ctx: store.values.drop(ctx.conn, found.id, store.TAG, [key]))
     return {}
 
 
@@ -192,14 +192,14 @@ def experiment_ids(call: Call, _: Message) -> dict[str, Any]:
 def add_experiments(call: Call, ask: Experiments) -> dict[str, Any]:
     def add(ctx: Context, dataset_id: str) -> None:
         named = dict.fromkeys(ask.experiment_ids, "")
-        store.put_values(ctx.conn, dataset_id, store.EXPERIMENT, named)
+        store.values.put(ctx.conn, dataset_id, store.EXPERIMENT, named)
 
     return _related(call, add)
 
 
 def remove_experiments(call: Call, ask: Experiments) -> dict[str, Any]:
     def remove(ctx: Context, dataset_id: str) -> None:
-        store.drop_values(ctx.conn, dataset_id, store.EXPERIMENT, ask.experiment_ids)
+        store.values.drop(ctx.conn, dataset_id, store.EXPERIMENT, ask.experiment_ids)
 
     return _related(call, remove)
 

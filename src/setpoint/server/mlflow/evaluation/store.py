@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
+from setpoint.db.named import NamedValues
 from setpoint.db.upsert import upsert
 from setpoint.runs.filters import (
     ATTRIBUTE,
@@ -59,6 +60,8 @@ _ATTRIBUTES: dict[str, Any] = {
     "last_update_time": micros(_d.updated_at),
 }
 
+values = NamedValues(mlflow_dataset_values, "dataset_id")  #: tags and their like
+
 
 class Dataset(Struct, frozen=True, kw_only=True):
     id: str
@@ -107,16 +110,13 @@ def add(conn: Connection, dataset: Dataset) -> None:
     names = ("id", "name", "digest", "schema", "created_at", "updated_at")
     row = {name: getattr(dataset, name) for name in (*names, "created_by", "updated_by")}
     conn.execute(insert(mlflow_datasets).values(row))
-    put_values(conn, dataset.id, TAG, dataset.tags)
-    put_values(conn, dataset.id, EXPERIMENT, dict.fromkeys(dataset.experiments, ""))
+    values.put(conn, dataset.id, TAG, dataset.tags)
+    values.put(conn, dataset.id, EXPERIMENT, dict.fromkeys(dataset.experiments, ""))
 
 
 def find(conn: Connection, ids: list[str]) -> list[Dataset]:
     """Return the datasets of these ids, in their order; those not there are left out."""
-    values: dict[tuple[str, str], dict[str, str]] = {}
-    query = select(mlflow_dataset_values).where(_v.dataset_id.in_(ids)).order_by(_v.name)
-    for row in conn.execute(query):
-        values.setdefault((row.dataset_id, row.kind), {})[row.name] = row.value
+    named = values.of(conn, ids)
     counted = select(_r.dataset_id, func.count()).where(_r.dataset_id.in_(ids))
     counts = {row[0]: row[1] for row in conn.execute(counted.group_by(_r.dataset_id))}
     found = {
@@ -129,8 +129,8 @@ def find(conn: Connection, ids: list[str]) -> list[Dataset]:
             created_by=row.created_by,
             updated_by=row.updated_by,
             schema=row.schema,
-            tags=values.get((row.id, TAG), {}),
-            experiments=list(values.get((row.id, EXPERIMENT), {})),
+            tags=named.get(row.id, {}).get(TAG, {}),
+            experiments=list(named.get(row.id, {}).get(EXPERIMENT, {})),
             records=counts.get(row.id, 0),
         )
         for row in conn.execute(select(mlflow_datasets).where(_d.id.in_(ids)))
@@ -170,19 +170,6 @@ def _leaf(conn: Connection, found: Comparison) -> Condition:
 def touch(conn: Connection, dataset_id: str, now: datetime, **changed: Any) -> None:
     where = _d.id == dataset_id
     conn.execute(update(mlflow_datasets).where(where).values(updated_at=now, **changed))
-
-
-def put_values(conn: Connection, dataset_id: str, kind: str, values: dict[str, str]) -> None:
-    rows = [
-        {"dataset_id": dataset_id, "kind": kind, "name": name, "value": value}
-        for name, value in values.items()
-    ]
-    upsert(conn, mlflow_dataset_values, rows, update=("value",))
-
-
-def drop_values(conn: Connection, dataset_id: str, kind: str, names: list[str]) -> None:
-    own = (_v.dataset_id == dataset_id, _v.kind == kind, _v.name.in_(names))
-    conn.execute(delete(mlflow_dataset_values).where(*own))
 
 
 def drop(conn: Connection, dataset_id: str) -> None:

@@ -129,7 +129,7 @@ def delete(call: Call, _: Nothing) -> dict[str, Any]:
 def log_params(call: Call, ask: Params) -> dict[str, Any]:
     found = find(call, call.path["model_id"])
     params = {param.key: param.value for param in ask.params}
-    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.PARAM, params))
+    call.write(lambda ctx: store.values.put(ctx.conn, found.id, store.PARAM, params))
     return {}
 
 
@@ -138,13 +138,13 @@ def set_tags(call: Call, ask: Tags) -> dict[str, Any]:
     for index, tag in enumerate(ask.tags):
         checks.name(tag.key, f"tags[{index}].key")
     tags = {tag.key: tag.value for tag in ask.tags}
-    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
+    call.write(lambda ctx: store.values.put(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 
 def delete_tag(call: Call, _: Nothing) -> dict[str, Any]:
     found, key = find(call, call.path["model_id"]), call.path["tag_key"]
-    if not call.write(lambda ctx: store.drop_tag(ctx.conn, found.id, key)):
+    if not call.write(lambda ctx: store.values.drop(ctx.conn, found.id, store.TAG, [key])):
         text = f"No tag with key {key!r} found for model with ID {found.id!r}."
         raise Refused(text, errors.MISSING)
     return {}

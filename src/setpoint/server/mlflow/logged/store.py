@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    delete,
     func,
     insert,
     literal,
@@ -21,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from setpoint.db.named import NamedValues
 from setpoint.db.upsert import upsert
 from setpoint.errors import Invalid
 from setpoint.runs.entities import Lifecycle
@@ -78,6 +78,8 @@ _ATTRIBUTES: dict[str, ColumnElement[Any]] = {
     "last_updated_timestamp": micros(_m.updated_at),
 }
 
+values = NamedValues(mlflow_model_values, "model_id")  #: tags and their like
+
 
 class Measured(Struct, frozen=True, kw_only=True):
     """One value of a metric of a logged model, on a dataset or on none."""
@@ -133,8 +135,8 @@ _PLAIN = tuple(name for name in LoggedModel.__struct_fields__ if name not in _CA
 def add(conn: Connection, model: LoggedModel) -> None:
     row = {name: getattr(model, name) for name in _PLAIN}
     conn.execute(insert(mlflow_models).values(row))
-    put_values(conn, model.id, PARAM, model.params)
-    put_values(conn, model.id, TAG, model.tags)
+    values.put(conn, model.id, PARAM, model.params)
+    values.put(conn, model.id, TAG, model.tags)
 
 
 def find(conn: Connection, ids: list[str]) -> list[LoggedModel]:
@@ -142,10 +144,10 @@ def find(conn: Connection, ids: list[str]) -> list[LoggedModel]:
     found: dict[str, LoggedModel] = {}
     for start in range(0, len(ids), _SOME):
         some = ids[start : start + _SOME]
-        values, metrics = _values(conn, some), _metrics(conn, some)
+        named, metrics = values.of(conn, some), _metrics(conn, some)
         rows = conn.execute(select(mlflow_models).where(mlflow_models.c.id.in_(some)))
         for row in rows:
-            kinds = values.get(row.id, {})
+            kinds = named.get(row.id, {})
             found[row.id] = msgspec.convert(
                 {
                     **{name: getattr(row, name) for name in _PLAIN},
@@ -236,23 +238,6 @@ def touch(conn: Connection, model_id: str, now: datetime, **changed: str) -> Non
     conn.execute(update(mlflow_models).where(where).values(updated_at=now, **changed))
 
 
-def put_values(conn: Connection, model_id: str, kind: str, values: dict[str, str]) -> None:
-    rows = [
-        {"model_id": model_id, "kind": kind, "name": name, "value": value}
-        for name, value in values.items()
-    ]
-    upsert(conn, mlflow_model_values, rows, update=("value",))
-
-
-def drop_tag(conn: Connection, model_id: str, name: str) -> bool:
-    """Take a tag from a model; tell whether it was there."""
-    table = mlflow_model_values.c
-    gone = delete(mlflow_model_values).where(
-        table.model_id == model_id, table.kind == TAG, table.name == name
-    )
-    return conn.execute(gone).rowcount > 0
-
-
 def measure(conn: Connection, points: Iterable[Measured]) -> None:
     """Keep what was measured of models that are there; the rest belongs to nobody."""
     points = list(points)
@@ -275,15 +260,6 @@ def measure(conn: Connection, points: Iterable[Measured]) -> None:
         ],
         update=("value",),
     )
-
-
-def _values(conn: Connection, ids: list[str]) -> dict[str, dict[str, dict[str, str]]]:
-    table = mlflow_model_values
-    query = select(table).where(table.c.model_id.in_(ids)).order_by(table.c.name)
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for row in conn.execute(query):
-        found.setdefault(row.model_id, {}).setdefault(row.kind, {})[row.name] = row.value
-    return found
 
 
 def _metrics(conn: Connection, ids: list[str]) -> dict[str, list[Measured]]:

@@ -158,13 +158,13 @@ def set_tag(call: Call, ask: Tag) -> dict[str, Any]:
     checks.length("value", ask.value, checks.RUN_TAG)
     found = find(call, call.path["trace_id"])
     tags = {ask.key: ask.value}
-    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
+    call.write(lambda ctx: store.values.put(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 
 def delete_tag(call: Call, ask: Tag) -> dict[str, Any]:
     found = find(call, call.path["trace_id"])
-    if not call.write(lambda ctx: store.drop_tag(ctx.conn, found.id, ask.key)):
+    if not call.write(lambda ctx: store.values.drop(ctx.conn, found.id, store.TAG, [ask.key])):
         text = f"No trace tag with key '{ask.key}' for trace with ID '{found.id}'"
         raise Refused(text, errors.MISSING)
     return {}
@@ -180,7 +180,7 @@ def link_run(call: Call, ask: Ids) -> dict[str, Any]:
 
     def link(ctx: Context) -> None:
         for trace in store.find(ctx.conn, ask.trace_ids):
-            store.put_values(ctx.conn, trace.id, store.RUN, {run.id: ""})
+            store.values.put(ctx.conn, trace.id, store.RUN, {run.id: ""})
 
     call.write(link)
     return {}
@@ -192,7 +192,7 @@ def link_prompts(call: Call, ask: LinkPrompts) -> dict[str, Any]:
     linked = json.loads(found.tags.get(_PROMPTS, "[]"))
     new = [{"name": each.name, "version": each.version} for each in ask.prompt_versions]
     tags = {_PROMPTS: json.dumps(linked + [each for each in new if each not in linked])}
-    call.write(lambda ctx: store.put_values(ctx.conn, found.id, store.TAG, tags))
+    call.write(lambda ctx: store.values.put(ctx.conn, found.id, store.TAG, tags))
     return {}
 
 

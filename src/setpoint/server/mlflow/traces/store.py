@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import ColumnElement, Connection, delete, literal, or_, select, update
 
+from setpoint.db.named import NamedValues
 from setpoint.db.upsert import upsert
 from setpoint.runs.filters import (
     ATTRIBUTE,
@@ -70,6 +71,8 @@ _ATTRIBUTES: dict[str, ColumnElement[Any]] = {
     "experiment_id": _t.experiment_id,
 }
 
+values = NamedValues(mlflow_trace_values, "trace_id")  #: tags and their like
+
 
 class Trace(Struct, frozen=True, kw_only=True):
     id: str
@@ -93,8 +96,8 @@ def put(conn: Connection, trace: Trace) -> None:
     """Keep a trace; what is known of it already is replaced, values of other names stay."""
     row = {name: getattr(trace, name) for name in _PLAIN}
     upsert(conn, mlflow_traces, [row], update=_PLAIN[1:])
-    put_values(conn, trace.id, TAG, trace.tags)
-    put_values(conn, trace.id, METADATA, trace.metadata)
+    values.put(conn, trace.id, TAG, trace.tags)
+    values.put(conn, trace.id, METADATA, trace.metadata)
 
 
 def find(conn: Connection, ids: list[str]) -> list[Trace]:
@@ -102,10 +105,10 @@ def find(conn: Connection, ids: list[str]) -> list[Trace]:
     found: dict[str, Trace] = {}
     for start in range(0, len(ids), _SOME):
         some = ids[start : start + _SOME]
-        values, said = _values(conn, some), _assessments(conn, some)
+        named, said = values.of(conn, some), _assessments(conn, some)
         rows = conn.execute(select(mlflow_traces).where(mlflow_traces.c.id.in_(some)))
         for row in rows:
-            kinds = values.get(row.id, {})
+            kinds = named.get(row.id, {})
             found[row.id] = msgspec.convert(
                 {
                     **{name: getattr(row, name) for name in _PLAIN},
@@ -166,23 +169,6 @@ def _leaf(conn: Connection, found: Comparison) -> Condition:
     )
 
 
-def put_values(conn: Connection, trace_id: str, kind: str, values: dict[str, str]) -> None:
-    rows = [
-        {"trace_id": trace_id, "kind": kind, "name": name, "value": value}
-        for name, value in values.items()
-    ]
-    upsert(conn, mlflow_trace_values, rows, update=("value",))
-
-
-def drop_tag(conn: Connection, trace_id: str, name: str) -> bool:
-    """Take a tag from a trace; tell whether it was there."""
-    table = mlflow_trace_values.c
-    gone = delete(mlflow_trace_values).where(
-        table.trace_id == trace_id, table.kind == TAG, table.name == name
-    )
-    return conn.execute(gone).rowcount > 0
-
-
 def put_assessment(conn: Connection, trace_id: str, content: dict[str, Any], at: datetime) -> None:
     """Keep what was said of a trace, under its ``assessment_id``."""
     row = {"id": content["assessment_id"], "trace_id": trace_id, "at": at, "content": content}
@@ -231,15 +217,6 @@ def remove(conn: Connection, experiment_id: int, ids: list[str]) -> set[str]:
         conn.execute(delete(mlflow_files).where(files))
         conn.execute(delete(mlflow_traces).where(mlflow_traces.c.id.in_(some)))
     return gone
-
-
-def _values(conn: Connection, ids: list[str]) -> dict[str, dict[str, dict[str, str]]]:
-    table = mlflow_trace_values
-    query = select(table).where(table.c.trace_id.in_(ids)).order_by(table.c.name)
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for row in conn.execute(query):
-        found.setdefault(row.trace_id, {}).setdefault(row.kind, {})[row.name] = row.value
-    return found
 
 
 def _assessments(conn: Connection, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
