@@ -69,3 +69,12 @@ def test_constant_columns_vary_by_the_least() -> None:
 def test_times_for_other_rows_are_refused() -> None:
     with pytest.raises(Invalid, match="3 times for"):
         build_reference({"x": STEADY}, times=TIMES[:3])
+
+
+def test_longer_windows_vary_the_same_whether_counted_alone_or_from_shorter_ones() -> None:
+    rng = np.random.default_rng(3)
+    hours = np.sort(rng.choice(24 * 100, size=4_000))
+    rows = {"x": rng.normal(hours // 24 % 7, 1.0), "y": rng.normal(size=4_000)}
+    both = build_reference(rows, times=hours * 3600, windows=(DAY, WEEK))
+    alone = build_reference(rows, times=hours * 3600, windows=(WEEK,))
+    assert both.variation(WEEK) == alone.variation(WEEK)

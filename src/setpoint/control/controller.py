@@ -28,6 +28,7 @@ from setpoint.control.keeping import Keeper
 from setpoint.control.lease import Lease, LeaseLost
 from setpoint.control.observe import observe
 from setpoint.control.policies import errors_window
+from setpoint.control.watching import Due
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -87,6 +88,7 @@ class Controller:
         self._generations: dict[str, int] = {}
         self._judged: dict[str, tuple[tuple[datetime, datetime], datetime]] = {}
         self._seen: dict[str, tuple[int, Observed]] = {}
+        self._due: dict[str, tuple[int, Due | None]] = {}
         self._in_force: tuple[int, list[Applied]] = (-1, [])
         self._sealed = -1
         self._head = 0
@@ -161,6 +163,7 @@ class Controller:
 
     def _forget(self) -> None:
         self._seen.clear()
+        self._due.clear()
         self._in_force = (-1, [])
 
     def _reconcile(self, applied: Applied) -> list[Action]:
@@ -232,8 +235,7 @@ class Controller:
         before = self._judged.get(applied.model)
         if before == (windows, requests):
             return False  # no window has ended since
-        with self._home.reading() as conn:
-            due = watching.due(self._home.context(conn), applied)
+        due = self._due_for(applied)
         if due is not None:
             with self._acting() as conn:
                 watching.judge(
@@ -245,6 +247,15 @@ class Controller:
                 )
         self._judged[applied.model] = (windows, requests)
         return due is not None
+
+    def _due_for(self, applied: Applied) -> Due | None:
+        """Return the version to be judged, as it was when the newest event was recorded."""
+        known = self._due.get(applied.model)
+        if known is None or known[0] != self._head:
+            with self._home.reading() as conn:
+                known = self._head, watching.due(self._home.context(conn), applied)
+            self._due[applied.model] = known
+        return known[1]
 
     def _seal(self) -> None:
         if self._head == self._sealed:

@@ -199,18 +199,17 @@ class Follower:
         self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int
     ) -> list[tuple[WindowKey, Joint]]:
         """Return the label histograms, by the windows of the predictions."""
-        groups: dict[WindowKey, list[Labelled]] = defaultdict(list)
+        groups: dict[tuple[int, Role, int], list[Labelled]] = defaultdict(list)
         for row in rows:
-            if row.role is Role.FALLBACK:
-                continue
-            start = aligned(from_micros(row.at_us), seconds)
-            groups[WindowKey(model, row.version, row.role, start, seconds)].append(row)
+            if row.role is not Role.FALLBACK:
+                window = row.at_us - row.at_us % (seconds * 1_000_000)
+                groups[row.version, row.role, window].append(row)
         found = []
-        for key, some in groups.items():
-            reference = self.reference(conn, model, key.version)
-            if reference is None or reference.score_cuts is None:
-                continue
-            found.append((key, _joint(some, reference)))
+        for (version, role, start), some in groups.items():
+            reference = self.reference(conn, model, version)
+            if reference is not None and reference.score_cuts is not None:
+                key = WindowKey(model, version, role, from_micros(start), seconds)
+                found.append((key, _joint(some, reference)))
         return found
 
     def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:

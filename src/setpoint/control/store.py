@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from setpoint.control.entities import Applied, Job, JobState
@@ -13,7 +13,7 @@ from setpoint.errors import NotFound
 
 
 def applied(conn: Connection, model: str) -> Applied | None:
-    row = conn.execute(select(specs).where(specs.c.model == model)).one_or_none()
+    row = conn.execute(_APPLIED, {"of_model": model}).one_or_none()
     return None if row is None else _applied(row)
 
 
@@ -135,13 +135,12 @@ def release(conn: Connection, name: str, holder: str) -> None:
 
 def cursor(conn: Connection, name: str, *, lock: bool = False) -> Any:
     """Return the position stored under `name`, or None; locked, nobody else moves it."""
-    query = select(cursors.c.position).where(cursors.c.name == name)
-    return conn.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    query = _CURSOR_LOCKED if lock else _CURSOR
+    return conn.execute(query, {"of_name": name}).scalar_one_or_none()
 
 
 def move_cursor(conn: Connection, name: str, position: Any) -> None:
-    moved = conn.execute(update(cursors).where(cursors.c.name == name).values(position=position))
-    if moved.rowcount == 0:
+    if conn.execute(_MOVE, {"of_name": name, "to": position}).rowcount == 0:
         conn.execute(insert(cursors).values(name=name, position=position))
 
 
@@ -157,6 +156,15 @@ def need(conn: Connection, model: str) -> Applied:
         hint = f"applied here: {', '.join(known)}" if known else "run: setpoint apply"
         raise NotFound(f"no spec of model {model!r} is applied", hint=hint)
     return found
+
+
+# Asked for at every tick: making a statement takes longer than running it.
+_APPLIED = select(specs).where(specs.c.model == bindparam("of_model"))
+_CURSOR = select(cursors.c.position).where(cursors.c.name == bindparam("of_name"))
+_CURSOR_LOCKED = _CURSOR.with_for_update()
+_MOVE = (
+    update(cursors).where(cursors.c.name == bindparam("of_name")).values(position=bindparam("to"))
+)
 
 
 def _applied(row: Row[Any]) -> Applied:

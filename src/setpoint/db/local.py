@@ -21,6 +21,7 @@ class LocalBackend:
 
     def __init__(self, engine: Engine, settings: Settings, clock: Clock | None = None) -> None:
         self.engine = engine
+        self._reader = engine.execution_options(setpoint_reads=True)
         self.settings = settings
         self.clock = clock or clock_of(settings.home)
 
@@ -30,7 +31,7 @@ class LocalBackend:
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Return a transaction that only reads: it waits for no writer, and none for it."""
-        return self.engine.execution_options(setpoint_reads=True).begin()
+        return self._reader.begin()
 
     def context(self, conn: Connection) -> Context:
         """Return the context of a transaction that the caller opened."""

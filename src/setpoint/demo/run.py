@@ -17,6 +17,7 @@ from rich.console import Console
 from setpoint.config import Settings, environment, settings
 from setpoint.core.clock import FileClock
 from setpoint.core.lifetime import await_predecessor, sole_owner
+from setpoint.db.local import open_local
 from setpoint.demo.display import Display, summary
 from setpoint.demo.report import Report, peak_megabytes, report
 from setpoint.demo.story import MODEL, START, UNTIL, Story
@@ -100,10 +101,11 @@ def sabotage_after(whole: timedelta) -> timedelta:
 
 @contextmanager
 def _simulated(store: Settings) -> Iterator[None]:
-    """Hold the folder, with the year's clock in it before any process asks for the time."""
+    """Hold the folder, with the year's clock and a store in it before any process asks for them."""
     with sole_owner(store.home):
         await_predecessor(store.home)
-        FileClock(store.home / "clock", start=START)
+        clock = FileClock(store.home / "clock", start=START)
+        open_local(store, clock).engine.dispose()
         yield
 
 

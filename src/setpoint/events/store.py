@@ -86,7 +86,10 @@ def latest(
 
 def head(conn: Connection) -> int:
     """Return the newest event's number, 0 where there is none."""
-    return int(conn.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+    return int(conn.execute(_HEAD).scalar_one())
+
+
+_HEAD = select(func.coalesce(func.max(events.c.seq), 0))
 
 
 def _entity(row: Any) -> Event:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.errors import NotFound
@@ -69,14 +69,16 @@ def get(conn: Connection, model: str, number: int) -> ModelVersion:
     Raises:
         NotFound: If there is no such version.
     """
-    query = select(t).where(t.c.model == model, t.c.number == number)
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_VERSION, {"of_model": model, "of_number": number}).one_or_none()
     if row is None:
         raise NotFound(
             f"no version {number} of model {model!r}",
             hint=f"list its versions with: setpoint models show {model}",
         )
     return entity(row)
+
+
+_VERSION = select(t).where(t.c.model == bindparam("of_model"), t.c.number == bindparam("of_number"))
 
 
 def versions(conn: Connection, model: str) -> list[ModelVersion]:

@@ -288,9 +288,11 @@ def watch_errors(
     found = store.attempts_since(ctx.conn, model, version, state.since)
     over = {one.start + timedelta(seconds=one.seconds) for one in found}
 
-    def step(state: ErrorState, end: datetime) -> tuple[ErrorState, ErrorVerdict]:
+    def step(state: ErrorState, end: datetime) -> tuple[ErrorState, ErrorVerdict] | None:
         some = [one for one in found if state.since <= one.start < end]
         requests, failed = sum(one.requests for one in some), sum(one.failed for one in some)
+        if requests < policy.requests:
+            return None
         return errors.update(state, requests, failed, policy, end=end)
 
     ends = sorted(end for end in over if end <= ctx.now)

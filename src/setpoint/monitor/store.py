@@ -18,9 +18,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.core.clock import from_micros
+from setpoint.db.upsert import upsert
 from setpoint.errors import Conflict, NotFound
 from setpoint.monitor.entities import Alarm, AlarmState, Attempts, Traffic, Verdict, WindowKey
 from setpoint.monitor.tables import (
@@ -84,37 +84,35 @@ def quality_between(
 
 def add_attempts(conn: Connection, added: Iterable[Attempts]) -> None:
     """Add requests to their windows, in the caller's transaction."""
-    rows = [msgspec.structs.asdict(one) for one in added]
-    if not rows:
-        return
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(attempts)
-    new, a = statement.excluded, attempts.c
-    conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["model", "version", "seconds", "start"],
-            set_={"requests": a.requests + new.requests, "failed": a.failed + new.failed},
-        ),
-        rows,
-    )
+    upsert(conn, attempts, [msgspec.structs.asdict(one) for one in added], update=_more_attempts)
+
+
+def _more_attempts(new: Any) -> dict[str, Any]:
+    a = attempts.c
+    return {"requests": a.requests + new.requests, "failed": a.failed + new.failed}
 
 
 def attempts_since(conn: Connection, model: str, version: int, start: datetime) -> list[Attempts]:
     """Return the windows of a version's requests from a time on, oldest first."""
-    a = attempts.c
-    query = select(attempts).where(a.model == model, a.version == version, a.start >= start)
+    given = {"of_model": model, "of_version": version, "since": start}
     return [
         msgspec.convert(row, Attempts, from_attributes=True)
-        for row in conn.execute(query.order_by(a.start, a.seconds))
+        for row in conn.execute(_ATTEMPTS, given)
     ]
+
+
+_a = attempts.c
+_ATTEMPTS = (
+    select(attempts)
+    .where(_a.model == bindparam("of_model"), _a.version == bindparam("of_version"))
+    .where(_a.start >= bindparam("since"))
+    .order_by(_a.start, _a.seconds)
+)
 
 
 def detector(conn: Connection, model: str, version: int, monitor: str, kind: type[S]) -> S | None:
     """Return a detector's state, None if it never ran."""
-    d = detectors.c
-    state = conn.execute(
-        select(d.state).where(d.model == model, d.version == version, d.monitor == monitor)
-    ).scalar_one_or_none()
+    state = conn.execute(_STATE, _whose(model, version, monitor)).scalar_one_or_none()
     return None if state is None else msgspec.convert(state, kind)
 
 
@@ -129,42 +127,47 @@ def set_detector(
     now: datetime,
 ) -> None:
     """Write a detector's state and its newest verdict."""
-    d = detectors.c
-    values = {
+    row = {
+        "model": model,
+        "version": version,
+        "monitor": monitor,
         "state": msgspec.to_builtins(state),
         "verdict": msgspec.to_builtins(verdict),
         "updated_at": now,
     }
-    done = conn.execute(
-        update(detectors)
-        .where(d.model == model, d.version == version, d.monitor == monitor)
-        .values(values)
-    )
-    if not done.rowcount:
-        key = {"model": model, "version": version, "monitor": monitor}
-        conn.execute(insert(detectors).values(key | values))
+    upsert(conn, detectors, [row], update=("state", "verdict", "updated_at"))
+
+
+def _whose(model: str, version: int, monitor: str) -> dict[str, Any]:
+    return {"of_model": model, "of_version": version, "of_monitor": monitor}
+
+
+_d = detectors.c
+_OWN = (
+    _d.model == bindparam("of_model"),
+    _d.version == bindparam("of_version"),
+    _d.monitor == bindparam("of_monitor"),
+)
+_STATE = select(_d.state).where(*_OWN)
 
 
 def verdict_of(conn: Connection, model: str, version: int, monitor: str) -> Any:
     """Return a detector's newest verdict as plain values, None if it never ran."""
-    d = detectors.c
-    return conn.execute(
-        select(d.verdict).where(d.model == model, d.version == version, d.monitor == monitor)
-    ).scalar_one_or_none()
+    query = select(_d.verdict).where(*_OWN)
+    return conn.execute(query, _whose(model, version, monitor)).scalar_one_or_none()
 
 
 def add_verdict(conn: Connection, model: str, version: int, monitor: str, verdict: Any) -> None:
     """Keep the verdict of a judged window, for charts and for `why`."""
-    conn.execute(
-        insert(verdicts).values(
-            model=model,
-            version=version,
-            monitor=monitor,
-            start=verdict.start,
-            end=verdict.end,
-            verdict=msgspec.to_builtins(verdict),
-        )
-    )
+    row = {
+        "model": model,
+        "version": version,
+        "monitor": monitor,
+        "start": verdict.start,
+        "end": verdict.end,
+        "verdict": msgspec.to_builtins(verdict),
+    }
+    conn.execute(insert(verdicts), row)
 
 
 def verdict_series(
@@ -309,6 +312,13 @@ _updates = {
     .values(rows=bindparam("v_rows"), body=bindparam("v_body"))
     for table in (profile_windows, quality_windows)
 }
+_reads = {
+    table.name: select(table.c.start, table.c.body)
+    .where(*(table.c[name] == bindparam(f"k_{name}") for name in _KEY if name != "start"))
+    .where(table.c.start.in_(bindparam("starts", expanding=True)))
+    .with_for_update()
+    for table in (profile_windows, quality_windows)
+}
 
 
 def _held(conn: Connection, table: Table, keys: list[WindowKey]) -> Mapping[WindowKey, bytes]:
@@ -317,16 +327,10 @@ def _held(conn: Connection, table: Table, keys: list[WindowKey]) -> Mapping[Wind
     for key in keys:
         group = (key.model, key.version, key.role, key.seconds)
         groups.setdefault(group, []).append(key.start)
-    c = table.c
     held: dict[WindowKey, bytes] = {}
     for (model, version, role, seconds), starts in groups.items():
-        query = (
-            select(c.start, c.body)
-            .where(c.model == model, c.version == version, c.role == role)
-            .where(c.seconds == seconds, c.start.in_(starts))
-            .with_for_update()
-        )
-        for start, body in conn.execute(query):
+        whose = {"k_model": model, "k_version": version, "k_role": role, "k_seconds": seconds}
+        for start, body in conn.execute(_reads[table.name], {**whose, "starts": starts}):
             held[WindowKey(model, version, role, start, seconds)] = body
     return held
 

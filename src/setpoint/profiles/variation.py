@@ -4,7 +4,7 @@ Real rows are not independent: a day has one weather, a Monday its own traveller
 is only remarkable if it differs more than windows of the same length always did.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -57,10 +57,15 @@ def variation(
     seconds = seconds[order]
     ordered = {name: _take(values, order) for name, values in columns.items()}
     total = layout.grouped(whole.counts)
-    return {
-        length: _learn(layout, total, _blocks(ordered, layout, seconds // length), length)
-        for length in sorted(set(lengths))
-    }
+    counted: dict[int, _Windows] = {}
+    for length in sorted(set(lengths)):
+        parts = [n for n, some in counted.items() if not length % n and len(some.counts) < MOST]
+        counted[length] = (
+            _together(counted[parts[-1]], length // parts[-1])
+            if parts
+            else _count(ordered, layout, seconds // length)
+        )
+    return {length: _learn(layout, total, w.counts, length) for length, w in counted.items()}
 
 
 def nearest(known: dict[int, Variation], seconds: int) -> Variation | None:
@@ -133,17 +138,35 @@ def _seconds(times: Any) -> NDArray[np.int64]:
     return values.astype(np.float64).astype(np.int64)
 
 
-def _blocks(columns: dict[str, Any], layout: "Layout", blocks: NDArray[np.int64]) -> Ints:
-    """Return grouped counts, windows × K × G, of rows that lie in ascending `blocks`."""
+class _Windows(NamedTuple):
+    """The windows of one length that have rows, the newest of them."""
+
+    numbers: Ints  #: which window each is, counted from 1970
+    counts: Ints  #: grouped, windows × K × G
+
+
+def _count(columns: dict[str, Any], layout: "Layout", numbers: Ints) -> _Windows:
+    """Count the rows of each window; `numbers` says in which window a row lies, ascending."""
     from setpoint.profiles.profile import summarise  # noqa: PLC0415  it needs our types
 
-    firsts = np.flatnonzero(np.diff(blocks, prepend=-1))[-MOST:].tolist()
-    ends = [*firsts[1:], len(blocks)]
+    firsts = _firsts(numbers)[-MOST:]
+    ends = [*firsts[1:], len(numbers)]
     counts = np.zeros((len(firsts), len(layout.columns), layout.groups), dtype=np.int64)
     for at, (first, end) in enumerate(zip(firsts, ends, strict=True)):
         part = summarise({k: v[first:end] for k, v in columns.items()}, layout)
         counts[at] = layout.grouped(part.counts)
-    return counts
+    return _Windows(numbers[firsts], counts)
+
+
+def _together(parts: _Windows, times: int) -> _Windows:
+    """Return windows so many times as long: what they hold is the sum of their parts."""
+    numbers = parts.numbers // times
+    firsts = _firsts(numbers)
+    return _Windows(numbers[firsts], np.add.reduceat(parts.counts, firsts))
+
+
+def _firsts(numbers: Ints) -> Ints:
+    return np.flatnonzero(np.diff(numbers, prepend=-1))
 
 
 def _take(values: Any, order: NDArray[np.intp]) -> Any:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, case, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -58,7 +58,7 @@ def find(conn: Connection, name: str) -> Release:
 
 def current(conn: Connection, model: str) -> Release | None:
     """Return the open release of a model, if it has one."""
-    row = conn.execute(select(t).where(t.c.model == model, t.c.state.in_(OPEN))).one_or_none()
+    row = conn.execute(_CURRENT, {"of_model": model}).one_or_none()
     return None if row is None else _entity(row)
 
 
@@ -131,6 +131,9 @@ def looks(conn: Connection, release_id: str) -> list[Look]:
         for row in conn.execute(query.order_by(release_looks.c.at))
     ]
 
+
+# Asked for at every tick: making a statement takes longer than running it.
+_CURRENT = select(t).where(t.c.model == bindparam("of_model"), t.c.state.in_(OPEN))
 
 # Releases may start at one instant of a simulated clock: an open one is then the newest.
 _NEWEST = (

@@ -242,11 +242,16 @@ class Endpoints:
         )
 
     def _refresh_often(self, seconds: float) -> None:
+        told = ""
         while not self._stop.wait(seconds):
             try:
                 self.refresh()
             except SetpointError as error:
-                _log.warning("deployments not read", extra={"problem": str(error)})
+                if str(error) != told:  # once, and not five times a second
+                    told = str(error)
+                    _log.warning("deployments not read", extra={"problem": told})
+            else:
+                told = ""
 
     def _endpoint(self, model: str, generation: int, deployed: Sequence[Deployment]) -> Endpoint:
         before = self._now.get(model)

@@ -7,7 +7,9 @@ hive_partitioning=True, missing_columns="insert", extra_columns="ignore")``.
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +21,7 @@ from msgspec import Struct
 from setpoint.core.clock import from_micros
 from setpoint.errors import Unavailable
 from setpoint.serve import frames
-from setpoint.serve.entities import LabelRecord, Position, PredictionRecord, Record, ShadowRecord
+from setpoint.serve.entities import LabelRecord, Position, PredictionRecord, ShadowRecord
 from setpoint.serve.log import read
 from setpoint.serve.rules import ROLES
 
@@ -91,39 +93,73 @@ def _seal_one(folder: Path, number: int) -> list[Path]:
         into = folder / "parquet" / f"model={quote(model, safe='')}" / f"dt={day}"
         into.mkdir(parents=True, exist_ok=True)
         path = into / f"{kind}-{number:08d}.parquet"
-        table = pl.concat([_table(record) for record in records], how="diagonal_relaxed")
-        _write(table, path)
+        _write(_table(records), path)
         written.append(path)
     frames.segment_path(folder, number).unlink()
     frames.sync_folder(folder)
     return written
 
 
-def _table(record: Record) -> pl.DataFrame:
-    count = len(record.ids)
-    columns: dict[str, Any] = {
-        "id": record.ids,
-        "at": pl.Series([record.at_us] * count, dtype=pl.Int64).cast(_AT),
+def _table(records: Sequence[Any]) -> pl.DataFrame:
+    """Return a row for each prediction or label of records of one kind."""
+    alike: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for record in records:  # an endpoint's columns change with its version
+        alike[() if isinstance(record, LabelRecord) else _features(record)].append(record)
+    return pl.concat([_alike(some) for some in alike.values()], how="diagonal_relaxed")
+
+
+def _features(record: Any) -> tuple[str, ...]:
+    """Return the names of the inputs that a record holds, none for those of a shadow."""
+    return (*record.columns, "", *record.texts) if isinstance(record, PredictionRecord) else ()
+
+
+def _alike(records: Sequence[Any]) -> pl.DataFrame:
+    """Return the rows of records with the same columns, all put together at once."""
+    first, counts = records[0], [len(record.ids) for record in records]
+
+    def each(name: str, kind: Any) -> pl.Series:
+        """Return what a record says once, for each of its rows."""
+        values = [getattr(record, name) for record in records]
+        rows = np.repeat(np.arange(len(records)), counts)
+        return pl.Series(values, dtype=kind).gather(rows)
+
+    def rows(name: str, kind: Any) -> pl.Series:
+        """Return what a record says of each row."""
+        lists = (getattr(record, name) for record in records)
+        return pl.Series(list(chain.from_iterable(lists)), dtype=kind)
+
+    columns = {"id": rows("ids", pl.String), "at": each("at_us", pl.Int64).cast(_AT)}
+    if isinstance(first, LabelRecord):
+        return pl.DataFrame(columns | {"label": rows("labels", pl.Float64)})
+    columns |= {
+        "request_id": each("request_id", pl.String),
+        "version": rows("versions", pl.Int32),
+        "score": _scores(records),
+        "status": each("status", pl.Int16),
     }
-    if isinstance(record, LabelRecord):
-        columns["label"] = pl.Series(record.labels, dtype=pl.Float64)
-        return pl.DataFrame(columns)
-    columns["request_id"] = [record.request_id] * count
-    columns["version"] = pl.Series(record.versions, dtype=pl.Int32)
-    scores = np.frombuffer(record.scores) if record.scores else [None] * count
-    columns["score"] = pl.Series(scores, dtype=pl.Float64)
-    columns["status"] = pl.Series([record.status] * count, dtype=pl.Int16)
-    if isinstance(record, PredictionRecord):
-        columns["role"] = [ROLES[role].value for role in record.roles]
-        columns["micros"] = pl.Series([record.micros] * count, dtype=pl.Int32)
-        columns["fallback"] = [record.fallback] * count
-        columns["failed"] = pl.Series([record.failed] * count, dtype=pl.Int32)
-        values = np.frombuffer(record.values).reshape(count, len(record.columns))
-        for i, name in enumerate(record.columns):
-            columns[PREFIX + name] = values[:, i]
-        for name, texts in record.texts.items():
-            columns[PREFIX + name] = pl.Series(texts, dtype=pl.String)
+    if isinstance(first, PredictionRecord):
+        roles = np.frombuffer(b"".join(record.roles for record in records), np.uint8)
+        columns |= {
+            "role": pl.Series([role.value for role in ROLES]).gather(roles),
+            "micros": each("micros", pl.Int32),
+            "fallback": each("fallback", pl.Boolean),
+            "failed": each("failed", pl.Int32),
+        }
+        values = np.frombuffer(b"".join(record.values for record in records))
+        matrix = values.reshape(sum(counts), len(first.columns))
+        for i, name in enumerate(first.columns):
+            columns[PREFIX + name] = pl.Series(matrix[:, i])
+        for name in first.texts:
+            texts = chain.from_iterable(record.texts[name] for record in records)
+            columns[PREFIX + name] = pl.Series(list(texts), dtype=pl.String)
     return pl.DataFrame(columns)
+
+
+def _scores(records: Sequence[PredictionRecord | ShadowRecord]) -> pl.Series:
+    """Return the score of each row; null where nobody answered."""
+    said = b"".join(record.scores or bytes(8 * len(record.ids)) for record in records)
+    silent = [not record.scores for record in records for _ in record.ids]
+    return pl.Series(np.frombuffer(said)).set(pl.Series(silent, dtype=pl.Boolean), None)
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:

@@ -26,14 +26,19 @@ def generations(conn: Connection) -> dict[str, int]:
 
 def generation(conn: Connection, model: str) -> int:
     """Return how often the deployments of `model` have changed, 0 if it has none."""
-    query = select(e.c.generation).where(e.c.model == model)
-    return int(conn.execute(query).scalar_one_or_none() or 0)
+    return int(conn.execute(_GENERATION, {"of_model": model}).scalar_one_or_none() or 0)
+
+
+_GENERATION = select(e.c.generation).where(e.c.model == bindparam("of_model"))
 
 
 def deployments(conn: Connection, model: str) -> list[Deployment]:
     """Return what is behind the endpoint of `model`, by version."""
-    query = select(d).where(d.c.model == model).order_by(d.c.version)
-    return [msgspec.convert(row, Deployment, from_attributes=True) for row in conn.execute(query)]
+    found = conn.execute(_DEPLOYMENTS, {"of_model": model})
+    return [msgspec.convert(row, Deployment, from_attributes=True) for row in found]
+
+
+_DEPLOYMENTS = select(d).where(d.c.model == bindparam("of_model")).order_by(d.c.version)
 
 
 def deploy(conn: Connection, model: str, wanted: Sequence[Deployment]) -> int:
