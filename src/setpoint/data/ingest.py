@@ -115,7 +115,7 @@ def reconcile(home: Home, dataset: str) -> DatasetVersion | None:
     Returns:
         The newest version, None before the first.
     """
-    with home.reading() as conn:
+    with home.engine.execution_options(setpoint_reads=True).begin() as conn:
         newest = store.latest(conn, dataset)
     after = -1 if newest is None else newest.delta_version
     for delta_version, text in tables_delta.commits(home.settings, dataset, after):
@@ -349,7 +349,7 @@ def _record(home: Home, commit: _Commit, delta_version: int) -> DatasetVersion:
     try:
         _write(home, version, commit.validation)
     except IntegrityError:  # another process adopted the same commit in this moment
-        with home.reading() as conn:
+        with home.engine.execution_options(setpoint_reads=True).begin() as conn:
             store.get(conn, version.dataset, version.number)
     return version
 
