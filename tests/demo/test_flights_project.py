@@ -53,7 +53,7 @@ def test_arrivals_follow_departures_in_every_time_zone(
     block = (arrived["scheduled_arrival"] - arrived["scheduled_departure"]).dt.total_minutes()
     assert (block.min(), block.max()) == (50, 700)  # Boston or Philadelphia; Honolulu
     # New York to Honolulu in January: 9:00 EST to 15:30 HST is 11.5 hours.
-    honolulu = arrived.filter(pl.col("flight_id") == "HA-51-JFK-01011400").row(0, named=True)
+    honolulu = arrived.filter(pl.col("flight_id") == "20130101T1400-HA-51-JFK").row(0, named=True)
     assert honolulu["scheduled_arrival"] == datetime(2013, 1, 2, 1, 30, tzinfo=UTC)
 
 

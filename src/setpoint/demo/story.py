@@ -44,7 +44,7 @@ from setpoint.serve.client import Inference
 MODEL = "flights-late"
 START = datetime(2013, 3, 1, 5, tzinfo=UTC)  #: midnight in New York
 UNTIL = datetime(2014, 1, 1, 5, tzinfo=UTC)
-QUARTER = timedelta(minutes=15)
+PART = timedelta(minutes=30)  #: flights that depart in it are asked about in one request
 QUIET = timedelta(hours=3)  #: between ticks while no release is open
 _PROGRESS = "replay"
 _REASON = "demo: a version trained on shuffled labels, to see it rolled back"
@@ -81,7 +81,7 @@ class Story:
     start = START
     end = UNTIL
     bad_code = "flights:train_on_shuffled_labels"
-    quarter = QUARTER
+    part = PART
 
     def __init__(
         self,
@@ -197,19 +197,19 @@ class Story:
         self.home.engine.dispose()
 
     def _ask(self, hour: Hour) -> None:
-        """Ask about an hour's flights, in one request for each quarter that has any.
+        """Ask about an hour's flights, in one request for each part that has any.
 
         A replay that was killed does not ask again what was counted already.
         """
         assert self._inference is not None  # noqa: S101 - `play` has checked
         counted = self._counted(hour) if self._resuming else set()
         starts = np.searchsorted(
-            hour.times, [to_micros(hour.at + q * self.quarter) for q in range(5)]
+            hour.times, [to_micros(hour.at + n * self.part) for n in range(HOUR // self.part + 1)]
         )
-        for quarter, (low, high) in enumerate(pairwise(starts.tolist())):
+        for part, (low, high) in enumerate(pairwise(starts.tolist())):
             rows, ids = hour.features[low:high], hour.ids[low:high]
             if not counted.issuperset(ids):
-                self.clock.set(hour.at + quarter * self.quarter)
+                self.clock.set(hour.at + part * self.part)
                 self._inference.predict_matrix(self.model, rows, ids=ids)
                 self._asked += len(ids)
 

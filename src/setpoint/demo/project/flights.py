@@ -127,6 +127,7 @@ def train(features: pl.DataFrame, label: np.ndarray, seed: int) -> Any:
         min_child_samples=200,
         reg_lambda=5.0,
         max_bin=63,
+        subsample_for_bin=20_000,
         random_state=seed,
         deterministic=True,
         force_row_wise=True,
@@ -245,10 +246,10 @@ def _flights() -> pl.DataFrame:
         .with_columns(scheduled_arrival=departure + pl.duration(minutes=_block_minutes()))
         .select(
             pl.concat_str(
+                departure.dt.strftime("%Y%m%dT%H%M"),  # first: rows of a day lie together on disk
                 "carrier",
                 "flight",
                 "origin",
-                departure.dt.strftime("%m%d%H%M"),
                 separator="-",
             ).alias("flight_id"),
             "scheduled_departure",
