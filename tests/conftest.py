@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
+from tests.s3_server import S3Server, s3_server
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
@@ -35,6 +36,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield server
     finally:
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server, from a wheel, for the session."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

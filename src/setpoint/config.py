@@ -4,7 +4,36 @@ import getpass
 import os
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+#: The variables that every tool for S3 reads, by our name; the first that is set counts.
+AWS_VARIABLES = {
+    "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN",),
+}
+
+
+class Aws(Struct, frozen=True, kw_only=True):
+    """How to reach S3, or what speaks its protocol; never shown.
+
+    What is not given is found as on a machine of Amazon's: by the role it has.
+    """
+
+    endpoint: str | None = None  #: address of the service, e.g. ``https://s3.example.com``
+    region: str = "us-east-1"  #: what requests are signed for
+    access_key_id: str | None = None  #: who asks
+    secret_access_key: str | None = None  #: what proves it
+    session_token: str | None = None  #: goes with keys that are lent for a while
+
+    def __repr__(self) -> str:
+        return f"Aws(endpoint={self.endpoint!r}, region={self.region!r})"
+
+    def given(self) -> dict[str, str]:
+        """Return what is given, by name."""
+        return {name: value for name, value in structs.asdict(self).items() if value is not None}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -14,12 +43,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_url: str  #: SQLAlchemy URL; SQLite inside `home` unless told otherwise
     actor: str  #: recorded on every event, e.g. ``ada`` or ``controller``
     url: str | None = None  #: the server that runs of scripts go to; without one, `home`
+    artifact_url: str | None = None  #: artifacts: ``s3://bucket/prefix``; without one, in `home`
+    aws: Aws = Aws()  #: how `artifact_url` is reached, see below
     offline: bool = False  #: whether such runs wait on this machine for ``setpoint sync``
 
     @property
     def objects(self) -> Path:
         """Content-addressed artifacts."""
         return self.home / "objects"
+
+    @property
+    def aside(self) -> Path:
+        """What has not arrived whole yet."""
+        return self.home / "incoming"
 
     @property
     def tables(self) -> Path:
@@ -36,20 +72,24 @@ def settings(
     home: Path | str | None = None,
     *,
     database_url: str | None = None,
+    artifact_url: str | None = None,
     actor: str | None = None,
     url: str | None = None,
     offline: bool | None = None,
 ) -> Settings:
     """Resolve settings: an argument wins over the environment, that over the default.
 
-    Environment: ``SETPOINT_HOME``, ``SETPOINT_DATABASE_URL``, ``SETPOINT_ACTOR``,
-    ``SETPOINT_URL``, ``SETPOINT_OFFLINE``.
+    Environment: ``SETPOINT_HOME``, ``SETPOINT_DATABASE_URL``, ``SETPOINT_ARTIFACT_URL`` (with
+    it, `AWS_VARIABLES`), ``SETPOINT_ACTOR``, ``SETPOINT_URL``, ``SETPOINT_OFFLINE``.
     """
     folder = Path(home or os.environ.get("SETPOINT_HOME") or ".setpoint").absolute()
     database = database_url or os.environ.get("SETPOINT_DATABASE_URL")
+    artifacts = artifact_url or os.environ.get("SETPOINT_ARTIFACT_URL") or None
     return Settings(
         home=folder,
         database_url=database or f"sqlite:///{folder / 'setpoint.db'}",
+        artifact_url=artifacts,
+        aws=Aws() if artifacts is None else _aws(),
         actor=actor or os.environ.get("SETPOINT_ACTOR") or _login(),
         url=url or os.environ.get("SETPOINT_URL") or None,
         offline=_said(os.environ.get("SETPOINT_OFFLINE")) if offline is None else offline,
@@ -59,7 +99,18 @@ def settings(
 def environment(found: Settings) -> dict[str, str]:
     """Return the environment in which a process of ours has the same settings."""
     said = {"SETPOINT_HOME": str(found.home), "SETPOINT_DATABASE_URL": found.database_url}
+    if found.artifact_url is not None:
+        said["SETPOINT_ARTIFACT_URL"] = found.artifact_url
+        said |= {AWS_VARIABLES[name][0]: value for name, value in found.aws.given().items()}
     return {**os.environ, **said, "SETPOINT_ACTOR": found.actor}
+
+
+def _aws() -> Aws:
+    given = {
+        name: next(filter(None, map(os.environ.get, variables)), None)
+        for name, variables in AWS_VARIABLES.items()
+    }
+    return Aws(**{name: value for name, value in given.items() if value is not None})
 
 
 def _said(value: str | None) -> bool:

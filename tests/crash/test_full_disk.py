@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.files import FileStore
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import open_local

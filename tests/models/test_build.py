@@ -14,7 +14,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid, UserCodeFailed
 from setpoint.models.build import build, latency
 from setpoint.models.entities import Stored

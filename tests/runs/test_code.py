@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid
 from setpoint.runs import code, environment
 

@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from setpoint.artifacts.store import address_of, open_store
+from setpoint.artifacts.contract import address_of
+from setpoint.artifacts.files import FileStore
+from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid
 from setpoint.sdk.remote import HttpBackend
@@ -56,7 +58,7 @@ def test_an_address_cannot_leave_the_store(empty: str) -> None:
 
 
 def test_a_damaged_object_is_not_sent_as_whole(empty: str, backend: LocalBackend) -> None:
-    store = open_store(backend.settings)
+    store = FileStore(backend.settings.objects)
     address = store.put(b"whole")
     store.path(address).write_bytes(b"wrong")
     assert ask(empty, "GET", address)[0] == 400

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.runs import service
 from setpoint.runs.columns import arrays
@@ -17,7 +17,7 @@ class Here:
 
     def __init__(self, backend: LocalBackend) -> None:
         self.backend = backend
-        self.store: FileStore = open_store(backend.settings)
+        self.store = open_store(backend.settings)
 
     def bring(self, source: Source, **options: Any) -> Report:
         return bring(self.backend, self.store, source, **options)

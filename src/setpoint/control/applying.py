@@ -2,7 +2,8 @@
 
 import json
 
-from setpoint.artifacts.store import address_of, open_store
+from setpoint.artifacts.contract import address_of
+from setpoint.artifacts.store import open_store
 from setpoint.control import decide as deciding
 from setpoint.control import store
 from setpoint.control.contracts import contracts_hash, contracts_of
@@ -18,6 +19,7 @@ from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.explain import Change, changes
 from setpoint.control.spec.parse import canonical, from_document, hash_of
 from setpoint.core.operations import Context
+from setpoint.data import place
 from setpoint.db.local import LocalBackend
 from setpoint.errors import SetpointError
 from setpoint.events.store import record
@@ -44,9 +46,14 @@ def apply(home: LocalBackend, project: Project) -> Plan:
 
     Doing it again changes nothing. What follows from a spec (training, releases) is the
     controller's work.
+
+    Raises:
+        Conflict: If the datasets of this database are files of another machine.
     """
     objects = open_store(home.settings)
     found = plan(home, project)
+    if any(planned.kind != "unchanged" for planned in found.models):
+        place.claim(home.engine, home.settings, home.clock.now())
     for spec, planned in zip(project.specs, found.models, strict=True):
         if planned.kind == "unchanged":
             continue

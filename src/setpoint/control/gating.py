@@ -7,7 +7,7 @@ import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.control.making import ID, LABEL, SLICE, TIME, Making, features_of
 from setpoint.control.project import Project, call_by_name, function
 from setpoint.control.spec.entities import Spec

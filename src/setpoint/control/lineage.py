@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.control import store
 from setpoint.control.entities import Job
 from setpoint.core.operations import Context
@@ -50,7 +52,7 @@ class Reader:
     """Where links are read from."""
 
     conn: Connection
-    objects: FileStore
+    objects: ObjectStore
     tables: Path  #: of the Delta tables, one folder a dataset
 
 
@@ -325,7 +327,7 @@ def _rows(see: Reader, found: ModelVersion) -> Link:
         ref = f"{found.model}/{found.number}"
         return missing("rows", ref, "its training rows were not recorded")
     try:
-        count = rowset.count(see.objects.path(found.rows))
+        count = rowset.count(partial(see.objects.read, found.rows))
     except (OSError, Invalid):
         return missing("rows", found.rows, "the ids of its training rows are gone")
     return Link(kind="rows", id=found.rows, says=f"{count:,} training rows, by id")

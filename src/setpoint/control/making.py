@@ -15,7 +15,8 @@ from blake3 import blake3
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from setpoint.artifacts.store import ObjectStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.config import Settings
 from setpoint.control import sources
 from setpoint.control.project import Project, active, call_by_name, function

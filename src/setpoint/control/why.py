@@ -5,6 +5,7 @@ many predictions there are. Nothing is guessed: a link that leads nowhere says s
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -248,7 +249,7 @@ def _row(see: Reader, name: str) -> list[Link]:
             continue
         if one.rows not in known:
             try:
-                known[one.rows] = rowset.contains(see.objects.path(one.rows), name)
+                known[one.rows] = rowset.contains(partial(see.objects.read, one.rows), name)
             except (OSError, ValueError, Invalid):
                 says = f"the ids of the training rows of {one.model}/{one.number} are gone"
                 links.append(lineage.missing("rows", one.rows, says))

@@ -5,6 +5,15 @@ from datetime import datetime
 from msgspec import Struct
 
 
+class Owner(Struct, frozen=True, kw_only=True):
+    """Whose files the tables and the prediction log are."""
+
+    mark: str  #: of the folder, wherever it is
+    host: str
+    folder: str
+    claimed_at: datetime
+
+
 class Column(Struct, frozen=True, kw_only=True):
     name: str
     type: str  #: the Polars type, e.g. ``Int64`` or ``Datetime('us', 'UTC')``

@@ -23,7 +23,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.config import Settings
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
-from setpoint.data import checks, store, tables_delta
+from setpoint.data import checks, place, store, tables_delta
 from setpoint.data.contract import Contract
 from setpoint.data.entities import CheckResult, Column, DatasetVersion, Validation
 from setpoint.data.names import nearest
@@ -79,9 +79,11 @@ def ingest(
     Raises:
         Invalid: If the table is empty, a declared column is missing or has another type,
             a check of the whole table fails, or no row passes. Nothing is stored.
+        Conflict: If the datasets of this database are files of another machine.
         Unavailable: If the table cannot be written.
     """
     tables_delta.folder(home.settings, dataset)
+    place.claim(home.engine, home.settings, now)
     frame = _load(source, now, dataset)
     for _ in range(_TRIES):
         before = reconcile(home, dataset)

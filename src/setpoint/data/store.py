@@ -3,13 +3,32 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from setpoint.data.entities import DatasetVersion, Validation
+from setpoint.data.entities import DatasetVersion, Owner, Validation
 from setpoint.data.names import nearest
+from setpoint.data.tables import data_home
 from setpoint.data.tables import dataset_versions as v
 from setpoint.data.tables import validations as reports
+from setpoint.db.upsert import upsert
 from setpoint.errors import NotFound
+
+
+def owner(conn: Connection) -> Owner | None:
+    """Return whose files the tables are; None before the first."""
+    row = conn.execute(select(data_home)).one_or_none()
+    return None if row is None else msgspec.convert(row, Owner, from_attributes=True)
+
+
+def claim(conn: Connection, owner: Owner) -> None:
+    """Write whose files the tables are, unless somebody was faster."""
+    upsert(conn, data_home, [{"id": 1, **msgspec.structs.asdict(owner)}])
+
+
+def moved(conn: Connection, owner: Owner) -> None:
+    """Write where the files of the same mark are now."""
+    values = {"host": owner.host, "folder": owner.folder}
+    conn.execute(update(data_home).where(data_home.c.mark == owner.mark).values(values))
 
 
 def latest(conn: Connection, dataset: str) -> DatasetVersion | None:

@@ -2,6 +2,17 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
 from setpoint.db.schema import Instant, Json, metadata
 
+# One row: whose files the tables and the prediction log are.
+data_home = Table(
+    "data_home",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("mark", Text, nullable=False),  # the same is in a file of that folder
+    Column("host", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+)
+
 dataset_versions = Table(
     "dataset_versions",
     metadata,

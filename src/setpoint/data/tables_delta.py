@@ -97,7 +97,7 @@ def read(settings: Settings, dataset: str, delta_version: int | None = None) -> 
         raise NotFound(
             f"no table of dataset {dataset!r}{which}",
             where=str(path),
-            hint="list datasets with: setpoint data ls",
+            hint="see setpoint data ls; tables are files of the machine that made them",
         ) from None
 
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Invalid, UserCodeFailed
 from setpoint.models import compiled
 from setpoint.models.entities import Parity, Signature, Stored

@@ -7,16 +7,14 @@ Layout, little-endian::
     8·n       their 64-bit hashes (BLAKE3 of the UTF-8 id, first 8 bytes), ascending
     the rest  the ids themselves in the order given, one Parquet column ``id`` (zstd)
 
-A look-up maps the file and bisects the hashes: microseconds, whatever the size. Two ids
+A look-up reads 64 kB where the hash would stand, whatever the size. Two ids
 share a hash with probability n / 2**64 a look-up: 5e-14 at a million rows.
 """
 
 import io
-import mmap
 import struct
 from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +27,10 @@ if TYPE_CHECKING:
 
 _MAGIC = b"SPROWS1\0"
 _HEAD = struct.Struct("<8sQ")
+_REACH = 4_096  #: places to each side of the likely one: 8 standard deviations at a million ids
+
+#: Reads an artifact's bytes from one place to before another.
+Read = Callable[[int, int], bytes]
 
 
 def encode(ids: "Sequence[str] | pl.Series") -> bytes:
@@ -53,52 +55,44 @@ def encode(ids: "Sequence[str] | pl.Series") -> bytes:
     return _HEAD.pack(_MAGIC, len(hashes)) + hashes.tobytes() + listing.getvalue()
 
 
-def contains(rows: Path | bytes, row: str) -> bool:
-    """Tell whether `row` is among the ids of an artifact, given as a file or as bytes."""
-    if isinstance(rows, bytes):
-        return _bisect(memoryview(rows), row)
-    with (
-        rows.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held,
-    ):
-        view = memoryview(held)
-        try:
-            return _bisect(view, row)
-        finally:
-            view.release()
+def contains(rows: Read | bytes, row: str) -> bool:
+    """Tell whether `row` is among the ids of an artifact, given as its bytes or a way to read them.
+
+    Hashes are spread evenly, so where one would stand is known but for some hundred places.
+    """
+    read = _reader(rows)
+    size = count(read)
+    wanted = int.from_bytes(_digest(row), "little")
+    place, reach = (wanted * size) >> 64, _REACH
+    while True:
+        start, stop = max(0, place - reach), min(size, place + reach)
+        hashes = memoryview(read(_HEAD.size + 8 * start, _HEAD.size + 8 * stop)).cast("Q")
+        below = start == 0 or hashes[0] <= wanted
+        if below and (stop == size or hashes[-1] >= wanted):
+            at = bisect_left(hashes, wanted)
+            return at < len(hashes) and hashes[at] == wanted
+        reach *= 8
 
 
-def count(rows: Path | bytes) -> int:
+def count(rows: Read | bytes) -> int:
     """Return the number of distinct ids."""
-    if isinstance(rows, bytes):
-        return _count(memoryview(rows))
-    with rows.open("rb") as file:
-        return _count(memoryview(file.read(_HEAD.size)))
+    head = _reader(rows)(0, _HEAD.size)
+    if len(head) < _HEAD.size or head[:8] != _MAGIC:
+        raise Invalid("these bytes are no set of training rows")
+    found: int = _HEAD.unpack(head)[1]
+    return found
 
 
-def ids(rows: Path | bytes) -> "pl.Series":
+def ids(rows: bytes) -> "pl.Series":
     """Return the ids in the order they were given, as a Series of text."""
     import polars as pl  # noqa: PLC0415
 
-    data = rows if isinstance(rows, bytes) else rows.read_bytes()
-    start = _HEAD.size + 8 * _count(memoryview(data))
-    return pl.read_parquet(io.BytesIO(data[start:]))["id"]
+    return pl.read_parquet(io.BytesIO(rows[_HEAD.size + 8 * count(rows) :]))["id"]
+
+
+def _reader(rows: Read | bytes) -> Read:
+    return (lambda start, stop: rows[start:stop]) if isinstance(rows, bytes) else rows
 
 
 def _digest(row: str) -> bytes:
     return blake3(row.encode()).digest(length=8)
-
-
-def _count(view: memoryview) -> int:
-    if len(view) < _HEAD.size or bytes(view[:8]) != _MAGIC:
-        raise Invalid("these bytes are no set of training rows")
-    found: int = _HEAD.unpack_from(view)[1]
-    return found
-
-
-def _bisect(view: memoryview, row: str) -> bool:
-    size = _count(view)
-    with view[_HEAD.size : _HEAD.size + 8 * size] as part, part.cast("Q") as hashes:
-        wanted = int.from_bytes(_digest(row), "little")
-        at = bisect_left(hashes, wanted)
-        return at < size and hashes[at] == wanted

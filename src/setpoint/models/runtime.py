@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.models import compiled
 from setpoint.models.entities import ModelVersion, Signature, Stored
 from setpoint.models.flavors.registry import flavor

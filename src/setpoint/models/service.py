@@ -1,5 +1,7 @@
 """What one can do with models. One function per use case, one transaction each."""
 
+from functools import partial
+
 import msgspec
 from msgspec import Struct, field
 
@@ -173,7 +175,7 @@ def trained_on(ctx: Context, cmd: TrainedOn) -> Trained:
         which = Which(model=version.model, number=version.number)
         if version.rows is None or not objects.has(version.rows):
             incomplete.append(which)
-        elif rowset.contains(objects.path(version.rows), cmd.row):
+        elif rowset.contains(partial(objects.read, version.rows), cmd.row):
             found.append(which)
     return Trained(versions=found, incomplete=incomplete)
 

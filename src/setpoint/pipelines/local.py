@@ -8,7 +8,7 @@ from blake3 import blake3
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.clock import Clock
 from setpoint.errors import NotFound
 from setpoint.pipelines import codec, store

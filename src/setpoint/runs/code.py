@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Invalid
 from setpoint.runs.entities import Code
 

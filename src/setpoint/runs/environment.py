@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 
 import msgspec
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.runs.entities import Environment
 
 

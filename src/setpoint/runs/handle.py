@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.errors import Invalid
 from setpoint.runs import service

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.store import Freed, free, open_store
 from setpoint.core.clock import to_micros
 from setpoint.core.operations import Context, operation
 from setpoint.db import references
@@ -51,20 +51,13 @@ def _facts(done: Collected) -> dict[str, int]:
     return {name: getattr(done, name) for name in Collected.__struct_fields__}
 
 
-def _free(ctx: Context, candidates: set[str], gone: list[int], *, dry: bool) -> tuple[int, int]:
+def _free(ctx: Context, candidates: set[str], gone: list[int], *, dry: bool) -> Freed:
     """Delete objects that nothing names any more; return how many, and their bytes."""
     if not candidates:
-        return 0, 0
+        return Freed(0, 0)
     garbage.hold_files(ctx.conn)
     kept = _named(ctx.conn, candidates, set(gone) if dry else set())
-    objects: FileStore = open_store(ctx.settings)
-    count = size = 0
-    for address in sorted(candidates - kept):
-        if objects.has(address):
-            count, size = count + 1, size + objects.size(address)
-            if not dry:
-                objects.delete(address)
-    return count, size
+    return free(open_store(ctx.settings), candidates - kept, dry=dry)
 
 
 def _named(conn: Connection, candidates: set[str], gone: set[int]) -> set[str]:

@@ -105,8 +105,8 @@ def log(ctx: Context, cmd: Log) -> Logged:
     values.put_datasets(ctx.conn, key, [*values.versions(cmd.inputs), *cmd.datasets])
     values.put_links(ctx.conn, key, cmd.uses, made=False)
     values.put_links(ctx.conn, key, cmd.outputs, made=True)
-    _check_there(ctx, cmd)
     values.put_artifacts(ctx.conn, key, cmd.artifacts)
+    _check_there(ctx, cmd)
     store.set_origin(ctx.conn, key, cmd.code, cmd.environment)
     written = columns.from_points(cmd.points, ctx.now)
     ids = numbers(ctx.conn, (one.name for one in written))
@@ -116,10 +116,15 @@ def log(ctx: Context, cmd: Log) -> Logged:
 
 
 def _check_there(ctx: Context, cmd: Log) -> None:
-    """Refuse artifacts that nobody stored: a list of what is not there helps no one."""
-    objects = open_store(ctx.settings)
+    """Refuse artifacts that nobody stored: a list of what is not there helps no one.
+
+    They are looked for after they were named: who frees bytes then waits, and spares them.
+    """
+    if not cmd.artifacts:
+        return
+    there = open_store(ctx.settings).find({left.address for left in cmd.artifacts.values()})
     for path, left in cmd.artifacts.items():
-        if not objects.has(left.address):
+        if left.address not in there:
             raise NotFound(
                 f"artifact {path!r} is not in the object store",
                 where=left.address,

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import SetpointError
 from setpoint.runs import code, environment
 from setpoint.runs.entities import Code
@@ -35,7 +35,7 @@ def tags(capture: Capture) -> dict[str, str]:
     return {"setpoint.host": platform.node(), "setpoint.command": command[:5_000]}
 
 
-def origin(capture: Capture, folder: Path, store: FileStore, *, move: bool) -> Origin:
+def origin(capture: Capture, folder: Path, store: ObjectStore, *, move: bool) -> Origin:
     """Store the code in `folder` and this process's environment.
 
     What cannot be captured is told in a warning and left out.
@@ -58,7 +58,7 @@ def origin(capture: Capture, folder: Path, store: FileStore, *, move: bool) -> O
     return Origin(code=found, environment=address, objects=addresses if move else [])
 
 
-def _code(folder: Path, store: FileStore) -> tuple[Code | None, list[str]]:
+def _code(folder: Path, store: ObjectStore) -> tuple[Code | None, list[str]]:
     try:
         found = code.capture(folder, store)
     except (SetpointError, OSError) as error:

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.files import FileStore
+from setpoint.artifacts.store import open_store
 from setpoint.config import Settings
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Backend
@@ -23,7 +24,7 @@ class Destination(Protocol):
     backend: Backend
 
     def put(self, folder: RunFolder, addresses: list[str]) -> None:
-        """Take objects that lie in the folder or in the home's store."""
+        """Take objects that lie in the folder, or in the files of its home."""
 
     def close(self) -> None: ...
 
@@ -35,12 +36,14 @@ class Embedded:
         self._local = open_local(settings)
         self.backend: Backend = self._local
         self._objects = open_store(settings)
+        self._home = FileStore(settings.objects)
 
     def put(self, folder: RunFolder, addresses: list[str]) -> None:
+        there = self._objects.find(addresses)
         for address in addresses:
-            if not self._objects.has(address):
+            if address not in there:
                 with self._objects.incoming() as file:
-                    for piece in folder.objects.chunks(address):
+                    for piece in _holder(address, folder, self._home).chunks(address):
                         file.write(piece)
                     file.commit(address)
 
@@ -51,15 +54,14 @@ class Embedded:
 class Server:
     """A server of Setpoint."""
 
-    def __init__(self, url: str, objects: FileStore) -> None:
+    def __init__(self, url: str, home: FileStore) -> None:
         self._remote = HttpBackend(url)
         self.backend: Backend = self._remote
-        self._objects = objects
+        self._home = home
 
     def put(self, folder: RunFolder, addresses: list[str]) -> None:
-        ours = folder.objects
         for address in self._remote.missing(addresses):
-            self._remote.put(ours if ours.has(address) else self._objects, address)
+            self._remote.put(_holder(address, folder, self._home), address)
 
     def close(self) -> None:
         self._remote.close()
@@ -67,7 +69,11 @@ class Server:
 
 def open_destination(settings: Settings, url: str | None) -> Destination:
     """Open the store of `settings`, or the server at `url`."""
-    return Embedded(settings) if url is None else Server(url, open_store(settings))
+    return Embedded(settings) if url is None else Server(url, FileStore(settings.objects))
+
+
+def _holder(address: str, folder: RunFolder, home: FileStore) -> FileStore:
+    return folder.objects if folder.objects.has(address) else home
 
 
 def show(backend: Backend, run: str) -> Run:

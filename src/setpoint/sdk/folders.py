@@ -25,7 +25,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct, field
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.files import FileStore
 from setpoint.core.ids import new_id
 from setpoint.sdk.spool import Spool
 from setpoint.serve import frames

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.files import FileStore
 from setpoint.config import Settings
 from setpoint.errors import Unavailable
 from setpoint.sdk.delivery import Delivery
@@ -50,12 +50,14 @@ class Recorder:
     @property
     def objects(self) -> FileStore:
         """Where artifacts are put: the home's store, or beside the log until they are sent."""
-        return self._folder.objects if self.moves else open_store(self.settings)
+        return self._folder.objects if self.moves else FileStore(self.settings.objects)
 
     @property
     def moves(self) -> bool:
         """Whether what is stored here has to go on to another store."""
-        return self.meta.url is not None or self.meta.offline
+        return (
+            self.meta.url is not None or self.meta.offline or self.settings.artifact_url is not None
+        )
 
     @property
     def folder(self) -> Path:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Operation
 from setpoint.core.problems import Problem, to_error
 from setpoint.errors import Invalid, SetpointError, Unavailable
@@ -61,7 +61,7 @@ class HttpBackend:
             raise _error(status, content, self.url)
         return msgspec.json.decode(content, type=list[str])
 
-    def put(self, store: FileStore, address: str) -> None:
+    def put(self, store: ObjectStore, address: str) -> None:
         """Send an object under its address, in pieces.
 
         Raises:

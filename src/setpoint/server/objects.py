@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid, SetpointError
 from setpoint.server import api, problems
 from setpoint.server.pieces import pieces
@@ -50,13 +51,14 @@ async def _missing(request: Request) -> Response:
     store = open_store(request.app.state.backend.settings)
     try:
         asked = msgspec.json.decode(await api.body(request), type=list[str])
-        found = await run_in_threadpool(lambda: [a for a in asked if not store.has(a)])
+        there = await run_in_threadpool(store.find, asked)
     except msgspec.DecodeError as error:
         hint = 'send a JSON array: ["b3:…"]'
         return problems.response(Invalid(f"the addresses cannot be read: {error}", hint=hint))
     except SetpointError as error:
         return problems.response(error)
-    return Response(msgspec.json.encode(found), media_type=api.JSON)
+    missing = [address for address in asked if address not in there]
+    return Response(msgspec.json.encode(missing), media_type=api.JSON)
 
 
 async def _take(request: Request) -> Response:
@@ -74,7 +76,7 @@ async def _take(request: Request) -> Response:
     return Response(status_code=201)
 
 
-def _asked(request: Request) -> tuple[FileStore, str]:
+def _asked(request: Request) -> tuple[ObjectStore, str]:
     return open_store(request.app.state.backend.settings), request.path_params["address"]
 
 

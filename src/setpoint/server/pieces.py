@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from setpoint.artifacts.store import CHUNK
+from setpoint.artifacts.contract import CHUNK
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.runs import service
 from setpoint.runs.commands import History, ListArtifacts, SearchRuns, ShowRun

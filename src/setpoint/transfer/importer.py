@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from blake3 import blake3
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.errors import NotFound
 from setpoint.runs import columns, service

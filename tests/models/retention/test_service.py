@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.models.conftest import Adds, Trains
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.files import FileStore
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
@@ -25,13 +25,13 @@ from setpoint.runs.entities import Artifact
 
 @pytest.fixture
 def objects(backend: LocalBackend) -> FileStore:
-    return open_store(backend.settings)
+    return FileStore(backend.settings.objects)
 
 
 def put(objects: FileStore, data: bytes) -> str:
     """Store bytes a day ago."""
     address = objects.put(data)
-    os.utime(objects.path(address), (0, objects.stored_at(address) - 86_400))
+    os.utime(objects.path(address), (0, objects.find([address])[address].stored_at - 86_400))
     return address
 
 

@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.models.conftest import Adds, Trains
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.files import FileStore
+from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.models import store
@@ -36,7 +37,7 @@ def keys(folder: Path, name: str) -> tuple[Path, Path]:
 
 @pytest.fixture
 def objects(backend: LocalBackend) -> FileStore:
-    return open_store(backend.settings)
+    return FileStore(backend.settings.objects)
 
 
 def signed(

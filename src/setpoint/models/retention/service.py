@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from setpoint.artifacts.store import open_store
+from setpoint.artifacts.store import free, open_store
 from setpoint.core.operations import Backend, Context, operation
 from setpoint.events.store import record
 from setpoint.models import store as versions
@@ -118,19 +118,16 @@ def sweep(ctx: Context, cmd: Sweep) -> Swept:
     """Free the bytes of versions whose files were given up, and that nothing else names."""
     objects = open_store(ctx.settings)
     found = {address for each in store.given_up(ctx.conn) for address in _addresses(each)}
-    there = {address for address in found if objects.has(address)}
-    fresh = {address for address in there if objects.stored_at(address) > time.time() - _FRESH}
-    named = store.still_named(ctx.conn, there - fresh)
-    going = sorted(there - fresh - named)
-    size = sum(objects.size(address) for address in going)
+    there = objects.find(found)
+    fresh = {address for address, one in there.items() if one.stored_at > time.time() - _FRESH}
+    named = store.still_named(ctx.conn, there.keys() - fresh)
+    freed = free(objects, there.keys() - fresh - named, dry=cmd.dry)
     if not cmd.dry:
-        for address in going:
-            objects.delete(address)
         if not fresh:
             store.freed(ctx.conn, ctx.now)
-        if going:
-            record(ctx, "model.freed", "models", objects=len(going), bytes=size)
-    return Swept(objects=len(going), bytes=size, spared=len(fresh | named))
+        if freed.objects:
+            record(ctx, "model.freed", "models", objects=freed.objects, bytes=freed.bytes)
+    return Swept(objects=freed.objects, bytes=freed.bytes, spared=len(fresh | named))
 
 
 def collect(backend: Backend, *, older_than: float = MONTH, dry: bool = False) -> Collected:

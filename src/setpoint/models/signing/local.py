@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Conflict, Invalid, MissingExtra, NotFound
 from setpoint.models.entities import ModelVersion
 

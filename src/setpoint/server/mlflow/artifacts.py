@@ -19,7 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from setpoint.artifacts.store import FileStore, Incoming, open_store
+from setpoint.artifacts.contract import Incoming, ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.runs.entities import Artifact
 from setpoint.server.api import body
 from setpoint.server.mlflow import files, multipart, render, runs, wire
@@ -192,8 +193,7 @@ async def _begin(request: Request) -> Response:
     if not 1 <= ask.num_parts <= multipart.MOST:
         raise Refused(f"num_parts must be between 1 and {multipart.MOST}.")
     _target(request, ask.path)
-    backend = request.app.state.backend
-    upload = await run_in_threadpool(multipart.begin, backend.settings, backend.clock.now())
+    upload = await run_in_threadpool(Call.of(request).write, multipart.begin)
     credentials = [
         {"url": f"{_own(request)}/mpu/part/{upload}/{number}", "part_number": number, "headers": {}}
         for number in range(1, ask.num_parts + 1)
@@ -202,12 +202,15 @@ async def _begin(request: Request) -> Response:
 
 
 async def _take_part(request: Request) -> Response:
-    settings = request.app.state.backend.settings
+    call, objects = Call.of(request), open_store(request.app.state.backend.settings)
     upload, number = request.path_params["upload"], request.path_params["number"]
-    with multipart.parts(settings, upload).incoming() as file:
+    await run_in_threadpool(call.read, lambda conn: multipart.require(conn, upload))
+    with objects.incoming() as file:
         await _receive(request, file)
         address, _ = await run_in_threadpool(file.commit)
-    await run_in_threadpool(multipart.arrived, settings, upload, number, address)
+    note = lambda ctx: multipart.arrived(ctx, upload, number, address)  # noqa: E731
+    await run_in_threadpool(call.write, note)
+    await run_in_threadpool(files.require, objects, address)
     return Response(headers={"etag": f'"{address}"'})
 
 
@@ -215,16 +218,18 @@ async def _complete(request: Request) -> Response:
     ask = wire.decode(await body(request, BODY_LIMIT), End)
     wire.require(ask, ("path", "upload_id"))
     path = _target(request, ask.path)
-    settings = request.app.state.backend.settings
+    call, objects = Call.of(request), open_store(request.app.state.backend.settings)
     numbers = [part.part_number for part in ask.parts]
 
     def complete() -> None:
-        with open_store(settings).incoming() as file:
-            for piece in multipart.pieces(settings, ask.upload_id, numbers):
-                file.write(piece)
+        parts = call.read(lambda conn: multipart.parts(conn, ask.upload_id, numbers))
+        with objects.incoming() as file:
+            for part in parts:
+                for piece in objects.chunks(part):
+                    file.write(piece)
             address, size = file.commit()
-        files.put(Call.of(request), path, Artifact(address=address, size=size))
-        multipart.end(settings, ask.upload_id)
+        files.put(call, path, Artifact(address=address, size=size))
+        call.write(lambda ctx: multipart.end(ctx, ask.upload_id))
 
     await run_in_threadpool(complete)
     return wire.answer({})
@@ -233,8 +238,8 @@ async def _complete(request: Request) -> Response:
 async def _abort(request: Request) -> Response:
     ask = wire.decode(await body(request, BODY_LIMIT), End)
     wire.require(ask, ("path", "upload_id"))
-    settings = request.app.state.backend.settings
-    await run_in_threadpool(multipart.end, settings, ask.upload_id)
+    abort = lambda ctx: multipart.end(ctx, ask.upload_id)  # noqa: E731
+    await run_in_threadpool(Call.of(request).write, abort)
     return wire.answer({})
 
 
@@ -314,7 +319,7 @@ def _target(request: Request, local: str) -> str:
     return files.clean(f"{folder}/{name}" if folder else name)
 
 
-def _asked(request: Request) -> tuple[str, FileStore]:
+def _asked(request: Request) -> tuple[str, ObjectStore]:
     path = files.clean(request.path_params["path"])
     return path, open_store(request.app.state.backend.settings)
 

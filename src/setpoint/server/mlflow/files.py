@@ -8,7 +8,9 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.artifacts.store import open_store
+from setpoint.core.operations import Context
 from setpoint.errors import NotFound, Unavailable
 from setpoint.runs import commands, service
 from setpoint.runs.entities import Artifact
@@ -57,7 +59,12 @@ def put(call: Call, path: str, artifact: Artifact) -> None:
     run, within = _of_run(path)
     if not (within and _put_to_run(call, run, within, artifact)):
         call.write(lambda ctx: store.put_file(ctx, path, artifact))
-    if not open_store(call.backend.settings).has(artifact.address):
+    require(open_store(call.backend.settings), artifact.address)
+
+
+def require(objects: ObjectStore, address: str) -> None:
+    """Refuse to go on with an object that was freed between being stored and being named."""
+    if not objects.has(address):
         raise _deleted()
 
 
@@ -110,7 +117,12 @@ def forget(call: Call, path: str) -> None:
         paths = [within] if within else list(artifacts)
         call.run(service.forget, commands.Forget(run=run, artifacts=paths))
     gone = {each.address for each in artifacts.values()}
-    call.write(lambda ctx: store.free(ctx, gone | store.drop_files(ctx.conn, path)))
+
+    def free(ctx: Context) -> None:
+        store.hold_files(ctx.conn)
+        store.free(ctx, gone | store.drop_files(ctx.conn, path))
+
+    call.write(free)
 
 
 def _of_run(path: str) -> tuple[str, str]:

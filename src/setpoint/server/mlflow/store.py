@@ -1,13 +1,15 @@
-"""Files under paths that are no run's."""
+"""Files under paths that are no run's, and files that have not arrived whole."""
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text
+from datetime import datetime
 
-from setpoint.artifacts.store import open_store
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text
+
+from setpoint.artifacts import store as objects
 from setpoint.core.operations import Context
 from setpoint.db import references
 from setpoint.db.upsert import upsert
 from setpoint.runs.entities import Artifact
-from setpoint.server.mlflow.tables import mlflow_files
+from setpoint.server.mlflow.tables import mlflow_files, mlflow_parts, mlflow_uploads
 
 _ROOT = 3  #: parts of a path that say what it belongs to
 
@@ -42,19 +44,58 @@ def drop_files(conn: Connection, path: str) -> set[str]:
 def free(ctx: Context, addresses: set[str]) -> int:
     """Delete the objects that nothing names any more; return their bytes.
 
-    Nobody names one meanwhile: SQLite has one writer, and on PostgreSQL the tables in which a
-    path gets its object wait for this transaction.
+    Nobody names one meanwhile, see `hold_files`.
     """
     if not addresses:
         return 0
-    if ctx.conn.dialect.name == "postgresql":
-        ctx.conn.execute(text("LOCK TABLE mlflow_files, run_artifacts IN SHARE ROW EXCLUSIVE MODE"))
-    objects, size = open_store(ctx.settings), 0
-    for address in sorted(addresses - references.named(ctx.conn, addresses, rows={})):
-        if objects.has(address):
-            size += objects.size(address)
-            objects.delete(address)
-    return size
+    hold_files(ctx.conn)
+    going = addresses - references.named(ctx.conn, addresses, rows={})
+    return objects.free(objects.open_store(ctx.settings), going).bytes
+
+
+def hold_files(conn: Connection) -> None:
+    """Let nothing get an object until this transaction ends: call it before it writes.
+
+    SQLite has one writer; on PostgreSQL others wait to write into the tables that name objects.
+    """
+    if conn.dialect.name == "postgresql":
+        names = "mlflow_files, mlflow_parts, run_artifacts"
+        conn.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def add_upload(conn: Connection, upload: str, now: datetime) -> None:
+    conn.execute(insert(mlflow_uploads).values(id=upload, begun_at=now))
+
+
+def uploads(conn: Connection, *, before: datetime) -> list[str]:
+    """Return the uploads that began before a time and have not ended."""
+    table = mlflow_uploads.c
+    return list(conn.scalars(select(table.id).where(table.begun_at < before)))
+
+
+def hold_upload(conn: Connection, upload: str) -> bool:
+    """Tell whether an upload goes on, and let nobody end it before this transaction does."""
+    query = select(mlflow_uploads.c.id).where(mlflow_uploads.c.id == upload)
+    return conn.execute(query.with_for_update(read=True)).first() is not None
+
+
+def put_part(conn: Connection, upload: str, number: int, address: str) -> None:
+    """Let a part of an upload be an object, instead of what it was."""
+    row = {"upload_id": upload, "number": number, "address": address}
+    upsert(conn, mlflow_parts, [row], update=("address",))
+
+
+def parts(conn: Connection, upload: str) -> dict[int, str]:
+    """Return the objects of the parts that have arrived, by number."""
+    table = mlflow_parts.c
+    rows = conn.execute(select(table.number, table.address).where(table.upload_id == upload))
+    return {row.number: row.address for row in rows}
+
+
+def drop_upload(conn: Connection, upload: str) -> None:
+    """Forget an upload and its parts."""
+    conn.execute(delete(mlflow_parts).where(mlflow_parts.c.upload_id == upload))
+    conn.execute(delete(mlflow_uploads).where(mlflow_uploads.c.id == upload))
 
 
 def _inside(path: str) -> ColumnElement[bool]:

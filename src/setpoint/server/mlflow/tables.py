@@ -1,6 +1,6 @@
 """What only MLflow's interface knows: logged models, traces, files that belong to no run."""
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, Table, Text
 
 from setpoint.db.schema import Instant, Json, metadata
 
@@ -14,6 +14,22 @@ mlflow_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
     Index("ix_mlflow_files_root", "root"),
+)
+
+# Files that are sent in parts, until they are whole.
+mlflow_uploads = Table(
+    "mlflow_uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("begun_at", Instant, nullable=False),
+)
+
+mlflow_parts = Table(
+    "mlflow_parts",
+    metadata,
+    Column("upload_id", Text, ForeignKey("mlflow_uploads.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("address", Text, nullable=False),
 )
 
 mlflow_models = Table(

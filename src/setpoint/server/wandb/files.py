@@ -12,7 +12,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from setpoint.artifacts.store import FileStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Invalid
 from setpoint.server.pieces import pieces
 from setpoint.server.wandb.runs.store import Content
@@ -101,7 +101,7 @@ def safe(path: str) -> str:
     return path
 
 
-async def take(request: Request, store: FileStore, expected: str | None = None) -> Content:
+async def take(request: Request, store: ObjectStore, expected: str | None = None) -> Content:
     """Store a request's body in pieces, never whole in memory.
 
     Raises:
@@ -119,7 +119,7 @@ async def take(request: Request, store: FileStore, expected: str | None = None) 
     return Content(md5=md5, address=address, size=size)
 
 
-async def send(request: Request, store: FileStore, address: str, name: str) -> Response:
+async def send(request: Request, store: ObjectStore, address: str, name: str) -> Response:
     """Send an object, or the range of it that is asked for."""
     size = await run_in_threadpool(store.size, address)
     start, stop = asked_range(request.headers.get("range"), size)

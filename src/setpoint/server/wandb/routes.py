@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.core.clock import to_micros
 from setpoint.core.operations import Context, operation
 from setpoint.db.group import GroupCommit
@@ -93,7 +94,7 @@ def _backend(request: Request) -> LocalBackend:
     return backend
 
 
-def _store(request: Request) -> FileStore:
+def _store(request: Request) -> ObjectStore:
     return open_store(_backend(request).settings)
 
 

@@ -6,7 +6,8 @@ import msgspec
 from markupsafe import Markup
 from msgspec import Struct, field
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import open_store
 from setpoint.charts.draw import draw
 from setpoint.charts.figure import Area, Figure, Line, Panel
 from setpoint.errors import SetpointError
@@ -74,7 +75,7 @@ def _order(path: str) -> tuple[int, ...]:
     return tuple(int(each) for each in numbers if each.isdecimal())
 
 
-def _medium(store: FileStore, run: Run, path: str, name: str) -> Medium | None:
+def _medium(store: ObjectStore, run: Run, path: str, name: str) -> Medium | None:
     """Return a medium; None for JSON that is not a manifest, e.g. the file of a table."""
     found = run.artifacts[path]
     if found.size > _LARGEST:

@@ -5,7 +5,8 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
-from setpoint.artifacts.store import FileStore, open_store
+from setpoint.artifacts.contract import ObjectStore
+from setpoint.artifacts.store import free, open_store
 from setpoint.db import references
 from setpoint.errors import Conflict, Invalid
 from setpoint.server.wandb.artifacts import store
@@ -95,12 +96,7 @@ def release(scope: Scope, artifact_id: int) -> int:
     lists = [one.md5 for one in store.manifests(scope.conn, artifact_id) if one.md5]
     gone = [*store.drop_entries(scope.conn, artifact_id), *lists]
     addresses = store_runs.drop_contents(scope.conn, gone)
-    objects, size = _store(scope), 0
-    for address in sorted(addresses - references.named(scope.conn, addresses, rows={})):
-        if objects.has(address):
-            size += objects.size(address)
-            objects.delete(address)
-    return size
+    return free(_store(scope), addresses - references.named(scope.conn, addresses, rows={})).bytes
 
 
 def _keep(scope: Scope, manifest: store.Manifest, text: bytes) -> None:
@@ -111,5 +107,5 @@ def _keep(scope: Scope, manifest: store.Manifest, text: bytes) -> None:
     store.change_manifest(scope.conn, manifest.id, md5=md5)
 
 
-def _store(scope: Scope) -> FileStore:
+def _store(scope: Scope) -> ObjectStore:
     return open_store(scope.ctx.settings)

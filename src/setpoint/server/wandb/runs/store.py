@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from setpoint.artifacts.store import PREFIX
+from setpoint.artifacts.contract import PREFIX
 from setpoint.db.upsert import upsert
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.tables import runs
