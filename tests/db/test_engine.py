@@ -4,13 +4,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from setpoint.db import engine as engines
 from setpoint.db.engine import connect
+from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, MissingExtra, SetpointError, Unavailable
+from setpoint.events.store import head, record
 
 SOURCES = Path(__file__).parents[2] / "src"
 
@@ -131,4 +134,27 @@ def test_every_connection_has_its_pragmas(tmp_path: Path) -> None:
         assert conn.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
     assert all("=" in pragma for pragma in engines._PRAGMAS)
+    engine.dispose()
+
+
+def test_who_reads_sees_one_moment_while_others_write(backend: LocalBackend) -> None:
+    def add() -> None:
+        with backend.engine.begin() as conn:
+            record(backend.context(conn), "it.happened", "a:b")
+
+    add()
+    with backend.reading() as conn:
+        before = head(conn)
+        add()
+        assert head(conn) == before
+    with backend.reading() as conn:
+        assert head(conn) == before + 1
+
+
+def test_a_writer_sees_what_others_wrote_meanwhile(postgres: Any, tmp_path: Path) -> None:
+    engine = connect(postgres.get_uri())
+    with engine.execution_options(setpoint_reads=True).begin() as conn:
+        assert conn.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
+    with engine.begin() as conn:  # the same connection, from the pool
+        assert conn.execute(text("SHOW transaction_isolation")).scalar() == "read committed"
     engine.dispose()

@@ -4,12 +4,15 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
+import pytest
+
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import head, record
 from setpoint.runs import service
 from setpoint.runs.commands import Finish, Log, Start
 from setpoint.runs.entities import Point
-from setpoint.server.live import Growth, stream
+from setpoint.server import live
+from setpoint.server.live import Growth, News, stream
 
 
 def _add(backend: LocalBackend, kind: str) -> None:
@@ -38,6 +41,35 @@ def test_events_after_the_last_seen_are_sent_once_and_in_order(
     events = [json.loads(line[6:]) for line in frames.splitlines() if line.startswith(b"data")]
     assert [event["kind"] for event in events] == ["c.d", "e.f"]
     assert frames.count(b"id: ") == 2
+
+
+def test_an_event_that_becomes_visible_late_is_sent_all_the_same(backend: LocalBackend) -> None:
+    if backend.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer: what is recorded first is seen first")
+    news = News(backend, None)
+    with backend.engine.begin() as first:
+        record(backend.context(first), "first.recorded", "a:b")
+        _add(backend, "second.seen")
+        begun_between = News(backend, None)
+        assert [event.kind for event in news.look()] == ["second.seen"]
+        assert news.look() == []
+    assert [event.kind for event in news.look()] == ["first.recorded"]
+    assert [event.kind for event in begun_between.look()] == ["first.recorded"]
+    assert news.look() == begun_between.look() == []
+
+
+def test_numbers_that_nobody_gets_are_given_up(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = News(backend, None)
+    with contextlib.suppress(RuntimeError), backend.engine.begin() as conn:
+        record(backend.context(conn), "never.was", "a:b")
+        raise RuntimeError
+    _add(backend, "a.b")
+    assert [event.kind for event in news.look()] == ["a.b"]
+    for _ in range(live._PATIENCE + 1):
+        assert news.look() == []
+    assert news._passed == {}
 
 
 def test_silence_is_broken_by_a_heartbeat(backend: LocalBackend) -> None:

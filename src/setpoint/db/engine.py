@@ -47,12 +47,22 @@ def connect(url: str) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
+        import psycopg  # noqa: PLC0415 - an extra
+
         engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except ModuleNotFoundError:
         raise MissingExtra(
             "PostgreSQL needs its driver", hint="pip install 'setpoint[postgres]'"
         ) from None
     _tell_of_trouble(engine, url.render_as_string(hide_password=True))
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # Who reads sees one moment, as on SQLite: others move what they merge meanwhile.
+        reading = connection.get_execution_options().get("setpoint_reads", False)
+        level = psycopg.IsolationLevel.REPEATABLE_READ if reading else None
+        connection.connection.driver_connection.isolation_level = level
+
     return engine
 
 

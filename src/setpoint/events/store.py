@@ -1,5 +1,6 @@
 """The append-only record of everything that changed: audit, lineage and live pages read it."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -60,6 +61,18 @@ def since(
     if kind:
         query = query.where(events.c.kind.startswith(kind, autoescape=True))
     return [_entity(row) for row in conn.execute(query.order_by(events.c.seq).limit(limit))]
+
+
+def numbered(conn: Connection, numbers: Collection[int]) -> list[Event]:
+    """Return those of the events with these numbers that are there, oldest first."""
+    query = select(events).where(events.c.seq.in_(numbers)).order_by(events.c.seq)
+    return [_entity(row) for row in conn.execute(query)]
+
+
+def passed_over(conn: Connection, after: int, to: int) -> set[int]:
+    """Return the numbers above `after` and up to `to` that no event has, or none yet."""
+    within = select(events.c.seq).where(events.c.seq > after, events.c.seq <= to)
+    return set(range(max(after, 0) + 1, to + 1)) - set(conn.scalars(within))
 
 
 def newest(conn: Connection, subject: str, kind: str, *, limit: int = 1) -> list[Event]:

@@ -20,6 +20,8 @@ LOOK = 0.5
 HEARTBEAT = 10.0
 #: Events sent at once; a page that is far behind reloads rather than replays.
 BATCH = 200
+_LOOK_BACK = 1_000  #: numbers of events that may still become visible
+_PATIENCE = 120  #: looks in which they may
 
 
 async def live(request: Request) -> Response:
@@ -50,7 +52,7 @@ async def stream(
 
     With `run`, yield too what grows of that run while it goes on.
     """
-    position = await run_in_threadpool(_head, backend) if after is None else after
+    news = await run_in_threadpool(News, backend, after)
     yield b"retry: 2000\n\n"
     silence = 0.0
     growth = Growth(backend, run) if run else None
@@ -58,9 +60,9 @@ async def stream(
         if growth is not None and (frame := await run_in_threadpool(growth.look)):
             silence = 0.0
             yield frame
-        events = await run_in_threadpool(_since, backend, position)
+        events = await run_in_threadpool(news.look)
         if events:
-            position, silence = events[-1].seq, 0.0
+            silence = 0.0
             yield b"".join(_frame(event) for event in events)
             continue
         if silence >= heartbeat:
@@ -68,6 +70,44 @@ async def stream(
             yield b"event: beat\ndata:\n\n"
         await asyncio.sleep(look)
         silence += look
+
+
+class News:
+    """Events as they become visible, each once.
+
+    A number is taken when an event is recorded and seen when its transaction ends: of two that
+    go on at once, here or on another server, the higher may be seen first. So numbers that
+    were passed over are looked for a while longer.
+    """
+
+    def __init__(self, backend: LocalBackend, after: int | None) -> None:
+        """Begin after an event, or after the newest if None."""
+        self._backend = backend
+        self._looks = 0
+        with backend.reading() as conn:
+            self._position = store.head(conn) if after is None else after
+            passed = store.passed_over(conn, self._position - _LOOK_BACK, self._position)
+        self._passed = dict.fromkeys(passed, _PATIENCE)
+
+    def look(self) -> list[Event]:
+        """Return what became visible since the last look, oldest first."""
+        self._looks += 1
+        self._passed = {n: until for n, until in self._passed.items() if until >= self._looks}
+        with self._backend.reading() as conn:
+            late = store.numbered(conn, self._passed) if self._passed else []
+            if store.head(conn) <= self._position:
+                return self._seen(late)
+            new = store.since(conn, after=self._position, limit=BATCH)
+        first = max(self._position, new[-1].seq - _LOOK_BACK)
+        passed = set(range(first + 1, new[-1].seq)) - {event.seq for event in new}
+        self._passed |= dict.fromkeys(passed, self._looks + _PATIENCE)
+        self._position = new[-1].seq
+        return self._seen(late) + new
+
+    def _seen(self, late: list[Event]) -> list[Event]:
+        for event in late:
+            del self._passed[event.seq]
+        return late
 
 
 class Growth:
@@ -91,18 +131,6 @@ class Growth:
             return b""
         told = {"status": found.status, "metrics": [series.name for series in found.series]}
         return b"event: grown\ndata: %s\n\n" % msgspec.json.encode(told)
-
-
-def _head(backend: LocalBackend) -> int:
-    with backend.reading() as conn:
-        return store.head(conn)
-
-
-def _since(backend: LocalBackend, after: int) -> list[Event]:
-    with backend.reading() as conn:
-        if store.head(conn) <= after:
-            return []
-        return store.since(conn, after=after, limit=BATCH)
 
 
 def _frame(event: Event) -> bytes:

@@ -26,9 +26,9 @@ def begin(ctx: Context) -> str:
     return upload
 
 
-def require(conn: Connection, upload: str) -> None:
-    """Refuse what is sent to an upload that nobody began, or that has ended."""
-    if not store.hold_upload(conn, upload):
+def require(conn: Connection, upload: str, *, hold: bool = False) -> None:
+    """Refuse what is sent to an upload that nobody began, or that has ended; or `hold` it open."""
+    if not store.has_upload(conn, upload, hold=hold):
         raise Refused(f"There is no upload '{upload}'", errors.MISSING)
 
 
@@ -40,7 +40,7 @@ def arrived(ctx: Context, upload: str, number: int, address: str) -> None:
     """
     if not 1 <= number <= MOST:
         raise Refused(f"Invalid part number {number}: it is from 1 to {MOST}")
-    require(ctx.conn, upload)
+    require(ctx.conn, upload, hold=True)
     store.put_part(ctx.conn, upload, number, address)
 
 
@@ -64,8 +64,8 @@ def end(ctx: Context, upload: str) -> None:
     Raises:
         Refused: If there is no such upload.
     """
+    store.hold_files(ctx.conn)
     require(ctx.conn, upload)
     gone = set(store.parts(ctx.conn, upload).values())
-    store.hold_files(ctx.conn)
     store.drop_upload(ctx.conn, upload)
     store.free(ctx, gone)

@@ -73,10 +73,11 @@ def uploads(conn: Connection, *, before: datetime) -> list[str]:
     return list(conn.scalars(select(table.id).where(table.begun_at < before)))
 
 
-def hold_upload(conn: Connection, upload: str) -> bool:
-    """Tell whether an upload goes on, and let nobody end it before this transaction does."""
+def has_upload(conn: Connection, upload: str, *, hold: bool) -> bool:
+    """Tell whether an upload goes on, or let nobody end it before this transaction does."""
     query = select(mlflow_uploads.c.id).where(mlflow_uploads.c.id == upload)
-    return conn.execute(query.with_for_update(read=True)).first() is not None
+    query = query.with_for_update(read=True) if hold else query
+    return conn.execute(query).first() is not None
 
 
 def put_part(conn: Connection, upload: str, number: int, address: str) -> None:
