@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what apply would change, and why."),
     "apply": ("plan", "Put the specs of a project in force."),
     "up": ("up", "Run pages, API, inference and controller on this machine."),
+    "server": ("server", "Run pages and API alone: tracking and the registry, shared by many."),
     "status": ("plan", "Say of each model: on target, settling, off target or held."),
     "explain": (
         "explain",

@@ -1,25 +1,24 @@
 """Starts, watches and stops the parts of one machine's platform."""
 
-import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
-import uvicorn
 
+from setpoint.artifacts import store
+from setpoint.cli import pages
 from setpoint.config import Settings, environment
 from setpoint.core.defects import in_words
 from setpoint.core.lifetime import await_predecessor, sole_owner
+from setpoint.data import place
 from setpoint.db.local import LocalBackend, open_local
-from setpoint.errors import Conflict, Denied
+from setpoint.errors import Conflict, SetpointError
 
 if TYPE_CHECKING:
     from setpoint.control.controller import Controller
@@ -55,29 +54,30 @@ class Supervisor:
 
         Raises:
             Denied: If the address is not loopback (there is no login yet).
-            Conflict: If the folder is already being run, or a port is taken.
-            Unavailable: If the folder cannot be written.
+            Conflict: If the folder is already being run, a port is taken, or the datasets of
+                the database are files of another folder.
+            Unavailable: If the folder cannot be written, or the artifact store refuses.
         """
-        _only_loopback(self._host)
+        pages.only_loopback(self._host)
         with sole_owner(self.settings.home):
             await_predecessor(self.settings.home)
             for port, option in (
                 (self._port, "--port"),
                 (self._inference_port, "--inference-port"),
             ):
-                _require_free(self._host, port, option)
-            self._inference = self._start_inference()
+                pages.require_free(self._host, port, option)
+            store.check(self.settings)
             self._backend = open_local(self.settings)
-            threads = [
-                threading.Thread(target=self._keep_inference, daemon=True),
-                threading.Thread(target=self._deliver, daemon=True),
-            ]
+            self._require_here()
+            self._inference = self._start_inference()
+            threads = [threading.Thread(target=self._keep_inference, daemon=True)]
             if self._control:
                 threads.append(threading.Thread(target=self._reconcile, daemon=True))
             for thread in threads:
                 thread.start()
             try:
-                yield
+                with pages.delivering(self._backend):
+                    yield
             finally:
                 self._stopping.set()
                 _stop(self._inference)
@@ -89,13 +89,17 @@ class Supervisor:
         """Answer pages and API until told to stop."""
         if self._backend is None:
             raise Conflict("the platform is not running", hint="enter running() first")
-        from setpoint.server.app import create_app  # noqa: PLC0415 - while inference starts
+        pages.serve(self._backend, self._host, self._port)
 
-        app = create_app(self._backend)
-        config = uvicorn.Config(
-            app, self._host, self._port, log_level="warning", timeout_graceful_shutdown=2
-        )
-        _Server(config).run()
+    def _require_here(self) -> bool:
+        """Tell whether the datasets and the prediction log lie here; there may be none yet.
+
+        Raises:
+            Conflict: If they lie elsewhere.
+        """
+        assert self._backend is not None  # noqa: S101 - set before anybody asks
+        with self._backend.reading() as conn:
+            return place.require(conn, self.settings)
 
     def _start_inference(self) -> subprocess.Popen[bytes]:
         command = [
@@ -133,19 +137,13 @@ class Supervisor:
             quick += 1
             self._inference = self._start_inference()
 
-    def _deliver(self) -> None:
-        """Tell channels of events until told to stop."""
-        from setpoint.notify.deliver import Deliverer  # noqa: PLC0415 - pages need not wait
-        from setpoint.server.mlflow.registry_webhooks import KINDS  # noqa: PLC0415
-
-        assert self._backend is not None  # noqa: S101 - set before the thread starts
-        Deliverer(self._backend, KINDS).run(self._stopping)
-
     def _reconcile(self) -> None:
         """Tick until told to stop; one model's trouble is told and tried again, never fatal."""
         from setpoint.control.controller import Controller  # noqa: PLC0415 - pages need not wait
         from setpoint.control.engine import Subprocess  # noqa: PLC0415
 
+        if not self._await_models():
+            return
         assert self._backend is not None  # noqa: S101 - set before the thread starts
         address = f"http://{_bracketed(self._host)}:{self._inference_port}"
         while not self._stopping.is_set():
@@ -161,6 +159,28 @@ class Supervisor:
                 engine.stop()
                 controller.close()
 
+    def _await_models(self) -> bool:
+        """Wait until there are models whose files lie here; False if told to stop before."""
+        from setpoint.control.store import all_applied  # noqa: PLC0415 - pages need not wait
+
+        assert self._backend is not None  # noqa: S101 - set before the thread starts
+        home, said = self._backend, ""
+        while not self._stopping.is_set():
+            try:
+                if self._require_here():
+                    return True
+                with home.reading() as conn:
+                    in_force = all_applied(conn)
+                if in_force:  # from before it was written down where the files lie
+                    place.claim(home.engine, self.settings, home.clock.now())
+                    continue
+            except SetpointError as error:
+                if error.message != said:
+                    click.echo(f"controller: {error}", err=True)
+                said = error.message
+            self._stopping.wait(_TICK_SECONDS)
+        return False
+
     def _tick(self, controller: "Controller", said: str) -> str:
         """Tick once; return the trouble there was, told unless it was `said` already."""
         try:
@@ -174,40 +194,8 @@ class Supervisor:
         return ""
 
 
-class _Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # a second Ctrl-C does not wait
-        self.should_exit = True
-        del sig, frame
-
-
-def _only_loopback(host: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise Denied(
-            f"{host} is not a loopback address, and there is no login yet",
-            hint="bind 127.0.0.1 and reach it through a tunnel",
-        )
-
-
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _require_free(host: str, port: int, option: str) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Conflict(
-                f"port {port} on {host} is taken",
-                where=error.strerror or "",
-                hint=f"choose another {option}",
-            ) from None
 
 
 def _stop(process: subprocess.Popen[bytes] | None) -> None:

@@ -5,6 +5,7 @@ import sys
 
 import uvicorn
 
+from setpoint.artifacts import store
 from setpoint.config import settings
 from setpoint.core.lifetime import end_with_parent
 from setpoint.db.local import open_local
@@ -21,7 +22,9 @@ def main() -> int:
     if options.with_parent:
         end_with_parent(options.with_parent)
     try:
-        app = create_app(open_local(settings(options.home)))
+        where = settings(options.home)
+        store.check(where)
+        app = create_app(open_local(where))
     except SetpointError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
