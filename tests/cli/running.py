@@ -76,7 +76,7 @@ class Up:
 
     def healthy(self) -> bool:
         assert self.process.poll() is None, self.process.communicate()[1]
-        return all(_answers(f"{url}/healthz") for url in (self.pages, self.url))
+        return all(answers(f"{url}/healthz") for url in (self.pages, self.url))
 
     def inference(self) -> psutil.Process:
         children = psutil.Process(self.process.pid).children()
@@ -110,7 +110,7 @@ class Up:
         return self.process.communicate(timeout=30)[1]
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - loopback
             return bool(reply.status == 200)

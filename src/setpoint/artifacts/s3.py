@@ -78,7 +78,7 @@ class S3Store(ObjectStore):
         self._held = Bucket(
             parts.netloc,
             prefix=parts.path.strip("/") or None,
-            config=cast("S3Config", aws.given()),
+            config=_given(aws),
             client_options={"allow_http": True, "timeout": _LONGEST, "read_timeout": _WAIT},
             retry_config={"max_retries": _TRIES, "retry_timeout": _PATIENCE},
         )
@@ -269,6 +269,15 @@ class S3Incoming:
                 where=f"{self._aside}: {error.strerror}",
                 hint="free disk space or choose another folder with --home DIR",
             ) from None
+
+
+def _given(aws: Aws) -> "S3Config":
+    """Return what is given in the client's words.
+
+    It reads the environment too, and there the address of S3 wins over any other.
+    """
+    names = {"endpoint": "aws_endpoint_url_s3"}
+    return cast("S3Config", {names.get(name, name): one for name, one in aws.given().items()})
 
 
 def _pieces(found: "obstore.GetResult") -> Iterator[bytes]:
