@@ -43,18 +43,19 @@ def needed(name: str) -> Path:
     return python_of(name)
 
 
-def build(name: str) -> None:
+def build(name: str, packages: tuple[str, ...] = ()) -> None:
     """Make the environment of one client, if it is missing or another one is asked for."""
     stamp = _stamp(name)
-    asked = "\n".join(CLIENTS[name])
+    wanted = packages or CLIENTS[name]
+    asked = "\n".join(wanted)
     if stamp.exists() and stamp.read_text() == asked:
         return
-    sys.stdout.write(f"compat: installing {CLIENTS[name][0]}\n")
+    sys.stdout.write(f"compat: installing {wanted[0]}\n")
     sys.stdout.flush()
     shutil.rmtree(FOLDER / name, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(FOLDER / name)], check=True)
     install = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    subprocess.run([*install, *CLIENTS[name]], check=True)
+    subprocess.run([*install, *wanted], check=True)
     stamp.write_text(asked)
 
 

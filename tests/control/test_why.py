@@ -258,7 +258,7 @@ def test_an_artifact_that_is_gone_breaks_exactly_its_own_link(
     chain: Chain, what: str, address: Callable[..., str]
 ) -> None:
     run = chain.backend.call(runs.show, runs.ShowRun(run=chain.first.run_id))
-    chain.objects.delete(address(chain, run))
+    chain.objects.delete([address(chain, run)])
     assert chain.broken("p1") == [what]
     (said,) = chain.why("p1").incomplete
     assert "gone" in said or "missing" in said
@@ -285,7 +285,7 @@ def test_an_alarm_that_is_gone_is_missed_by_the_version_it_caused(chain: Chain) 
 def test_a_version_whose_rows_are_gone_is_named_when_asking_for_a_row(
     chain: Chain,
 ) -> None:
-    chain.objects.delete(chain.first.rows or "")
+    chain.objects.delete([chain.first.rows or ""])
     assert chain.broken("row:b") == ["rows"]
 
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from setpoint.cli.main import COMMANDS, EXIT_CODES, cli
-from setpoint.config import Settings
+from setpoint.config import AWS_VARIABLES, Settings
 from setpoint.control.spec.explain import explain
 from setpoint.control.spec.parse import parse
 from setpoint.operations import OPERATIONS
@@ -92,6 +92,11 @@ def _settings() -> str:
     rows = [
         f"| `{name}` | `SETPOINT_{name.upper()}` | {meanings[name].replace('``', '`')} |"
         for name in Settings.__struct_fields__
+        if name != "aws"
+    ]
+    reached = [
+        f"| {', '.join(f'`{variable}`' for variable in variables)} | {meanings[name]} |"
+        for name, variables in AWS_VARIABLES.items()
     ]
     return "\n".join(
         [
@@ -100,6 +105,10 @@ def _settings() -> str:
             "An option (`--home`) wins over the environment, the environment over the default.\n",
             "| setting | variable | what |\n|---|---|---|",
             *rows,
+            "\n## How the bucket of `artifact_url` is reached\n",
+            "The first variable that is set counts. Without keys, the role of the machine does.\n",
+            "| variable | what |\n|---|---|",
+            *(row.replace("``", "`") for row in reached),
             "",
         ]
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 from tests.cli.running import ENVIRONMENT, setpoint, until, up
 from tests.docs import reference
@@ -31,8 +32,12 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Reader:
     """Somebody who types what a page says, in a folder."""
 
-    def __init__(self, folder: Path, running: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, running: ExitStack, really: dict[str, str] | None = None
+    ) -> None:
+        """Begin to read; what a page says of a place is `really` another here."""
         self.folder = folder
+        self._really = really or {}
         self._running = running
         self._inference = "8766"
         self._script = script = folder.parent / "bin" / "setpoint"
@@ -46,6 +51,8 @@ class Reader:
         said = ""
         for language, file, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             text = block.replace("8766", self._inference)
+            for said_, really in self._really.items():
+                text = text.replace(said_, really)
             if file:
                 (self.folder / file).write_text(text)
             elif language == "python":
@@ -100,11 +107,25 @@ def test_the_tutorial_ends_with_a_release_that_was_promoted(
 
 @pytest.mark.parametrize("page", HOW_TO)
 def test_a_guide_works_as_written(
-    page: str, applied: Path, tmp_path: Path, running: ExitStack
+    page: str, applied: Path, tmp_path: Path, running: ExitStack, request: pytest.FixtureRequest
 ) -> None:
     folder = tmp_path / "churn"
     shutil.copytree(applied, folder)
-    Reader(folder, running).read(DOCS / "how-to" / page)
+    really = _shared(request) if page == "s3.md" else {}
+    Reader(folder, running, really).read(DOCS / "how-to" / page)
+
+
+def _shared(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return what really is a database and a bucket that machines share, by what a page says."""
+    database, s3 = request.getfixturevalue("postgres"), request.getfixturevalue("s3")
+    with psycopg.connect(database.get_uri(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE pages")
+    return {
+        "postgresql://setpoint@localhost/setpoint": f"'{database.get_uri(database='pages')}'",
+        "s3://team": s3.make(),
+        "http://127.0.0.1:8333": s3.endpoint,
+        "AWS_SECRET_ACCESS_KEY=secret": f"AWS_SECRET_ACCESS_KEY='{s3.aws.secret_access_key}'",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(reference.pages()))

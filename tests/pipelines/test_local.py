@@ -72,7 +72,7 @@ def test_other_code_makes_another_result(workshop: Workshop) -> None:
 def test_a_result_whose_bytes_are_gone_is_made_again(workshop: Workshop) -> None:
     ran([step(rows)], {"count": 4}, workshop)
     for address in list(workshop.objects.addresses()):
-        workshop.objects.delete(address)
+        workshop.objects.delete([address])
     results, made = ran([step(rows)], {"count": 4}, workshop)
     assert (results["rows"].height, made) == (4, ["rows"])
 
