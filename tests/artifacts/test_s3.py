@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import obstore
 import pytest
 from msgspec.structs import replace
 from tests.s3_server import S3Server
@@ -13,10 +14,11 @@ from tests.s3_server import S3Server
 from setpoint import config
 from setpoint.artifacts import s3 as module
 from setpoint.artifacts.contract import ObjectStore, address_of
+from setpoint.artifacts.files import FileStore
 from setpoint.artifacts.s3 import PART, S3Store
 from setpoint.artifacts.store import check, free, open_store
 from setpoint.config import Aws, Settings
-from setpoint.errors import Invalid, Unavailable
+from setpoint.errors import Invalid, MissingExtra, Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,27 @@ def test_a_large_object_of_a_moment_ago_is_not_sent_again(
     address = store.put(data)
     monkeypatch.setattr(S3Store, "keep", None)  # would fail
     assert store.put(data) == address
+
+
+def test_the_files_of_a_home_may_be_copied_into_a_bucket_as_they_are(settings: Settings) -> None:
+    files, store = FileStore(settings.objects), open_store(settings)
+    address = files.put(b"from before")
+    assert isinstance(store, S3Store)
+    for path in settings.objects.glob("*/*"):
+        name = str(path.relative_to(settings.objects))
+        obstore.put(store._bucket, name, path.read_bytes())
+    assert store.get(address) == b"from before"
+    assert list(store.addresses()) == [address]
+
+
+def test_a_missing_client_says_what_to_install(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "setpoint.artifacts.s3")
+    with pytest.raises(MissingExtra) as caught:
+        open_store(replace(settings, artifact_url="s3://not-opened-before"))
+    assert "setpoint[s3]" in caught.value.hint
 
 
 _FORKS = """

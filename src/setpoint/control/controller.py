@@ -198,8 +198,8 @@ class Controller:
     def _act(self, seen: Observed, action: Action) -> bool:
         """Do `action`; return whether it is done."""
         if isinstance(action, Run):
-            with self._home.reading() as conn:
-                self._lease.check(conn)
+            with self._acting():
+                pass  # only the holder of the lease begins one
             job = action.job
             told = partial(self._told, job.model)
             return self._engine(self._home, job, told) is not None

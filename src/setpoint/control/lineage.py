@@ -328,7 +328,7 @@ def _rows(see: Reader, found: ModelVersion) -> Link:
         return missing("rows", ref, "its training rows were not recorded")
     try:
         count = rowset.count(partial(see.objects.read, found.rows))
-    except (OSError, Invalid):
+    except (NotFound, Invalid):
         return missing("rows", found.rows, "the ids of its training rows are gone")
     return Link(kind="rows", id=found.rows, says=f"{count:,} training rows, by id")
 

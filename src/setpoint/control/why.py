@@ -250,7 +250,7 @@ def _row(see: Reader, name: str) -> list[Link]:
         if one.rows not in known:
             try:
                 known[one.rows] = rowset.contains(partial(see.objects.read, one.rows), name)
-            except (OSError, ValueError, Invalid):
+            except (NotFound, ValueError, Invalid):
                 says = f"the ids of the training rows of {one.model}/{one.number} are gone"
                 links.append(lineage.missing("rows", one.rows, says))
                 continue
