@@ -3,7 +3,7 @@
 #   make test ARGS="tests/events -x"         checks, then tests
 #   make bench ONLY=serving                  measure a part beside its peers
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crash compat bench docs lock ui setup clean
+.PHONY: help demo test check crash load compat bench docs lock ui setup clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -24,6 +24,7 @@ help:
 	@echo "test    check, then every test                            (ARGS=… go to pytest)"
 	@echo "check   lint, format, types, layers"
 	@echo "crash   kill a replay at every point and compare"
+	@echo "load    many clients at once, killed and crowded, for minutes"
 	@echo "compat  run foreign clients against it, publish what is answered"
 	@echo "bench   measure beside the peers                          (ONLY=… one part)"
 	@echo "ui      rebuild the pages' script and style"
@@ -48,6 +49,9 @@ check: $(VENV)/.dev
 
 crash: $(VENV)/.dev $(BUILT)
 	@CRASH_POINTS=all $(BIN)/python -m pytest -m crash $(ARGS)
+
+load: $(VENV)/.dev $(BUILT)
+	@LOAD=long $(BIN)/python -m pytest -m load $(ARGS)
 
 compat: $(VENV)/.dev $(BUILT)
 	@$(BIN)/python -m tests.compat.environments

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,14 @@ def drive(pid: int, port: int, path: str, body: bytes, *, connections: int, seco
         p50_ms=latencies[count // 2] * 1e3,
         p99_ms=latencies[min(count - 1, count * 99 // 100)] * 1e3,
     )
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,9 +1,7 @@
-"""A hundred clients of a tracking server, and that server: ``load_tracking.py serve HOME PORT``."""
+"""A hundred clients of a tracking server."""
 
 import asyncio
-import sys
 import time
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -92,21 +90,3 @@ class Load:
             f"content-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
-
-
-def serve(home: Path, port: int, database: str) -> None:
-    """Run a tracking server."""
-    import uvicorn  # noqa: PLC0415 - of the server only
-
-    from setpoint.config import Settings  # noqa: PLC0415
-    from setpoint.db.local import open_local  # noqa: PLC0415
-    from setpoint.server.app import create_app  # noqa: PLC0415
-
-    backend = open_local(Settings(home=home, database_url=database, actor="bench"))
-    app = create_app(backend)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
-
-
-if __name__ == "__main__":
-    _, _, where, number, url = sys.argv
-    serve(Path(where), int(number), url)

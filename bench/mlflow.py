@@ -7,7 +7,6 @@ be faster than that.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.load import descendants, peak_memory_mb
+from bench.load import descendants, free_port, peak_memory_mb
 from tests.compat.environments import build, python_of
 
 NAME = "mlflow"
@@ -223,7 +222,7 @@ def _null(port: int) -> list[str]:
 
 @contextmanager
 def _serving(command: Any, health: str | None) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     began = time.perf_counter()
     quiet = subprocess.DEVNULL
@@ -267,10 +266,3 @@ def _row(work: str, ours: float, peer: float | None, unit: str) -> dict[str, Any
         "ratio": None if peer is None else round(peer / ours, 1),
         "unit": unit,
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,7 +7,6 @@ requests per second are told beside it.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -173,12 +172,12 @@ def _peer(home: Path) -> Iterator[tuple[int, int]]:
     folder.mkdir()
     train = [str(python), "-c", _TRAIN, str(home / "data.npz"), str(folder / "model.joblib")]
     subprocess.run(train, check=True)
-    port = _free_port()
+    port = free_port()
     config = {
         "host": "127.0.0.1",
         "http_port": port,
-        "grpc_port": _free_port(),
-        "metrics_port": _free_port(),
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
         "parallel_workers": 0,  # in process: its fastest for a model like this
         "debug": False,
     }
@@ -237,10 +236,3 @@ def _answers(url: str) -> bool:
     except (urllib.error.URLError, OSError):
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

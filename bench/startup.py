@@ -1,7 +1,6 @@
 """How long one waits: for the import, the help, and the platform to be healthy."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -47,7 +46,7 @@ def _best(command: list[str]) -> float:
 
 
 def _up(setpoint: str) -> float:
-    ports = [_free_port(), _free_port()]
+    ports = [free_port(), _free_port()]
     with tempfile.TemporaryDirectory() as home:
         command = [setpoint, "up", "--home", home]
         command += ["--port", str(ports[0]), "--inference-port", str(ports[1])]
@@ -70,10 +69,3 @@ def _healthy(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

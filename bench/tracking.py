@@ -6,7 +6,6 @@ MLflow's own store, on SQLite too, does the searching and reading beside us. Set
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from bench.load import free_port
 from bench.load_tracking import Load
 from sqlalchemy import insert
 from tests.compat.environments import build, python_of
@@ -222,7 +222,7 @@ def _thousand(ctx: Any, number: int, ids: dict[str, int], start: int, rng: Any) 
 def _ingest() -> list[dict[str, Any]]:
     """Measure a hundred runs that send 1,000 points at a time to a server for a minute."""
     with tempfile.TemporaryDirectory() as home:
-        port = _free_port()
+        port = free_port()
         url = os.environ.get(_DATABASE, f"sqlite:///{home}/setpoint.db")  # noqa: TID251
         serve = [sys.executable, "-m", "bench.load_tracking", "serve", home, str(port), url]
         with subprocess.Popen(serve, cwd=_ROOT) as server:
@@ -235,13 +235,6 @@ def _ingest() -> list[dict[str, Any]]:
         _row("until a thousand points are acknowledged, 99 of 100", found["p99"], "ms"),
         _row("until they are acknowledged, median", found["p50"], "ms"),
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _mlflow() -> dict[str, Any]:

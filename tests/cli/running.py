@@ -137,3 +137,15 @@ def up(folder: Path, *words: str) -> Iterator[Up]:
     finally:
         found.client.close()
         found.stop()
+
+
+@contextmanager
+def server(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Pages and API alone, in a process that a test may kill."""
+    words = [sys.executable, "-m", "setpoint.server", "--home", str(home), "--port", str(port)]
+    with subprocess.Popen(words, env=ENVIRONMENT) as process:
+        try:
+            until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "the server answers")
+            yield process
+        finally:
+            process.kill()

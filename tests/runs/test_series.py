@@ -53,7 +53,7 @@ def test_packing_and_joining_lose_nothing_and_keep_duplicates_once(
     assert order == sorted(order)
     if rows:
         assert bits(columns.unpack(columns.pack(whole))) == bits(whole)
-        assert bits(columns.unloose(columns.loose(whole))) == bits(whole)
+        assert bits(columns.unloose(columns.loose(columns.series("x", whole)))) == bits(whole)
 
 
 @given(points.filter(bool), st.integers(2, 20))

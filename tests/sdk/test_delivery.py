@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tests.cli.running import ENVIRONMENT, free_ports, setpoint, until
+from tests.cli.running import ENVIRONMENT, free_ports, server, setpoint, until
 from tests.sdk.conftest import NOTHING
 from tests.sdk.reading import only_folder
 
@@ -23,7 +23,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.config import settings
 from setpoint.core.operations import Backend
 from setpoint.db.local import LocalBackend, open_local
-from setpoint.errors import NotFound, Unavailable
+from setpoint.errors import NotFound
 from setpoint.runs import columns, service
 from setpoint.runs.commands import History, ListRuns, ShowRun
 from setpoint.runs.entities import Run
@@ -61,27 +61,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "train.py").write_text("pass\n")
     monkeypatch.chdir(folder)
-
-
-@contextmanager
-def server(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server of its own process, which a test may kill."""
-    command = [sys.executable, "-m", "setpoint.server", "--home", str(home), "--port", str(port)]
-    with subprocess.Popen(command, env=ENVIRONMENT) as process:
-        try:
-            until(lambda: _answers(port), "the server answers")
-            yield process
-        finally:
-            process.kill()
-
-
-def _answers(port: int) -> bool:
-    with closing(HttpBackend(f"http://127.0.0.1:{port}")) as backend:
-        try:
-            backend.call(service.ls, ListRuns(limit=1))
-        except Unavailable:
-            return False
-        return True
 
 
 def test_everything_arrives_in_the_store_of_the_home(

@@ -14,6 +14,7 @@ from tests.server import seed
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend, open_local
+from setpoint.server import listening
 from setpoint.server.app import create_app
 
 
@@ -21,8 +22,7 @@ from setpoint.server.app import create_app
 def serving(app: ASGIApp) -> Iterator[str]:
     """Run `app` on a free port of this machine; give its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(listening.config(app))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

@@ -17,12 +17,10 @@ _STOP_SECONDS = 10.0
 
 def serve(backend: LocalBackend, host: str, port: int) -> None:
     """Answer until told to stop."""
-    from setpoint.server.app import create_app  # noqa: PLC0415 - while inference starts
+    from setpoint.server import listening  # noqa: PLC0415 - while inference starts
+    from setpoint.server.app import create_app  # noqa: PLC0415
 
-    config = uvicorn.Config(
-        create_app(backend), host, port, log_level="warning", timeout_graceful_shutdown=2
-    )
-    _Server(config).run()
+    _Server(listening.config(create_app(backend), host, port)).run()
 
 
 @contextmanager

@@ -69,7 +69,8 @@ def clock_of(home: Path) -> Clock:
 
 def to_micros(at: datetime) -> int:
     """Return whole microseconds since 1970."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:

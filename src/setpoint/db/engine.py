@@ -17,7 +17,7 @@ _PRAGMAS = (
     "synchronous=NORMAL",
     "foreign_keys=ON",
     "cache_size=-65536",  # 64 MB: the index of predictions is written all over
-    "wal_autocheckpoint=8000",  # pages, 32 MB: a page written often is copied back once
+    "wal_autocheckpoint=24000",  # pages, 96 MB; servers copy back before (see `checkpoints`)
 )
 _URLS = "use sqlite:///path/to/file.db or postgresql://user@host/name"
 

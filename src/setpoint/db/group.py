@@ -10,9 +10,10 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from setpoint.core.operations import Operation
+from setpoint.db.checkpoints import Checkpoints
 from setpoint.db.local import LocalBackend
 from setpoint.errors import SetpointError, Unavailable
 
@@ -21,7 +22,14 @@ R = TypeVar("R")
 
 _MOST = 512  #: writes a transaction
 
-_Write = tuple[Operation[Any, Any], Any, "Future[Any]"]
+
+class _Write(NamedTuple):
+    """A write that waits, and who is told what came of it."""
+
+    op: Operation[Any, Any]
+    cmd: Any
+    future: "Future[Any] | asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop | None  #: of the future; None: a thread waits
 
 
 class GroupCommit:
@@ -29,19 +37,23 @@ class GroupCommit:
 
     def __init__(self, backend: LocalBackend) -> None:
         self._backend = backend
+        self._checkpoints = Checkpoints(backend.engine)
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def call(self, op: Operation[C, R], cmd: C) -> R:
         """Run a write, from any thread but an event loop's; returns when it is committed."""
-        result: R = self._submit(op, cmd).result()
-        return result
+        future: Future[R] = Future()
+        self._submit(_Write(op, cmd, future, None))
+        return future.result()
 
     async def run(self, op: Operation[C, R], cmd: C) -> R:
         """Run a write, from a coroutine; returns when it is committed."""
-        result: R = await asyncio.wrap_future(self._submit(op, cmd))
-        return result
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._submit(_Write(op, cmd, future, loop))
+        return await future
 
     def close(self) -> None:
         """Write what waits and end the thread; a later write starts it anew."""
@@ -51,9 +63,8 @@ class GroupCommit:
             self._waiting.put(None)
             thread.join()
 
-    def _submit(self, op: Operation[Any, Any], cmd: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        self._waiting.put((op, cmd, future))
+    def _submit(self, write: _Write) -> None:
+        self._waiting.put(write)
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
@@ -61,26 +72,18 @@ class GroupCommit:
                         target=self._work, name="group-commit", daemon=True
                     )
                     self._thread.start()
-        return future
 
     def _work(self) -> None:
-        while True:
-            writes = [self._waiting.get()]
-            while len(writes) < _MOST and not self._waiting.empty():
-                writes.append(self._waiting.get_nowait())
-            todo = [write for write in writes if write is not None]
-            self._write(todo)
-            if len(todo) < len(writes):
-                return
-
-    def _write(self, writes: Sequence[_Write]) -> None:
-        for (_, _, future), outcome in zip(writes, self._outcomes(writes), strict=True):
-            if not future.set_running_or_notify_cancel():
-                continue
-            if isinstance(outcome, BaseException):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+        with self._checkpoints:
+            while True:
+                writes = [self._waiting.get()]
+                while len(writes) < _MOST and not self._waiting.empty():
+                    writes.append(self._waiting.get_nowait())
+                todo = [write for write in writes if write is not None]
+                _tell(todo, self._outcomes(todo))
+                self._checkpoints.written()
+                if len(todo) < len(writes):
+                    return
 
     def _outcomes(self, writes: Sequence[_Write]) -> list[Any]:
         """Run writes in one transaction; if one breaks it, each in a transaction of its own."""
@@ -104,10 +107,39 @@ class GroupCommit:
         with self._backend.engine.begin() as conn:
             ctx = self._backend.context(conn)
             for op, places in _by_operation(writes):
-                cmds = [writes[place][1] for place in places]
+                cmds = [writes[place].cmd for place in places]
                 for place, outcome in zip(places, _run(ctx, op, cmds), strict=True):
                     outcomes[place] = outcome
         return outcomes
+
+
+def _tell(writes: Sequence[_Write], outcomes: Sequence[Any]) -> None:
+    """Answer those who wait: each thread, and each event loop once for all that it waits for.
+
+    A loop that were woken for every answer would fight the writing thread for the interpreter.
+    """
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for write, outcome in zip(writes, outcomes, strict=True):
+        if isinstance(write.future, Future):
+            _settle(write.future, outcome)
+        elif write.loop is not None:
+            loops.setdefault(write.loop, []).append((write.future, outcome))
+    for loop, told in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle_all, told)
+
+
+def _settle_all(told: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for future, outcome in told:
+        if not future.done():  # whoever asked has gone
+            _settle(future, outcome)
+
+
+def _settle(future: "Future[Any] | asyncio.Future[Any]", outcome: Any) -> None:
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _by_operation(writes: Sequence[_Write]) -> list[tuple[Operation[Any, Any], list[int]]]:
@@ -117,7 +149,7 @@ def _by_operation(writes: Sequence[_Write]) -> list[tuple[Operation[Any, Any], l
     """
     groups: list[tuple[Operation[Any, Any], list[int]]] = []
     many: dict[str, list[int]] = {}
-    for place, (op, _, _) in enumerate(writes):
+    for place, (op, *_) in enumerate(writes):
         if op.many is not None and op.name in many:
             many[op.name].append(place)
             continue

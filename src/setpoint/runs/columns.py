@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from setpoint.core.clock import from_micros, to_micros
 from setpoint.errors import Invalid
-from setpoint.runs.entities import Band, Latest, Point, Series
+from setpoint.runs.entities import Band, Point, Series
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -80,22 +80,45 @@ def arrays(series: Series) -> Columns:
     """Return the columns of a series as arrays that share its memory.
 
     Raises:
-        Invalid: If they are not equally long, or not of eight bytes an item.
+        Invalid: As `check` does.
     """
-    size = len(series.values)
-    if size % 8 or not len(series.steps) == len(series.at) == size:
-        raise Invalid(
-            f"the columns of metric {series.name!r} are not equally long",
-            where=f"steps {len(series.steps)}, at {len(series.at)}, values {size} bytes",
-            hint="send int64, int64 and float64, little-endian, one item a point each",
-        )
-    at = np.frombuffer(series.at, _INT)
-    if size and not (at.min() >= _FIRST and at.max() <= _LAST):
-        raise Invalid(
-            f"a time of metric {series.name!r} is outside the years 1 to 9999",
-            hint="times are microseconds since 1970",
-        )
-    return Columns(np.frombuffer(series.steps, _INT), at, np.frombuffer(series.values, "<f8"))
+    check([series])
+    return _arrays(series.steps, series.at, series.values)
+
+
+def check(many: Sequence[Series]) -> None:
+    """Refuse series that cannot be read, looking at the times of all at once.
+
+    Raises:
+        Invalid: If columns are not equally long, not of eight bytes an item, or have a time
+            that no calendar has.
+    """
+    for one in many:
+        size = len(one.values)
+        if size % 8 or not len(one.steps) == len(one.at) == size:
+            raise Invalid(
+                f"the columns of metric {one.name!r} are not equally long",
+                where=f"steps {len(one.steps)}, at {len(one.at)}, values {size} bytes",
+                hint="send int64, int64 and float64, little-endian, one item a point each",
+            )
+    if _dated(b"".join(one.at for one in many)):
+        return
+    name = next(one.name for one in many if not _dated(one.at))
+    raise Invalid(
+        f"a time of metric {name!r} is outside the years 1 to 9999",
+        hint="times are microseconds since 1970",
+    )
+
+
+def _dated(times: bytes) -> bool:
+    at = np.frombuffer(times, _INT)
+    return not at.size or bool(at.min() >= _FIRST and at.max() <= _LAST)
+
+
+def _arrays(steps: bytes, at: bytes, values: bytes) -> Columns:
+    return Columns(
+        np.frombuffer(steps, _INT), np.frombuffer(at, _INT), np.frombuffer(values, "<f8")
+    )
 
 
 def series(name: str, columns: Columns) -> Series:
@@ -134,10 +157,9 @@ def to_points(name: str, columns: Columns) -> list[Point]:
     return [Point(name=name, value=v, step=s, at=from_micros(at)) for s, at, v in rows]
 
 
-def loose(points: Columns) -> bytes:
+def loose(points: Series) -> bytes:
     """Return points as the tail keeps them: the three columns, one after the other."""
-    whole = series("", points)
-    return whole.steps + whole.at + whole.values
+    return points.steps + points.at + points.values
 
 
 def unloose(data: bytes) -> Columns:
@@ -183,6 +205,18 @@ def side_by_side(parts: Sequence[Columns]) -> Columns:
         np.concatenate([part.steps for part in parts]),
         np.concatenate([part.at for part in parts]),
         np.concatenate([part.values for part in parts]),
+    )
+
+
+def end_to_end(parts: Sequence[Series]) -> Series:
+    """Return the points of all parts, one part after the other, without looking at them."""
+    if len(parts) == 1:
+        return parts[0]
+    return Series(
+        name=parts[0].name,
+        steps=b"".join(part.steps for part in parts),
+        at=b"".join(part.at for part in parts),
+        values=b"".join(part.values for part in parts),
     )
 
 
@@ -248,19 +282,47 @@ def band(last: Columns, low: Floats, high: Floats) -> Band:
     )
 
 
-def summary(columns: Columns) -> Latest:
-    """Return the last point, by (step, at), and the extremes of points in any order."""
-    steps, at, values = columns
-    index = values.size - 1
-    if index and not steps[index] > steps[:index].max():
-        same = np.flatnonzero(steps == steps.max())
-        newest = at[same]
-        index = int(same[np.flatnonzero(newest == newest.max())[-1]])
-    return Latest(
-        value=float(values[index]),
-        step=int(steps[index]),
-        at=from_micros(int(at[index])),
-        min=float(np.fmin.reduce(values)),
-        max=float(np.fmax.reduce(values)),
-        count=int(values.size),
+class Summary(NamedTuple):
+    """The last point of a series, last by (step, at), and its extremes; NaN where none is."""
+
+    value: float
+    step: int
+    at: int  #: microseconds since 1970
+    low: float
+    high: float
+    count: int
+
+
+def summaries(many: Sequence[Series]) -> list[Summary]:
+    """Return what sums up each series, none of them empty; their points are in any order.
+
+    All are looked at in one sweep: an array of a hundred points costs numpy more to take up
+    than to read.
+    """
+    steps, at, values = whole = _arrays(
+        b"".join(one.steps for one in many),
+        b"".join(one.at for one in many),
+        b"".join(one.values for one in many),
     )
+    counts = np.array([len(one) for one in many])
+    ends = np.cumsum(counts)
+    starts, last = ends - counts, ends - 1
+    ahead = np.append(True, steps[1:] > steps[:-1])
+    ahead[starts] = True
+    for index in np.flatnonzero(~np.logical_and.reduceat(ahead, starts)):
+        last[index] = starts[index] + _last(whole.only(slice(starts[index], ends[index])))
+    rows = zip(
+        values[last].tolist(),
+        steps[last].tolist(),
+        at[last].tolist(),
+        np.fmin.reduceat(values, starts).tolist(),
+        np.fmax.reduceat(values, starts).tolist(),
+        counts.tolist(),
+        strict=True,
+    )
+    return [Summary(*row) for row in rows]
+
+
+def _last(points: Columns) -> int:
+    """Return where the last point by (step, at) is; of several, the one that came last."""
+    return int(np.lexsort((points.at, points.steps))[-1])

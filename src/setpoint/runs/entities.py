@@ -86,7 +86,7 @@ class Series(Struct, frozen=True, kw_only=True):
         return len(self.values) // 8
 
 
-class Latest(Struct, frozen=True, kw_only=True):
+class Latest(Struct, frozen=True, kw_only=True, gc=False):
     """A metric's last point, last by (step, at), and its extremes."""
 
     value: float

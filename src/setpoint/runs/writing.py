@@ -11,7 +11,6 @@ from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError
 from setpoint.events.store import record
 from setpoint.runs import columns, rules
-from setpoint.runs.columns import Columns
 from setpoint.runs.commands import (
     Append,
     Finish,
@@ -22,7 +21,7 @@ from setpoint.runs.commands import (
     Start,
     UpdateRun,
 )
-from setpoint.runs.entities import Experiment, Lifecycle, Run, Status
+from setpoint.runs.entities import Experiment, Lifecycle, Run, Series, Status
 from setpoint.runs.store import cards, merging, series, sources, values
 from setpoint.runs.store import experiments as experiment_store
 from setpoint.runs.store import runs as store
@@ -110,7 +109,7 @@ def log(ctx: Context, cmd: Log) -> Logged:
     store.set_origin(ctx.conn, key, cmd.code, cmd.environment)
     written = columns.from_points(cmd.points, ctx.now)
     ids = numbers(ctx.conn, (one.name for one in written))
-    series.write(ctx.conn, {(key, ids[one.name]): [columns.arrays(one)] for one in written})
+    series.write(ctx.conn, {(key, ids[one.name]): [one] for one in written})
     _carded(ctx, held)
     return Logged(run=cmd.run, points=len(cmd.points))
 
@@ -154,7 +153,7 @@ def append_many(ctx: Context, cmds: list[Append]) -> list[Logged | Exception]:
     known = sources.positions(ctx.conn, numbered)
     reached: dict[tuple[int, str], int] = {}
     outcomes: list[Logged | Exception] = []
-    taken: list[tuple[int, str, Columns]] = []
+    taken: list[tuple[int, Series]] = []
     for cmd in cmds:
         try:
             key = _open_for(cmd, held)
@@ -162,17 +161,17 @@ def append_many(ctx: Context, cmds: list[Append]) -> list[Logged | Exception]:
             if cmd.source and cmd.position <= max(known.get(here, -1), reached.get(here, -1)):
                 outcomes.append(Logged(run=cmd.run, points=0))
                 continue
-            found = [(key, one.name, columns.arrays(one)) for one in cmd.series]
+            columns.check(cmd.series)
         except SetpointError as error:
             outcomes.append(error)
             continue
         if cmd.source:
             reached[here] = cmd.position
-        taken += found
-        outcomes.append(Logged(run=cmd.run, points=sum(one[2].size for one in found)))
+        taken += [(key, one) for one in cmd.series]
+        outcomes.append(Logged(run=cmd.run, points=sum(map(len, cmd.series))))
     _write(ctx, taken)
     sources.put(ctx.conn, reached)
-    touched = {key for key, _, _ in taken}
+    touched = {key for key, _ in taken}
     for row in held.values():
         if row.key in touched:
             _carded(ctx, row)
@@ -187,11 +186,11 @@ def _open_for(cmd: Append, held: dict[str, Any]) -> int:
     return int(row.key)
 
 
-def _write(ctx: Context, taken: Sequence[tuple[int, str, Columns]]) -> None:
-    ids = numbers(ctx.conn, {name for _, name, _ in taken})
-    batches: dict[Pair, list[Columns]] = {}
-    for key, name, points in taken:
-        batches.setdefault((key, ids[name]), []).append(points)
+def _write(ctx: Context, taken: Sequence[tuple[int, Series]]) -> None:
+    ids = numbers(ctx.conn, {one.name for _, one in taken})
+    batches: dict[Pair, list[Series]] = {}
+    for key, one in taken:
+        batches.setdefault((key, ids[one.name]), []).append(one)
     series.write(ctx.conn, batches)
 
 

@@ -1,7 +1,9 @@
 """Operations behind HTTP: the same calls, the same results, the same errors."""
 
 import http.client
+import random
 import threading
+import time
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -15,6 +17,8 @@ from setpoint.errors import Invalid, SetpointError, Unavailable
 C = TypeVar("C")
 R = TypeVar("R")
 
+_FULL = http.client.SERVICE_UNAVAILABLE
+_TRIES = 8  #: of a request that a full server did not take
 _JSON, _MSGPACK = "application/json", "application/msgpack"
 
 
@@ -110,10 +114,17 @@ class HttpBackend:
             raise self._unreachable(error) from None
 
     def _send(self, path: str, body: bytes, media: str) -> tuple[int, bytes]:
-        connection = self._connection()
-        connection.request("POST", path, body, {"content-type": media, "accept": media})
-        reply = connection.getresponse()
-        return reply.status, reply.read()
+        """Send one request, anew for as long as the server is full and says when to."""
+        for left in reversed(range(_TRIES)):
+            connection = self._connection()
+            connection.request("POST", path, body, {"content-type": media, "accept": media})
+            reply = connection.getresponse()
+            content = reply.read()
+            after = reply.headers.get("retry-after", "")
+            if not (left and after.isdecimal() and reply.status == _FULL):
+                break
+            time.sleep(int(after) * random.uniform(0.5, 1.5))  # noqa: S311 - not all at once
+        return reply.status, content
 
     def _connection(self) -> http.client.HTTPConnection:
         kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)

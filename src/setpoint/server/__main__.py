@@ -10,6 +10,7 @@ from setpoint.config import settings
 from setpoint.core.lifetime import end_with_parent
 from setpoint.db.local import open_local
 from setpoint.errors import SetpointError
+from setpoint.server import listening
 from setpoint.server.app import create_app
 
 
@@ -28,7 +29,7 @@ def main() -> int:
     except SetpointError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    uvicorn.Server(listening.config(app, port=options.port)).run()
     return 0
 
 

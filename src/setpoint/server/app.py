@@ -29,6 +29,7 @@ from setpoint.runs.keeping import settle
 from setpoint.server import api, objects, problems
 from setpoint.server.live import live
 from setpoint.server.mlflow import endpoints as mlflow
+from setpoint.server.pressure import Gate
 from setpoint.server.security import Guard
 from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
 from setpoint.server.ui.pages import (
@@ -125,7 +126,7 @@ def create_app(backend: LocalBackend) -> Starlette:
             *(Route(path, _showing(handler)) for path, handler in _PAGES),
             Route("/{rest:path}", _showing(find.missing)),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(Gate)],
         lifespan=_living,
     )
     app.state.backend = backend

@@ -7,9 +7,10 @@ anywhere else and run no script or style written into them.
 """
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from setpoint.errors import Denied
@@ -21,13 +22,13 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 
-_HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -44,9 +45,9 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                own = list(message["headers"])
+                named = {name for name, _ in own}
+                message["headers"] = own + [one for one in _HEADERS if one[0] not in named]
             await send(message)
 
         refusal = refused(scope["method"], Headers(scope=scope))
@@ -77,6 +78,7 @@ def refused(method: str, headers: Headers) -> Denied | None:
     return None
 
 
+@lru_cache(maxsize=64)  # a client names us the same way in every request
 def _local(host: str) -> bool:
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost" or name.endswith(".localhost"):

@@ -1,11 +1,12 @@
 """Merging what lies loose in the tail into chunks: sorted, compressed, not overlapping.
 
-It happens in the transactions that write, a few series at a time, so that none becomes slow; in
-a transaction of its own for runs that ended or were killed. A crash leaves nothing half done.
+It happens in the transactions that write, of about as many points as they write, so that none
+becomes slow and all keep up; in a transaction of its own for runs that ended or were killed. A
+crash leaves nothing half done.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,10 +23,10 @@ from setpoint.runs.tables import series_chunks as c
 from setpoint.runs.tables import series_tail as t
 
 CHUNK = 4_096  #: points, at most
-_LOOSE_POINTS = 2_048  #: in the tail of a series: more are merged
+_LOOSE_POINTS = CHUNK  #: in the tail of a series: as many fill a chunk, which is packed once
 _LOOSE_ROWS = 256  #: too
 _SMALL = 32  #: points: fewer, in one row, are not worth a chunk
-_AT_ONCE = 32  #: series a transaction, a few milliseconds
+_PACE = 1.5  #: points merged for each that is written, so that what is behind catches up
 _BATCH = 1_000  #: pairs a statement
 
 _BOUNDS: tuple[ColumnElement[Any], ...] = (
@@ -40,14 +41,13 @@ _BOUNDS: tuple[ColumnElement[Any], ...] = (
 )
 # Statements that run in every transaction are made once: making one takes as long as running it.
 _DUE = (
-    select(m.c.run_key, m.c.name_id)
+    select(m.c.run_key, m.c.name_id, m.c.loose_points)
     .where(
         m.c.run_key.in_(bindparam("runs", expanding=True)),
         m.c.name_id.in_(bindparam("names", expanding=True)),
         or_(m.c.loose_points >= _LOOSE_POINTS, m.c.loose_rows >= _LOOSE_ROWS),
     )
     .order_by(m.c.loose_points.desc())
-    .limit(_AT_ONCE)
 )
 _BELOW = (
     select(*_BOUNDS)
@@ -59,6 +59,7 @@ _BELOW = (
     .order_by(c.c.last_step.desc(), c.c.last_at.desc())
     .limit(1)
 )
+_ARRIVED = (t.c.run_key, t.c.name_id, t.c.id)
 _CLEARED = (
     update(m)
     .where(m.c.run_key == bindparam("run"), m.c.name_id == bindparam("name"))
@@ -71,13 +72,22 @@ _MERGED = delete(t).where(
 )
 
 
-def due(conn: Connection, pairs: Sequence[Pair]) -> list[Pair]:
-    """Return a few of the series that have more in the tail than they should."""
+def due(conn: Connection, written: Mapping[Pair, int]) -> list[Pair]:
+    """Return those of the series just written to that have more in the tail than they should.
+
+    Args:
+        conn: The transaction that wrote.
+        written: How many points, by series. About as many are merged, so that its time is in
+            proportion to what it does.
+    """
+    room = _PACE * sum(written.values())
     found: list[Pair] = []
-    for runs, names in boxes(pairs):
-        rows = conn.execute(_DUE, {"runs": runs, "names": names})
-        found += [(run, name) for run, name in rows]
-    return found[:_AT_ONCE]
+    for runs, names in boxes(written):
+        for run, name, points in conn.execute(_DUE, {"runs": runs, "names": names}).all():
+            if room > 0:
+                found.append((run, name))
+                room -= points
+    return found
 
 
 def loose(conn: Connection, run: int) -> list[Pair]:
@@ -111,8 +121,9 @@ _Tails = dict[Pair, list[tuple[int, Columns]]]
 def _tails(conn: Connection, pairs: Sequence[Pair]) -> _Tails:
     found: _Tails = {}
     for here in among(pairs, t.c.run_key, t.c.name_id):
-        query = select(t.c.run_key, t.c.name_id, t.c.id, t.c.points).where(here).order_by(t.c.id)
-        for run, name, number, points in conn.execute(query):
+        query = select(t.c.run_key, t.c.name_id, t.c.id, t.c.points).where(here)
+        # In the order of the index: any other would sort the points' bytes.
+        for run, name, number, points in conn.execute(query.order_by(*_ARRIVED)):
             found.setdefault((run, name), []).append((number, columns.unloose(points)))
     return found
 

@@ -15,7 +15,27 @@ from setpoint.runs.store.values import Kind
 from setpoint.runs.tables import experiments as e
 from setpoint.runs.tables import runs as r
 
-LISTED = select(r, e.c.name.label("experiment")).join(e, e.c.id == r.c.experiment_id)
+#: Rows that `entities` takes apart by place: a name looked up for every value costs as much
+#: as all of reading.
+LISTED = select(
+    r.c.key,
+    r.c.id,
+    e.c.name.label("experiment"),
+    r.c.experiment_id,
+    r.c.name,
+    r.c.parent,
+    r.c.status,
+    r.c.lifecycle,
+    r.c.deleted_at,
+    r.c.started_at,
+    r.c.ended_at,
+    r.c.actor,
+    r.c.code,
+    r.c.environment,
+    r.c.error,
+).join(e, e.c.id == r.c.experiment_id)
+_STATUS = {each.value: each for each in Status}
+_LIFECYCLE = {each.value: each for each in Lifecycle}
 _HELD = (
     select(r.c.key, r.c.id, r.c.status, r.c.lifecycle)
     .where(r.c.id.in_(bindparam("ids", expanding=True)))
@@ -161,35 +181,39 @@ def entities(
     """
     if not rows:
         return []
-    kept = cards.of(conn, [row.key for row in rows], latest=latest or whole)
-    return [
-        Run(
-            id=row.id,
-            experiment=row.experiment,
-            experiment_id=row.experiment_id,
-            name=row.name,
-            parent=row.parent,
-            status=Status(row.status),
-            lifecycle=Lifecycle(row.lifecycle),
-            deleted_at=row.deleted_at,
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            actor=row.actor,
-            params=(card := kept[row.key]).params,
-            tags=card.tags,
-            metrics=card.metrics,
-            latest=card.latest if latest or whole else {},
-            datasets=card.datasets,
-            inputs=_inputs(card.datasets),
-            uses=card.uses,
-            outputs=card.outputs,
-            code=None if row.code is None else msgspec.convert(row.code, Code),
-            environment=row.environment,
-            artifacts=values.artifacts(conn, row.key) if whole else {},
-            error=row.error,
+    kept = cards.of(conn, [row[0] for row in rows], latest=latest or whole)
+    found = []
+    for key, run, experiment, number, name, parent, status, lifecycle, *rest in rows:
+        deleted_at, started_at, ended_at, actor, code, environment, error = rest
+        card = kept[key]
+        found.append(
+            Run(
+                id=run,
+                experiment=experiment,
+                experiment_id=number,
+                name=name,
+                parent=parent,
+                status=_STATUS[status],
+                lifecycle=_LIFECYCLE[lifecycle],
+                deleted_at=deleted_at,
+                started_at=started_at,
+                ended_at=ended_at,
+                actor=actor,
+                params=card.params,
+                tags=card.tags,
+                metrics=card.metrics,
+                latest=card.latest if latest or whole else {},
+                datasets=card.datasets,
+                inputs=_inputs(card.datasets),
+                uses=card.uses,
+                outputs=card.outputs,
+                code=None if code is None else msgspec.convert(code, Code),
+                environment=environment,
+                artifacts=values.artifacts(conn, key) if whole else {},
+                error=error,
+            )
         )
-        for row in rows
-    ]
+    return found
 
 
 def _inputs(read: list[Dataset]) -> dict[str, int]:

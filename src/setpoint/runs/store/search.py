@@ -8,7 +8,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.sql.selectable import FromClause
 
 from setpoint.runs.commands import (
@@ -70,6 +81,7 @@ RUNS = Language(
     },
     attribute_words=(ATTRIBUTE, "attributes", "attr", "run"),
 )
+_PAGE = store.LISTED.where(r.c.key.in_(bindparam("keys", expanding=True)))
 _EXPERIMENT_NAME = select(e.c.name).where(e.c.id == r.c.experiment_id).scalar_subquery()
 _ATTRIBUTES: dict[str, ColumnElement[Any]] = {
     "run_id": r.c.id,
@@ -90,7 +102,7 @@ _CARRIED = {"params": Carried.PARAM, "tags": Carried.TAG}
 def runs(conn: Connection, cmd: SearchRuns) -> Runs:
     """Return the page of runs that a command asks for."""
     found, following = Search(conn, cmd).page()
-    rows = {row.key: row for row in conn.execute(store.LISTED.where(r.c.key.in_(found))).all()}
+    rows = {row.key: row for row in conn.execute(_PAGE, {"keys": found}).all()}
     listed: list[Run] = store.entities(conn, [rows[key] for key in found], latest=cmd.latest)
     return Runs(runs=listed, next=following)
 
@@ -224,7 +236,9 @@ class Search:
             return None
         count, query = min(counts, key=lambda one: one[0])
         if count <= FEW:
-            return r.c.key.in_(sorted(set(self._conn.execute(query).scalars())))
+            keys = sorted(set(self._conn.execute(query).scalars()))
+            # As one parameter: given as a list, each key would become one of its own first.
+            return r.c.key.in_(bindparam("few", keys, expanding=True, unique=True))
         there = int(self._conn.execute(select(func.max(r.c.key))).scalar() or 1)
         share = math.prod(min(1.0, count / there) for count, _ in counts)
         return r.c.key.in_(query) if count < self._cmd.limit / share else None

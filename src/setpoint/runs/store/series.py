@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, tuple_
 
-from setpoint.core.clock import to_micros
 from setpoint.db.upsert import upsert
 from setpoint.runs import columns
-from setpoint.runs.columns import Columns
-from setpoint.runs.entities import Latest
+from setpoint.runs.columns import Columns, Summary
+from setpoint.runs.entities import Series
 from setpoint.runs.store import merging
 from setpoint.runs.store.pairs import Pair, among
 from setpoint.runs.tables import run_metrics as m
@@ -22,32 +21,36 @@ from setpoint.runs.tables import series_chunks as c
 from setpoint.runs.tables import series_tail as t
 
 
-def write(conn: Connection, batches: Mapping[Pair, Sequence[Columns]]) -> None:
+def write(conn: Connection, batches: Mapping[Pair, Sequence[Series]]) -> None:
     """Add points to series; the caller holds the runs' lock."""
-    tails, metrics = [], []
-    for (run, name), parts in batches.items():
-        points = parts[0] if len(parts) == 1 else columns.side_by_side(parts)
-        if not points.size:
-            continue
-        tails.append({"run_key": run, "name_id": name, "points": columns.loose(points)})
-        metrics.append({"run_key": run, "name_id": name, **_row(columns.summary(points))})
-    if not tails:
+    joined = {pair: columns.end_to_end(parts) for pair, parts in batches.items()}
+    new = {pair: points for pair, points in joined.items() if len(points)}
+    if not new:
         return
+    tails = [
+        {"run_key": run, "name_id": name, "points": columns.loose(points)}
+        for (run, name), points in new.items()
+    ]
+    sums = columns.summaries(list(new.values()))
+    metrics = [
+        {"run_key": run, "name_id": name, **_row(found)}
+        for (run, name), found in zip(new, sums, strict=True)
+    ]
     conn.execute(insert(t), tails)
     upsert(conn, m, metrics, update=_merged)
-    merging.merge(conn, merging.due(conn, [(row["run_key"], row["name_id"]) for row in metrics]))
+    merging.merge(conn, merging.due(conn, {pair: len(points) for pair, points in new.items()}))
 
 
-def _row(latest: Latest) -> dict[str, Any]:
+def _row(found: Summary) -> dict[str, Any]:
     return {
-        "value": _null(latest.value),
-        "step": latest.step,
-        "at": to_micros(latest.at),
-        "low": _null(latest.min),
-        "high": _null(latest.max),
-        "count": latest.count,
+        "value": _null(found.value),
+        "step": found.step,
+        "at": found.at,
+        "low": _null(found.low),
+        "high": _null(found.high),
+        "count": found.count,
         "loose_rows": 1,
-        "loose_points": latest.count,
+        "loose_points": found.count,
     }
 
 

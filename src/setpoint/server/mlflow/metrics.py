@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import field
 
 from setpoint.errors import NotFound
 from setpoint.runs import columns, commands, service
@@ -14,6 +14,7 @@ from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.experiments import Tag
 from setpoint.server.mlflow.logged import store as logged
 from setpoint.server.mlflow.logged.store import Measured
+from setpoint.server.mlflow.render import Shown
 from setpoint.server.mlflow.routing import Call, Endpoint
 from setpoint.server.mlflow.runs import log, telling
 from setpoint.server.mlflow.wire import Message, given, number
@@ -60,16 +61,7 @@ class Interval(Message, frozen=True, kw_only=True):
     max_results: int | None = None
 
 
-class Shown(Struct, frozen=True, kw_only=True, gc=False):
-    """A metric in an answer."""
-
-    key: str
-    value: float | str
-    timestamp: int
-    step: int
-
-
-class ShownOfRun(Shown, frozen=True, kw_only=True, gc=False):
+class ShownOfRun(Shown, frozen=True, gc=False):
     run_id: str
 
 
@@ -263,7 +255,7 @@ def _shown(key: str, found: Columns) -> list[Shown]:
         values = [number(value) for value in values]
     times = (found.at // 1000).tolist()
     return [
-        Shown(key=key, value=value, timestamp=at, step=step)
+        Shown(key, value, at, step)
         for value, at, step in zip(values, times, found.steps.tolist(), strict=True)
     ]
 

@@ -1,7 +1,10 @@
 """Our entities as MLflow's messages."""
 
 from datetime import datetime
+from math import isfinite
 from typing import Any
+
+from msgspec import Struct
 
 from setpoint.core.clock import from_micros, to_micros
 from setpoint.runs.entities import Dataset, Experiment, Link, Run, Status, Value, View
@@ -17,6 +20,15 @@ MODEL = "model"  #: kind of the links from runs to logged models
 _VIEWS = {"ACTIVE_ONLY": View.ACTIVE, "DELETED_ONLY": View.DELETED, "ALL": View.ALL}
 _VIEW_NUMBERS = {"1": "ACTIVE_ONLY", "2": "DELETED_ONLY", "3": "ALL"}
 _STATUS_NUMBERS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
+
+
+class Shown(Struct, frozen=True, gc=False):
+    """A point of a metric."""
+
+    key: str
+    value: float | str
+    timestamp: int  #: milliseconds
+    step: int
 
 
 def millis(at: datetime) -> int:
@@ -93,12 +105,12 @@ def info(found: Run) -> dict[str, Any]:
 
 def run(found: Run) -> dict[str, Any]:
     metrics = [
-        {
-            "key": name,
-            "value": number(last.value),
-            "timestamp": millis(last.at),
-            "step": last.step,
-        }
+        Shown(
+            name,
+            last.value if isfinite(last.value) else number(last.value),
+            millis(last.at),
+            last.step,
+        )
         for name, last in found.latest.items()
     ]
     params = {name: text(value) for name, value in found.params.items()}
