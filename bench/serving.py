@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from bench.load import Load, drive, peak_memory_mb
+from bench.load import Load, drive, free_port, peak_memory_mb
 from sklearn.linear_model import LogisticRegression
 
 from setpoint.artifacts.store import open_store

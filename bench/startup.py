@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.load import free_port
+
 NAME = "startup"
 _TIMES = 7
 
@@ -46,7 +48,7 @@ def _best(command: list[str]) -> float:
 
 
 def _up(setpoint: str) -> float:
-    ports = [free_port(), _free_port()]
+    ports = [free_port(), free_port()]
     with tempfile.TemporaryDirectory() as home:
         command = [setpoint, "up", "--home", home]
         command += ["--port", str(ports[0]), "--inference-port", str(ports[1])]

@@ -15,7 +15,7 @@ class Slow:
         self.entered = asyncio.Semaphore(0)
         self.answer = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         self.entered.release()
         await self.answer.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -25,7 +25,7 @@ from setpoint.runs.entities import Experiment, Lifecycle, Run, Series, Status
 from setpoint.runs.store import cards, merging, series, sources, values
 from setpoint.runs.store import experiments as experiment_store
 from setpoint.runs.store import runs as store
-from setpoint.runs.store.naming import numbers
+from setpoint.runs.store.naming import numbers, plain
 from setpoint.runs.store.pairs import Pair
 from setpoint.runs.store.values import Kind
 
@@ -109,7 +109,7 @@ def log(ctx: Context, cmd: Log) -> Logged:
     store.set_origin(ctx.conn, key, cmd.code, cmd.environment)
     written = columns.from_points(cmd.points, ctx.now)
     ids = numbers(ctx.conn, (one.name for one in written))
-    series.write(ctx.conn, {(key, ids[one.name]): [one] for one in written})
+    series.write(ctx.conn, {(key, ids[plain(one.name)]): [one] for one in written})
     _carded(ctx, held)
     return Logged(run=cmd.run, points=len(cmd.points))
 
@@ -190,7 +190,7 @@ def _write(ctx: Context, taken: Sequence[tuple[int, Series]]) -> None:
     ids = numbers(ctx.conn, {one.name for _, one in taken})
     batches: dict[Pair, list[Series]] = {}
     for key, one in taken:
-        batches.setdefault((key, ids[one.name]), []).append(one)
+        batches.setdefault((key, ids[plain(one.name)]), []).append(one)
     series.write(ctx.conn, batches)
 
 
