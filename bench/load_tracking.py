@@ -11,28 +11,39 @@ from setpoint.runs.columns import Columns
 from setpoint.sdk.remote import HttpBackend
 
 _METRICS, _POINTS = 10, 100  #: of a request
-_RATE = 3_500  #: points a second that each run would like to send
+RATE = 3_500  #: points a second that each run would like to send
 
 
 class Load:
     """Sends batches of many runs at once, each at its own pace, and times the answers."""
 
-    def __init__(self, port: int, *, runs: int, seconds: float) -> None:
+    def __init__(self, port: int, *, runs: int, seconds: float, rate: float = RATE) -> None:
         self._port = port
         self._seconds = seconds
+        self._rate = rate
         self._taken: list[float] = []
         backend = self._server()
         start = service.Start(experiment="load")
         self._runs = [backend.call(service.start, start).id for _ in range(runs)]
 
     def run(self) -> dict[str, float]:
-        """Return points taken, points a second, and milliseconds to an answer."""
-        began = time.perf_counter()
+        """Return points taken, points a second, milliseconds to an answer, and its own CPU.
+
+        The CPU is in seconds for a million points.
+        """
+        began, cpu = time.perf_counter(), time.process_time()
         asyncio.run(self._everyone())
+        cpu = time.process_time() - cpu
         seconds = time.perf_counter() - began
         points = len(self._taken) * _METRICS * _POINTS
         p50, p99 = np.quantile(self._taken, [0.5, 0.99]) * 1e3
-        return {"points": points, "rate": points / seconds, "p50": float(p50), "p99": float(p99)}
+        return {
+            "points": points,
+            "rate": points / seconds,
+            "p50": float(p50),
+            "p99": float(p99),
+            "cpu": cpu / points * 1e6,
+        }
 
     def _server(self) -> HttpBackend:
         backend = HttpBackend(f"http://127.0.0.1:{self._port}")
@@ -54,7 +65,7 @@ class Load:
     async def _one(self, run: str, number: int, end: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         rng = np.random.default_rng(number)
-        pause = _METRICS * _POINTS / _RATE
+        pause = _METRICS * _POINTS / self._rate
         following = time.perf_counter() + rng.random() * pause
         step = 0
         while time.perf_counter() < end:

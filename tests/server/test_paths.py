@@ -109,7 +109,7 @@ def _body(method: str) -> dict[str, Any]:
     return {"body": b"{}", "headers": JSON} if method in {"POST", "PUT"} else {}
 
 
-def messages(name: str) -> list[tuple[str, str, dict[str, Any]]]:
+def messages(name: str) -> list[tuple[str, str, Any]]:
     """Return every way to give a name in a message or query and not in the address."""
     store = "/api/2.0/mlflow-artifacts"
     part = {"upload_id": "../secret", "parts": [{"part_number": 1}]}

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from blake3 import blake3
 from setpoint.artifacts import contract
 from setpoint.artifacts.contract import CHUNK, PREFIX, Found, ObjectStore
 from setpoint.errors import Unavailable
+
+_AHEAD = 32 * CHUNK  #: bytes after which the disk is sent to work while more arrive
 
 
 class FileStore(ObjectStore):
@@ -87,11 +90,13 @@ class FileIncoming:
             handle, name = tempfile.mkstemp(dir=root, prefix=".put-")
         self._temporary = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=0)
+        self._written = _Written(handle)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._written.wait()
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -100,6 +105,7 @@ class FileIncoming:
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
+            self._written.more(len(data))
         self._digest.update(data)
         self._size += len(data)
 
@@ -109,7 +115,7 @@ class FileIncoming:
         path = self._store.path(address)
         with self._telling():
             if not _touched(path):
-                os.fsync(self._file.fileno())
+                self._written.finish()
                 path.parent.mkdir(exist_ok=True)
                 self._temporary.rename(path)
                 _fsync_folder(path.parent)
@@ -126,6 +132,49 @@ class FileIncoming:
                 where=f"{self._root}: {error.strerror}",
                 hint="free disk space or choose another folder with --home DIR",
             ) from None
+
+
+class _Written:
+    """What was written to a file: on its way to the disk while more is written.
+
+    Left to the end, all of a large file would wait for the disk when it is whole.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._new = 0  #: bytes nobody has sent to the disk
+        self._thread: threading.Thread | None = None
+        self._failed: OSError | None = None
+
+    def more(self, size: int) -> None:
+        """Take note of bytes; send them on if there are many and the disk is idle."""
+        self._new += size
+        if self._new >= _AHEAD and (self._thread is None or not self._thread.is_alive()):
+            self._new = 0
+            self._thread = threading.Thread(target=self._sync, daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until nobody uses the file any more."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def finish(self) -> None:
+        """Return when all of it is on the disk.
+
+        Raises:
+            OSError: If some of it is not; the system tells of that once only.
+        """
+        self.wait()
+        if self._failed is not None:
+            raise self._failed
+        os.fsync(self._handle)
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._handle)
+        except OSError as error:
+            self._failed = error
 
 
 def _touched(path: Path) -> bool:

@@ -290,7 +290,7 @@ class Summary(NamedTuple):
     at: int  #: microseconds since 1970
     low: float
     high: float
-    count: int
+    points: int
 
 
 def summaries(many: Sequence[Series]) -> list[Summary]:

@@ -115,16 +115,17 @@ class HttpBackend:
 
     def _send(self, path: str, body: bytes, media: str) -> tuple[int, bytes]:
         """Send one request, anew for as long as the server is full and says when to."""
-        for left in reversed(range(_TRIES)):
+        left = _TRIES
+        while True:
             connection = self._connection()
             connection.request("POST", path, body, {"content-type": media, "accept": media})
             reply = connection.getresponse()
             content = reply.read()
             after = reply.headers.get("retry-after", "")
-            if not (left and after.isdecimal() and reply.status == _FULL):
-                break
+            left -= 1
+            if reply.status != _FULL or not after.isdecimal() or not left:
+                return reply.status, content
             time.sleep(int(after) * random.uniform(0.5, 1.5))  # noqa: S311 - not all at once
-        return reply.status, content
 
     def _connection(self) -> http.client.HTTPConnection:
         kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)

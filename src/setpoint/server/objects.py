@@ -12,7 +12,7 @@ from setpoint.artifacts.contract import ObjectStore
 from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid, SetpointError
 from setpoint.server import api, problems
-from setpoint.server.pieces import pieces
+from setpoint.server.pieces import feed
 
 
 def routes() -> list[Route]:
@@ -68,8 +68,7 @@ async def _take(request: Request) -> Response:
         if await run_in_threadpool(store.has, address):
             return Response(status_code=204)
         with store.incoming() as file:
-            async for piece in pieces(request):
-                await run_in_threadpool(file.write, piece)
+            await feed(request, file.write)
             await run_in_threadpool(file.commit, address)
     except SetpointError as error:
         return problems.response(error)

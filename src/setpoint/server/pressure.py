@@ -44,8 +44,8 @@ def _size(scope: Scope) -> int:
         return 0
     said = Headers(scope=scope).get("content-length", "")
     size = int(said) if said.isdecimal() else _UNTOLD
-    if scope["method"] == "PUT":  # a file, of which two pieces are held
-        size = min(size, 2 * CHUNK)
+    if scope["method"] == "PUT":  # a file: two pieces wait while two are written
+        size = min(size, 4 * CHUNK)
     return max(size, _LEAST)
 
 

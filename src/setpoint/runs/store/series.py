@@ -48,9 +48,9 @@ def _row(found: Summary) -> dict[str, Any]:
         "at": found.at,
         "low": _null(found.low),
         "high": _null(found.high),
-        "count": found.count,
+        "count": found.points,
         "loose_rows": 1,
-        "loose_points": found.count,
+        "loose_points": found.points,
     }
 
 

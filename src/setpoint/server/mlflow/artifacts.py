@@ -27,7 +27,7 @@ from setpoint.server.mlflow import files, multipart, render, runs, wire
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import BODY_LIMIT, Call, Endpoint, guarded
 from setpoint.server.mlflow.wire import Message
-from setpoint.server.pieces import pieces
+from setpoint.server.pieces import feed
 
 _BASE = "/api/2.0/mlflow-artifacts"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -244,16 +244,14 @@ async def _abort(request: Request) -> Response:
 
 
 async def _receive(request: Request, file: Incoming) -> None:
-    """Write a request's body to a file, a megabyte at a time.
+    """Write a request's body to a file.
 
     Raises:
         Refused: If the connection ends before the body, or its digest is another one.
     """
     check = _Check(request.headers)
     try:
-        async for piece in pieces(request):
-            check.update(piece)
-            await run_in_threadpool(file.write, piece)
+        await feed(request, check.update, file.write)
     except ClientDisconnect:
         raise Refused("The connection ended before the file did; send it again.") from None
     check.verify()

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Invalid
-from setpoint.server.pieces import pieces
+from setpoint.server.pieces import feed
 from setpoint.server.wandb.runs.store import Content
 
 OCTETS = "application/octet-stream"
@@ -109,9 +109,7 @@ async def take(request: Request, store: ObjectStore, expected: str | None = None
     """
     digest = hashlib.md5(usedforsecurity=False)
     with store.incoming() as file:
-        async for piece in pieces(request):
-            digest.update(piece)
-            await run_in_threadpool(file.write, piece)
+        await feed(request, digest.update, file.write)
         md5 = base64.b64encode(digest.digest()).decode()
         if expected is not None and md5 != expected:
             raise Invalid(f"the bytes that arrived have the MD5 {md5}", hint="send them again")
