@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from bench.load import free_port
+from bench.load import cpu_seconds, free_port
 from bench.load_tracking import RATE, Load
 from sqlalchemy import insert
 from tests.compat.environments import build, python_of

@@ -101,8 +101,8 @@ writes = GroupCommit(backend)
 def go(number):
     run = f"run_{number}"
     writes.call(service.start, service.Start(experiment="late", id=run))
-    for step in range(0, 10**9, 40):
-        writes.call(service.append, batch(run, step, 40))
+    for step in range(0, 10**9, 80):
+        writes.call(service.append, batch(run, step, 80))
         print(f"{run} {step}\\n", end="", flush=True)
 
 with ThreadPoolExecutor(8) as pool:
@@ -111,7 +111,7 @@ with ThreadPoolExecutor(8) as pool:
 
 
 def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(settings: Settings) -> None:
-    """Killed while it merges, too: 40 points a write, merged every 2,048."""
+    """Killed while it merges, too: 80 points a write, merged every 4,096."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", WRITER, str(settings.home), settings.database_url, str(root)]
     env = {**os.environ, "PYTHONPATH": str(root / "src")}
@@ -128,7 +128,7 @@ def test_no_acknowledged_point_is_lost_when_the_writer_is_killed(settings: Setti
     backend = open_local(settings)
     for name, last in acknowledged.items():
         found = curve(backend, name)
-        assert found[: last + 40] == list(range(last + 40))
-        assert len(found) <= last + 80  # one write may have been committed and not told
+        assert found[: last + 80] == list(range(last + 80))
+        assert len(found) <= last + 160  # one write may have been committed and not told
     assert len(acknowledged) == 8
     backend.engine.dispose()

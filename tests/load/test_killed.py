@@ -20,7 +20,7 @@ from setpoint.runs import columns, service
 from setpoint.sdk.remote import HttpBackend
 
 RUNS = 100
-POINTS = 40  #: a batch, so that series are merged while processes are killed
+POINTS = 500  #: a batch, so that series are merged while processes are killed
 CLIENTS = 2
 
 # Sends batches of many runs in turn, each until it is acknowledged, and says so.

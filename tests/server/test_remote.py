@@ -2,10 +2,13 @@ import inspect
 import math
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import msgspec
 import pytest
+from starlette.types import Receive, Scope, Send
+from tests.server.conftest import serving
 
 from setpoint.core.operations import Operation
 from setpoint.core.problems import BY_CODE, to_error, to_problem
@@ -28,6 +31,8 @@ from setpoint.releases.service import ls as list_releases
 from setpoint.runs.service import Finish, ListRuns, Log, Start, finish, log, start
 from setpoint.runs.service import ls as list_runs
 from setpoint.sdk.remote import HttpBackend
+from setpoint.server import problems
+from setpoint.server.app import create_app
 
 
 def _commands(backend: LocalBackend) -> dict[str, dict[str, Any]]:
@@ -174,3 +179,21 @@ def test_every_operation_says_what_it_does() -> None:
     for name, op in OPERATIONS.items():
         assert inspect.getdoc(op.run), name
         assert op.summary.endswith((".", ":")), name
+
+
+def test_a_full_server_is_asked_again_when_it_says(backend: LocalBackend) -> None:
+    app, refusals = create_app(backend), [503, 503]
+
+    async def full_at_first(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and refusals:
+            refusals.pop()
+            told = problems.response(Unavailable("no room"))
+            told.headers["retry-after"] = "0"
+            await told(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    with serving(full_at_first) as url, closing(HttpBackend(url)) as far:
+        run = far.call(start, Start(experiment="late"))
+    assert refusals == []
+    assert [one.id for one in backend.call(list_runs, ListRuns()).runs] == [run.id]
