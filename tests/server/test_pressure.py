@@ -53,7 +53,7 @@ def test_a_request_without_room_is_told_when_to_come_again_and_is_then_taken() -
         assert (await first)[0] == 200
         assert (await ask(gate, "POST", 200_000))[0] == 200
 
-    asyncio.run(story())
+    asyncio.run(asyncio.wait_for(story(), 60))
 
 
 def test_reading_needs_no_room_and_one_request_always_passes() -> None:
@@ -68,13 +68,13 @@ def test_reading_needs_no_room_and_one_request_always_passes() -> None:
         slow.answer.set()
         assert (await large)[0] == (await reading)[0] == 200
 
-    asyncio.run(story())
+    asyncio.run(asyncio.wait_for(story(), 60))
 
 
 def test_a_file_counts_by_the_pieces_it_comes_in_and_an_untold_length_as_much() -> None:
     async def story() -> None:
         slow = Slow()
-        gate = Gate(slow, room=10_000_000)
+        gate = Gate(slow, room=14_000_000)
         files = [asyncio.create_task(ask(gate, "PUT", 5_000_000_000)) for _ in range(3)]
         for _ in files:
             await slow.entered.acquire()
@@ -82,4 +82,4 @@ def test_a_file_counts_by_the_pieces_it_comes_in_and_an_untold_length_as_much() 
         slow.answer.set()
         assert {(await each)[0] for each in files} == {200}
 
-    asyncio.run(story())
+    asyncio.run(asyncio.wait_for(story(), 60))
