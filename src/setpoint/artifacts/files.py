@@ -96,7 +96,6 @@ class FileIncoming:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._written.wait()
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -151,13 +150,10 @@ class _Written:
         self._new += size
         if self._new >= _AHEAD and (self._thread is None or not self._thread.is_alive()):
             self._new = 0
-            self._thread = threading.Thread(target=self._sync, daemon=True)
+            # By a handle of its own: who gives up the file waits for nobody.
+            own = os.dup(self._handle)
+            self._thread = threading.Thread(target=self._sync, args=[own], daemon=True)
             self._thread.start()
-
-    def wait(self) -> None:
-        """Wait until nobody uses the file any more."""
-        if self._thread is not None:
-            self._thread.join()
 
     def finish(self) -> None:
         """Return when all of it is on the disk.
@@ -165,16 +161,19 @@ class _Written:
         Raises:
             OSError: If some of it is not; the system tells of that once only.
         """
-        self.wait()
+        if self._thread is not None:
+            self._thread.join()
         if self._failed is not None:
             raise self._failed
         os.fsync(self._handle)
 
-    def _sync(self) -> None:
+    def _sync(self, handle: int) -> None:
         try:
-            os.fdatasync(self._handle)
+            os.fdatasync(handle)
         except OSError as error:
             self._failed = error
+        finally:
+            os.close(handle)
 
 
 def _touched(path: Path) -> bool:

@@ -12,6 +12,8 @@ from typing import Self
 
 from sqlalchemy import Engine
 
+from setpoint.errors import Unavailable
+
 _EVERY = 1.0  #: seconds
 _LONG = 8_000  #: pages, 32 MB: a third of where SQLite copies it in a commit
 _ROUNDS = 3  #: before the writer copies the rest: each leaves less
@@ -25,7 +27,7 @@ class Checkpoints:
         self._written = threading.Event()
         self._long = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         if self._engine.dialect.name == "sqlite":
@@ -36,7 +38,7 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def written(self) -> None:
@@ -58,7 +60,10 @@ class Checkpoints:
 
     def _copy(self) -> int:
         """Copy back what no reader still needs; return how many pages the log has."""
-        conn = self._engine.raw_connection()  # without a transaction, in which it is refused
+        try:
+            conn = self._engine.raw_connection()  # without a transaction, in which it is refused
+        except Unavailable:
+            return 0
         try:
             return int(conn.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
         except sqlite3.OperationalError:  # a full disk, say: who writes is told so
