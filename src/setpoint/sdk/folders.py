@@ -163,12 +163,15 @@ class RunFolder:
     def remove(self) -> bool:
         """Delete everything, unless somebody writes there; tell whether it is gone.
 
-        Call it while holding the right to deliver, when everything has been.
+        Call it while holding the right to deliver, when everything has been. It goes at once,
+        under another name: who looks for that right meanwhile would put its lock back.
         """
+        aside = self.path.with_name(new_id("gone"))
         with self._exclusively():
             if any(self.alive(writer) for writer in self.writers()):
                 return False
-            shutil.rmtree(self.path)
+            self.path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
         return True
 
     @contextmanager
