@@ -1,6 +1,8 @@
 """A server for foreign clients, and what they called of it."""
 
 import json
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tests.compat.environments import needed
 from tests.server.conftest import serving
 
 from setpoint.config import Settings
@@ -15,6 +18,15 @@ from setpoint.db.local import open_local
 from setpoint.notify.deliver import Deliverer
 from setpoint.server.app import create_app
 from setpoint.server.mlflow.registry_webhooks import KINDS
+
+_SECONDS = 900  #: for a client's script
+_THEIRS = ("PYTHON", "MLFLOW", "WANDB_")  #: settings of ours that a client must not see
+_QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
 
 
 class Called(NamedTuple):
@@ -66,6 +78,29 @@ def running(
         stopping.set()
         delivering.join()
         backend.engine.dispose()
+
+
+def client(
+    name: str, script: Path, *words: str, folder: Path | None = None, **environment: str
+) -> str:
+    """Run a script in a client's environment, in a folder; return what it printed."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(_THEIRS)}
+    done = subprocess.run(
+        [str(needed(name)), str(script), *words],
+        cwd=folder,
+        env={**ours, **_QUIET, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def stories(output: str) -> dict[str, dict[str, Any]]:
+    """Return what a script told of its stories, by name."""
+    return {line["journey"]: line for line in lines(output, "journey")}
 
 
 def lines(output: str, word: str) -> list[dict[str, Any]]:

@@ -8,11 +8,14 @@ release of the client that its line allows.
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / ".compat"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".compat"
+_OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 #: What is installed beside each client, with the reason.
 CLIENTS: dict[str, tuple[str, ...]] = {
@@ -22,11 +25,21 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "xgboost-cpu",  # autologging; the build without CUDA
         "lightgbm",  # autologging
         "psutil",  # system metrics
+        "opentelemetry-exporter-otlp-proto-http",  # traces of what is not MLflow
     ),
     "wandb": (
         "wandb>=0.31,<0.32",
         "numpy",
         "pillow",  # images
+    ),
+    # Frameworks for deep learning: they log to MLflow's client, and to ours by its callbacks.
+    "frameworks": (
+        "torch==2.13.0",  # of which there is a build without CUDA
+        "lightning",
+        "keras",  # trains on torch
+        "tensorboard",  # whose writer MLflow listens to
+        "mlflow>=3.14,<4",
+        *_OURS,  # Setpoint itself is read from src/
     ),
 }
 

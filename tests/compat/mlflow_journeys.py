@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from stories import tell
 
 JOURNEYS: dict[str, Callable[[MlflowClient, str], None]] = {}
 
@@ -776,6 +776,67 @@ def lightgbm_logs_by_itself(client: MlflowClient, name: str) -> None:
 
 
 @journey
+def one_call_makes_every_library_log_by_itself(client: MlflowClient, name: str) -> None:
+    import lightgbm  # noqa: PLC0415
+    import xgboost  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    mlflow.set_experiment(name)
+    x, y = _data()
+    mlflow.autolog(silent=True)
+    try:
+        runs = []
+        for fit in (
+            lambda: LogisticRegression().fit(x, y),
+            lambda: xgboost.XGBClassifier(n_estimators=3).fit(x, y),
+            lambda: lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(x, y),
+        ):
+            fit()
+            runs.append(mlflow.last_active_run().info.run_id)
+    finally:
+        mlflow.autolog(disable=True)
+    assert len(set(runs)) == 3
+    for run in runs:
+        found = client.get_run(run)
+        assert found.info.status == "FINISHED"
+        assert found.data.params
+        assert found.outputs.model_outputs
+
+
+@journey
+def boosters_are_registered_loaded_and_evaluated(client: MlflowClient, name: str) -> None:
+    import lightgbm  # noqa: PLC0415
+    import xgboost  # noqa: PLC0415
+
+    mlflow.set_experiment(name)
+    x, y = _data()
+    frame = pd.DataFrame(x, columns=[f"x{i}" for i in range(5)])
+    for flavor, model in (
+        (mlflow.xgboost, xgboost.XGBClassifier(n_estimators=3)),
+        (mlflow.lightgbm, lightgbm.LGBMClassifier(n_estimators=3, verbose=-1)),
+    ):
+        model.fit(frame, y)
+        registered = f"{name}-{flavor.FLAVOR_NAME}"
+        with mlflow.start_run() as run:
+            info = flavor.log_model(
+                model, name="m", registered_model_name=registered, input_example=frame[:2]
+            )
+            result = mlflow.evaluate(
+                info.model_uri,
+                data=frame.assign(label=y),
+                targets="label",
+                model_type="classifier",
+                evaluators=["default"],
+                evaluator_config={"default": {"log_explainer": False}},
+            )
+        client.set_registered_model_alias(registered, "champion", "1")
+        loaded = mlflow.pyfunc.load_model(f"models:/{registered}@champion")
+        assert (loaded.predict(frame) == model.predict(frame)).all()
+        kept = client.get_run(run.info.run_id).data.metrics
+        assert kept["accuracy_score"] == result.metrics["accuracy_score"]
+
+
+@journey
 def a_model_is_evaluated(client: MlflowClient, name: str) -> None:
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
@@ -856,6 +917,138 @@ def traces_are_started_ended_searched_tagged_and_deleted(client: MlflowClient, n
     until = int(time.time() * 1000) + 10_000
     assert client.delete_traces(experiment, max_timestamp_millis=until, max_traces=10) == 2
     assert client.search_traces(locations=[experiment]) == []
+
+
+@journey
+def traces_are_found_by_what_their_spans_and_judges_say(client: MlflowClient, name: str) -> None:
+    experiment = mlflow.set_experiment(name).experiment_id
+
+    @mlflow.trace(name="look up", span_type="RETRIEVER", attributes={"index": "flights"})
+    def look_up(x: int) -> list[str]:
+        if x == 2:
+            raise KeyError("gone")
+        return [f"document {x} é"]
+
+    ids = []
+    for x in range(3):
+        try:
+            with mlflow.start_span("ask", attributes={"model": f"m{x}", "size": x}) as span:
+                ids.append(span.trace_id)
+                span.set_inputs({"x": x})
+                mlflow.update_current_trace(
+                    metadata={"who": f"u{x}", **({"vip": "1"} if x else {})},
+                    client_request_id=f"c{x}",
+                )
+                span.add_event(mlflow.entities.SpanEvent("asked", attributes={"n": x}))
+                span.set_outputs(look_up(x))
+        except KeyError:
+            pass
+    mlflow.flush_trace_async_logging()
+    source = AssessmentSource("HUMAN", "ada")
+    for x, trace_id in enumerate(ids):
+        mlflow.log_feedback(trace_id=trace_id, name="good", value=x > 0, source=source)
+        mlflow.log_feedback(trace_id=trace_id, name="score", value=x / 2, source=source)
+    mlflow.log_expectation(trace_id=ids[0], name="answer", value="yes", source=source)
+
+    def found(text: str) -> list[int]:
+        traces = client.search_traces(
+            locations=[experiment], filter_string=text, order_by=["timestamp_ms ASC"]
+        )
+        return [ids.index(trace.info.trace_id) for trace in traces]
+
+    now = int(time.time() * 1000)
+    for text, wanted in {
+        "trace.status = 'ERROR'": [2],
+        "status IN ('OK', 'ERROR')": [0, 1, 2],
+        f"trace.timestamp_ms <= {now} AND trace.timestamp_ms > {now - 3_600_000}": [0, 1, 2],
+        "trace.execution_time_ms < 0": [],
+        f"trace.end_time_ms <= {now}": [0, 1, 2],
+        "trace.client_request_id = 'c1'": [1],
+        "trace.name LIKE 'as%'": [0, 1, 2],
+        "metadata.who = 'u2'": [2],
+        "request_metadata.who != 'u2'": [0, 1],
+        "metadata.vip IS NULL": [0],
+        "metadata.vip IS NOT NULL": [1, 2],
+        "span.name = 'look up'": [0, 1, 2],
+        "span.name ILIKE 'LOOK%'": [0, 1, 2],
+        "span.type = 'RETRIEVER' AND span.status = 'ERROR'": [2],
+        "span.type = 'RETRIEVER' AND span.attributes.model = 'm1'": [],  # of two spans
+        "span.type IN ('RETRIEVER', 'TOOL')": [0, 1, 2],
+        "span.attributes.model = 'm1'": [1],
+        "span.attributes.model LIKE '%2'": [2],
+        "span.attributes.size = '1'": [1],
+        "span.attributes.model RLIKE '^m[01]$'": [0, 1],
+        "span.attributes.index = 'flights' AND span.attributes.model = 'm1'": [],
+        "trace.text LIKE '%document 1 é%'": [1],
+        "span.content ILIKE '%DOCUMENT 0%'": [0],
+        "feedback.good = 'true'": [1, 2],
+        "feedback.good != 'true'": [0],
+        "feedback.score > 0.25": [1, 2],
+        "feedback.none IS NULL": [0, 1, 2],
+        "expectation.answer = 'yes'": [0],
+        "expectation.answer IS NOT NULL": [0],
+        "feedback.good = 'true' AND span.attributes.model = 'm2'": [2],
+    }.items():
+        assert found(text) == wanted, (text, found(text))
+    for text in ("span.nothing = 'a'", "span.name > 1", "nothing.at = 'all'"):
+        refused("INVALID_PARAMETER_VALUE", client.search_traces, [experiment], text)
+    whole = client.get_trace(ids[2])
+    ask, look = whole.data.spans
+    assert (ask.name, look.name, look.parent_id) == ("ask", "look up", ask.span_id)
+    assert (look.span_type, look.get_attribute("index")) == ("RETRIEVER", "flights")
+    assert (ask.get_attribute("model"), ask.get_attribute("size")) == ("m2", 2)
+    assert str(look.status.status_code.value) == "ERROR"
+    assert "gone" in look.status.description
+    assert ask.events[0].attributes == {"n": 2}
+    assert look.start_time_ns >= ask.start_time_ns
+    assert look.end_time_ns <= ask.end_time_ns
+    assert whole.info.request_preview == '{"x": 2}'
+    assert json.loads(client.get_trace(ids[0]).data.response) == ["document 0 é"]
+    infos = client.search_traces(locations=[experiment], include_spans=False)
+    assert [len(trace.data.spans) for trace in infos] == [0, 0, 0]
+    frame = mlflow.search_traces(locations=[experiment])
+    assert sorted(frame["trace_id"]) == sorted(ids)
+
+
+@journey
+def any_exporter_of_opentelemetry_is_heard(client: MlflowClient, name: str) -> None:
+    from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+
+    experiment = client.create_experiment(name)
+    run = client.create_run(experiment).info.run_id
+    exporter = OTLPSpanExporter(
+        f"{mlflow.get_tracking_uri()}/v1/traces",
+        headers={"x-mlflow-experiment-id": experiment, "x-mlflow-run-id": run},
+        compression=Compression.Gzip,
+    )
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))  # a span an export
+    tracer = provider.get_tracer("of their own")
+    given = {"session.id": "s1", "ratio": 0.5, "tags": ["a", "b"], "on": True}
+    with (
+        tracer.start_as_current_span("request", attributes=given),
+        tracer.start_as_current_span("step") as step,
+    ):
+        step.add_event("met", {"n": 1})
+        step.record_exception(ValueError("odd"))
+    (trace,) = client.search_traces(locations=[experiment], run_id=run)
+    request, step = trace.data.spans
+    assert (request.name, step.name, step.parent_id) == ("request", "step", request.span_id)
+    assert {key: request.get_attribute(key) for key in given} == {**given, "tags": ["a", "b"]}
+    assert [event.name for event in step.events] == ["met", "exception"]
+    assert str(trace.info.state) == "OK"
+    assert trace.info.trace_metadata["mlflow.trace.session"] == "s1"
+    assert trace.info.tags["mlflow.traceName"] == "request"
+    assert abs(trace.info.request_time - time.time() * 1000) < 3_600_000
+    found = client.search_traces(
+        locations=[experiment], filter_string="span.attributes.on = 'true'"
+    )
+    assert len(found) == 1
 
 
 @journey
@@ -1053,21 +1246,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     mlflow.set_tracking_uri(url)
     client = MlflowClient(url)
-    for name in names or JOURNEYS:
-        began = time.perf_counter()
-        error = ""
-        try:
-            JOURNEYS[name](client, f"{name}-{time.time_ns():x}")
-        except BaseException:  # noqa: BLE001 - told to who reads our lines
-            error = traceback.format_exc()
-            mlflow.end_run()
-        line = {
-            "journey": name,
-            "error": error,
-            "seconds": round(time.perf_counter() - began, 2),
-            "version": mlflow.__version__,
-        }
-        print(f"journey {json.dumps(line)}", flush=True)  # noqa: T201 - this is how it answers
+    tell(
+        names or JOURNEYS,
+        lambda name: JOURNEYS[name](client, f"{name}-{time.time_ns():x}"),
+        version=mlflow.__version__,
+        failed=mlflow.end_run,
+    )
 
 
 if __name__ == "__main__":

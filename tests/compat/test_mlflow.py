@@ -1,8 +1,6 @@
 """MLflow's own client, unchanged, against a server of ours; call by call and story by story."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.compat import matrix
-from tests.compat.conftest import Called, Running, lines, running
+from tests.compat.conftest import Called, Running, client, lines, running, stories
 from tests.compat.environments import needed
 from tests.server.web import ask
 
@@ -22,7 +20,7 @@ SCRIPTS = {
 }
 JOURNEYS = [name for names in SCRIPTS.values() for name in names]
 #: Those that train with a library: what they add is no matter of the database.
-TRAINING = {name for name in JOURNEYS if re.search("logs_by_itself|a_model_is|registered", name)}
+TRAINING = {name for name in JOURNEYS if re.search("by_itself|a_model_is|registered", name)}
 
 #: Families of calls of which every one is answered.
 WHOLE = (
@@ -38,38 +36,18 @@ WHOLE = (
 )
 
 
-def _client(script: str, *words: str) -> str:
-    """Run a script with MLflow's client; return what it printed."""
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
-        "OMP_NUM_THREADS": "1",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }
-    done = subprocess.run(
-        [str(needed("mlflow")), str(HERE / script), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def _told(server: Running, names: list[str]) -> dict[str, dict[str, Any]]:
     told = {}
     for script, known in SCRIPTS.items():
-        output = _client(script, server.url, *(name for name in names if name in known))
-        told.update({line["journey"]: line for line in lines(output, "journey")})
+        wanted = [name for name in names if name in known]
+        told.update(stories(client("mlflow", HERE / script, server.url, *wanted)))
     return told
 
 
 @pytest.fixture(scope="module")
 def endpoints() -> list[dict[str, str]]:
-    found: list[dict[str, str]] = lines(_client("mlflow_endpoints.py"), "endpoints")[0]["endpoints"]
+    output = client("mlflow", HERE / "mlflow_endpoints.py")
+    found: list[dict[str, str]] = lines(output, "endpoints")[0]["endpoints"]
     return found
 
 
@@ -121,7 +99,7 @@ def test_the_guide_works_as_written(server: Running, tmp_path: Path) -> None:
     for index, block in enumerate(blocks):
         script = tmp_path / f"block_{index}.py"
         script.write_text(f"import mlflow\nmlflow.set_tracking_uri({server.url!r})\n{block}")
-        assert _client(str(script))
+        assert client("mlflow", script)
 
 
 def test_every_call_of_the_families_we_offer_is_answered(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.compat.conftest import lines
+from tests.compat.conftest import client, lines
 from tests.compat.environments import needed
 from tests.transfer.conftest import Here
 
@@ -34,23 +34,6 @@ def ours(tmp_path: Path) -> Iterator[Here]:
     backend = open_local(settings(tmp_path / "store"))
     yield Here(backend)
     backend.engine.dispose()
-
-
-def client(name: str, script: str, *words: str, folder: Path) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MLFLOW"))}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
-    environment |= {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder)}
-    done = subprocess.run(
-        [str(needed(name)), str(HERE / script), *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 @contextmanager
@@ -110,7 +93,7 @@ def is_the_store_written(here: Here, report: Any) -> None:
 
 def test_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/there.db"
-    client("mlflow", "mlflow_import_journeys.py", "write", uri, folder=tmp_path)
+    client("mlflow", HERE / "mlflow_import_journeys.py", "write", uri, folder=tmp_path)
     report = ours.bring(open_mlflow(uri, Login()))
     is_the_store_written(ours, report)
     assert ours.bring(open_mlflow(uri, Login())).known == 3
@@ -118,7 +101,7 @@ def test_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
 
 def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
     with mlflow_server(tmp_path) as url:
-        client("mlflow", "mlflow_import_journeys.py", "write", url, folder=tmp_path)
+        client("mlflow", HERE / "mlflow_import_journeys.py", "write", url, folder=tmp_path)
         is_the_store_written(ours, ours.bring(open_mlflow(url, Login())))
     (tmp_path / "second").mkdir()
     with mlflow_server(tmp_path / "second") as url:
@@ -126,7 +109,7 @@ def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
         assert (sent.runs, sent.points, sent.files, sent.left) == (2, 8, 1, [])
         again = _send(ours, url)
         assert (again.runs, again.known) == (0, 2)
-        out = client("mlflow", "mlflow_import_journeys.py", "tell", url, folder=tmp_path)
+        out = client("mlflow", HERE / "mlflow_import_journeys.py", "tell", url, folder=tmp_path)
     told = {run["name"]: run for run in lines(out, "run")}
     assert told["parent"]["experiment"] == "späte Flüge/1"
     assert told["parent"]["params"] == {"leaves": "31", "note": "x" * 300}
@@ -138,7 +121,14 @@ def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
 
 
 def test_offline_runs_of_wandb(ours: Here, tmp_path: Path) -> None:
-    client("wandb", "wandb_offline_journeys.py", str(tmp_path), folder=tmp_path)
+    client(
+        "wandb",
+        HERE / "wandb_offline_journeys.py",
+        str(tmp_path),
+        folder=tmp_path,
+        WANDB_CACHE_DIR=str(tmp_path / "cache"),
+        WANDB_DATA_DIR=str(tmp_path),
+    )
     report = ours.bring(Wandb(str(tmp_path / "wandb")))
     runs = ours.runs()
     kept = runs["kept"]

@@ -26,7 +26,7 @@ from graphql import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.compat import matrix
-from tests.compat.conftest import Recorder, Running, lines, running
+from tests.compat.conftest import Recorder, Running, client, lines, running, stories
 from tests.compat.environments import needed
 from tests.server.web import ask
 
@@ -100,28 +100,12 @@ def _operations(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _client(folder: Path, script: Path, *words: str) -> str:
-    """Run a script in the client's environment; return what it printed."""
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "WANDB_"))},
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(folder),  # its settings and its login are its own
-    }
-    done = subprocess.run(
-        [str(needed("wandb")), str(script), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        cwd=folder,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    """Run a script whose settings and login are its own."""
+    return client("wandb", script, *words, folder=folder, HOME=str(folder))
 
 
 def _told(url: str, folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
-    output = _client(folder, SCRIPT, url, *names)
-    return {line["journey"]: line for line in lines(output, "journey")}
+    return stories(_client(folder, SCRIPT, url, *names))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import PIL.Image
 import wandb
 import wandb.agents.pyagent
+from stories import tell
 from wandb.errors import CommError, UsageError
 
 Journey = Callable[[str], None]
@@ -681,18 +681,12 @@ def main() -> None:
     for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"):
         os.environ[f"WANDB_{name}"] = str(Path.cwd())
     wandb.agents.pyagent.Agent.HEARTBEAT_SLEEP_SECONDS = 0.2
-    for name in wanted or JOURNEYS:
-        error = ""
-        began = time.monotonic()
-        try:
-            JOURNEYS[name](name.replace("_", "-")[:60])
-        except Exception:  # noqa: BLE001 - the outermost frame
-            error = traceback.format_exc()
-            wandb.teardown()
-        seconds = round(time.monotonic() - began, 2)
-        line = {"journey": name, "error": error, "version": wandb.__version__, "seconds": seconds}
-        sys.stdout.write(f"\njourney {json.dumps(line)}\n")
-        sys.stdout.flush()
+    tell(
+        wanted or JOURNEYS,
+        lambda name: JOURNEYS[name](name.replace("_", "-")[:60]),
+        version=wandb.__version__,
+        failed=wandb.teardown,
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Its loggers are told each value once, at its step; its callbacks would have to g
 """
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
@@ -13,11 +14,16 @@ from setpoint.sdk.tracked import Tracked
 
 
 class RunLogger(Logger):  # type: ignore[misc]
-    """Logs hyperparameters, and what the module logs, from the process of rank 0."""
+    """Logs hyperparameters, and what the module logs, from the process of rank 0.
 
-    def __init__(self, run: Tracked) -> None:
+    With `checkpoints`, the best checkpoint becomes an artifact when the training is over.
+    """
+
+    def __init__(self, run: Tracked, *, checkpoints: bool = False) -> None:
         super().__init__()
         self._run = run
+        self._checkpoints = checkpoints
+        self._best = ""
 
     @property
     def name(self) -> str:
@@ -35,7 +41,16 @@ class RunLogger(Logger):  # type: ignore[misc]
     def log_hyperparams(self, params: Namespace | dict[str, Any], *_: Any, **__: Any) -> None:
         self._run.params(vars(params) if isinstance(params, Namespace) else params)
 
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self._best = checkpoint_callback.best_model_path
 
-def callback(run: Tracked) -> RunLogger:
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def finalize(self, status: str) -> None:  # noqa: ARG002 - Lightning's
+        if self._checkpoints and self._best:
+            best = Path(self._best)
+            self._run.artifact(f"checkpoints/{best.name}", best)
+
+
+def callback(run: Tracked, *, checkpoints: bool = False) -> RunLogger:
     """Return the logger."""
-    return RunLogger(run)
+    return RunLogger(run, checkpoints=checkpoints)

@@ -1,0 +1,50 @@
+"""Frameworks for deep learning, which log by MLflow's client and by ours."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.compat.conftest import client, running, stories
+from tests.compat.environments import ROOT, needed
+
+HERE = Path(__file__).parent
+MLFLOW = HERE / "mlflow_frameworks_journeys.py"
+OURS = (HERE / "sdk_torch_journeys.py", HERE / "sdk_journeys.py")
+
+
+def _names(*scripts: Path) -> list[str]:
+    text = "".join(script.read_text() for script in scripts)
+    return re.findall(r"^@journey\ndef (\w+)\(", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def told_by_mlflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    needed("frameworks")
+    home = tmp_path_factory.mktemp("frameworks")
+    with running(home, f"sqlite:///{home / 'setpoint.db'}") as server:
+        return stories(client("frameworks", MLFLOW, server.url, folder=home))
+
+
+@pytest.fixture(scope="module")
+def told_by_ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    home = tmp_path_factory.mktemp("callbacks")
+    told = {}
+    for script in OURS:
+        said = client("frameworks", script, str(home), folder=home, PYTHONPATH=str(ROOT / "src"))
+        told.update(stories(said))
+    return told
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", _names(MLFLOW))
+def test_mlflow_tells_of_a_training(name: str, told_by_mlflow: dict[str, dict[str, Any]]) -> None:
+    assert not told_by_mlflow[name]["error"], told_by_mlflow[name]["error"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", _names(*OURS))
+def test_our_callbacks_tell_of_a_training(
+    name: str, told_by_ours: dict[str, dict[str, Any]]
+) -> None:
+    assert not told_by_ours[name]["error"], told_by_ours[name]["error"]
