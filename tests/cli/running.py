@@ -145,7 +145,7 @@ def server(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     words = [sys.executable, "-m", "setpoint.server", "--home", str(home), "--port", str(port)]
     with subprocess.Popen(words, env=ENVIRONMENT) as process:
         try:
-            until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "the server answers")
+            until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the server answers")
             yield process
         finally:
             process.kill()

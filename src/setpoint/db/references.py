@@ -31,6 +31,7 @@ _TELL = frozenset(
         "event_outbox",
         "mlflow_assessments",
         "mlflow_model_values",
+        "mlflow_spans",
         "mlflow_trace_values",
         "mlflow_traces",
         "predictions",

@@ -41,19 +41,37 @@ class Sort(NamedTuple):
     descending: bool = False
 
 
-def where(expression: Expression | None, leaf: Callable[[Comparison], Condition]) -> Condition:
-    """Return a filter as a condition; `leaf` makes that of one comparison."""
+def _apart(parts: Sequence[Expression]) -> tuple[Sequence[Condition], Sequence[Expression]]:
+    return (), parts
+
+
+def where(
+    expression: Expression | None,
+    leaf: Callable[[Comparison], Condition],
+    joint: Callable[
+        [Sequence[Expression]], tuple[Sequence[Condition], Sequence[Expression]]
+    ] = _apart,
+) -> Condition:
+    """Return a filter as a condition.
+
+    Args:
+        expression: What the filter says.
+        leaf: Makes the condition of one comparison.
+        joint: Takes those parts of an AND that are met together or not at all, as they speak of
+            one of several things; returns their conditions, and the other parts.
+    """
     match expression:
         case None:
             return true()
         case Comparison():
             return leaf(expression)
         case No(part=part):
-            return not_(where(part, leaf))
+            return not_(where(part, leaf, joint))
         case All(parts=parts):
-            return and_(*(where(part, leaf) for part in parts))
+            made, others = joint(parts)
+            return and_(*made, *(where(part, leaf, joint) for part in others))
         case Either(parts=parts):
-            return or_(*(where(part, leaf) for part in parts))
+            return or_(*(where(part, leaf, joint) for part in parts))
 
 
 def compare(conn: Connection, column: ColumnElement[Any], found: Comparison) -> Condition:
@@ -119,10 +137,11 @@ def tags(
     there = select(literal(1)).where(owner, name == found.key)
     if found.op == "NULL":
         return there.exists() if found.negated else ~there.exists()
-    return there.where(compare(conn, value, _as_text(found))).exists()
+    return there.where(compare(conn, value, as_text(found))).exists()
 
 
-def _as_text(found: Comparison) -> Comparison:
+def as_text(found: Comparison) -> Comparison:
+    """Return a comparison with what is a text, however its value was written."""
     value = found.value
     if isinstance(value, tuple):
         return msgspec.structs.replace(found, value=tuple(str(one) for one in value))

@@ -97,6 +97,23 @@ mlflow_trace_values = Table(
     Index("ix_mlflow_trace_values_kind", "kind", "name"),
 )
 
+# Times are nanoseconds since 1970, as OpenTelemetry has them.
+mlflow_spans = Table(
+    "mlflow_spans",
+    metadata,
+    Column("trace_id", Text, ForeignKey("mlflow_traces.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("parent", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("began", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("attributes", Json, nullable=False),  # by name; values as OpenTelemetry's JSON
+    Column("rest", Json, nullable=False),  # events, links and what else there is, likewise
+    Index("ix_mlflow_spans_name", "name"),
+)
+
 mlflow_assessments = Table(
     "mlflow_assessments",
     metadata,

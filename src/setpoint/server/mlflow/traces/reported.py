@@ -1,4 +1,8 @@
-"""MLflow's traces. Their spans are an artifact beside them, which its client writes and reads."""
+"""MLflow's traces, as its client reports them when they have ended.
+
+Their spans have come before, by OpenTelemetry's protocol. A client that does not send them so
+(before MLflow 3.4) writes and reads them as an artifact of the trace.
+"""
 
 import json
 import re
@@ -17,9 +21,9 @@ from setpoint.server.mlflow.traces import store
 from setpoint.server.mlflow.traces.store import Trace
 from setpoint.server.mlflow.wire import Message, given
 
+LAST_WORD = "mlflow.trace.infoFinalized"  #: metadata of a trace that its client reported
+PLACE, HERE = "mlflow.trace.spansLocation", "TRACKING_STORE"  #: the tag of one with spans here
 _ARTIFACTS = "mlflow.artifactLocation"
-_PROMPTS = "mlflow.linkedPrompts"
-_RUN = "mlflow.sourceRun"
 _STATES = ("STATE_UNSPECIFIED", "OK", "ERROR", "IN_PROGRESS")
 _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)s")
 _LINKS = 100  #: traces that one request may link to a run
@@ -118,7 +122,7 @@ def start(call: Call, ask: Start) -> dict[str, Any]:
             request_preview=info.request_preview,
             response_preview=info.response_preview,
             tags={**info.tags, _ARTIFACTS: where},
-            metadata=info.trace_metadata,
+            metadata={**info.trace_metadata, LAST_WORD: "true"},
         )
         store.put(ctx.conn, trace)
         for said in info.assessments:
@@ -189,9 +193,9 @@ def link_run(call: Call, ask: Ids) -> dict[str, Any]:
 def link_prompts(call: Call, ask: LinkPrompts) -> dict[str, Any]:
     """Note in a tag which prompts a trace used; each once."""
     found = find(call, ask.trace_id)
-    linked = json.loads(found.tags.get(_PROMPTS, "[]"))
+    linked = json.loads(found.tags.get(store.PROMPTS, "[]"))
     new = [{"name": each.name, "version": each.version} for each in ask.prompt_versions]
-    tags = {_PROMPTS: json.dumps(linked + [each for each in new if each not in linked])}
+    tags = {store.PROMPTS: json.dumps(linked + [each for each in new if each not in linked])}
     call.write(lambda ctx: store.values.put(ctx.conn, found.id, store.TAG, tags))
     return {}
 

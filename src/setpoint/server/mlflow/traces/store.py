@@ -1,19 +1,35 @@
 """Traces: what MLflow's clients report of calls they watched, and what people said of them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import ColumnElement, Connection, delete, literal, or_, select, update
+from msgspec.structs import replace
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    case,
+    cast,
+    delete,
+    literal,
+    or_,
+    select,
+    update,
+)
 
+from setpoint.db import paths
 from setpoint.db.named import NamedValues
 from setpoint.db.upsert import upsert
+from setpoint.errors import Invalid
 from setpoint.runs.filters import (
     ATTRIBUTE,
     Attribute,
     Comparison,
     Entity,
+    Expression,
     Kind,
     Language,
     parse,
@@ -24,13 +40,19 @@ from setpoint.runs.store.searching import Condition, Sort, compare, micros, sort
 from setpoint.server.mlflow.tables import (
     mlflow_assessments,
     mlflow_files,
+    mlflow_spans,
     mlflow_trace_values,
     mlflow_traces,
 )
+from setpoint.server.mlflow.traces import span_store
 
 TAG, METADATA, RUN = "tag", "metadata", "run"
+PROMPTS = "mlflow.linkedPrompts"  #: the tag that lists which prompts a trace used
+_SPAN = "span"
+_KINDS = {"tags": TAG, "metadata": METADATA}
+_NUMBER = r"^-?[0-9.]+([eE][-+]?[0-9]+)?$"
 _SOME = 500  #: ids in one statement
-_NAME, _RUN = "mlflow.traceName", "mlflow.sourceRun"
+NAME, _RUN = "mlflow.traceName", "mlflow.sourceRun"
 
 _t, _v = mlflow_traces.c, mlflow_trace_values.c
 
@@ -48,8 +70,16 @@ TRACES = Language(
         "run_id": Attribute(),
         "client_request_id": Attribute(),
         "experiment_id": Attribute(kind=Kind.NUMBER),
+        "prompt": Attribute(orders=False),
+        "text": Attribute(orders=False),
     },
-    entities={"tags": Entity(also=("tag",)), "metadata": Entity(also=("request_metadata",))},
+    entities={
+        "tags": Entity(also=("tag",)),
+        "metadata": Entity(also=("request_metadata",)),
+        "span": Entity(kind=Kind.TEXT),
+        "feedback": Entity(),
+        "expectation": Entity(),
+    },
     attribute_words=(ATTRIBUTE, "attributes", "attr", "trace"),
 )
 
@@ -65,7 +95,7 @@ _ATTRIBUTES: dict[str, ColumnElement[Any]] = {
     "execution_time_ms": _t.duration / 1000.0,
     "end_time_ms": micros(_t.requested_at) + _t.duration,
     "status": _t.state,
-    "name": _value(TAG, _NAME),
+    "name": _value(TAG, NAME),
     "run_id": _value(METADATA, _RUN),
     "client_request_id": _t.client_request_id,
     "experiment_id": _t.experiment_id,
@@ -98,6 +128,14 @@ def put(conn: Connection, trace: Trace) -> None:
     upsert(conn, mlflow_traces, [row], update=_PLAIN[1:])
     values.put(conn, trace.id, TAG, trace.tags)
     values.put(conn, trace.id, METADATA, trace.metadata)
+
+
+def begin(conn: Connection, trace: Trace) -> Trace:
+    """Return the trace of this id, which is kept first if there is none; nobody else changes it."""
+    row = {name: getattr(trace, name) for name in _PLAIN}
+    upsert(conn, mlflow_traces, [row])
+    conn.execute(select(_t.id).where(_t.id == trace.id).with_for_update())
+    return find(conn, [trace.id])[0]
 
 
 def find(conn: Connection, ids: list[str]) -> list[Trace]:
@@ -133,15 +171,21 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 def search(conn: Connection, ask: Ask) -> tuple[list[Trace], str]:
     """Return a page of traces and the token of the next."""
-    condition = searching.where(parse(ask.filter, TRACES), lambda found: _leaf(conn, found))
+    condition = searching.where(
+        parse(ask.filter, TRACES),
+        lambda found: _leaf(conn, found),
+        lambda parts: _of_one_span(conn, parts),
+    )
     order: list[Sort] = []
     for item in parse_order(ask.order or ["timestamp_ms DESC"], TRACES):
         if item.entity == ATTRIBUTE:
             empty: str | int = "" if TRACES.attributes[item.key].kind is Kind.TEXT else 0
             order += sorts(_ATTRIBUTES[item.key], empty, descending=item.descending)
+        elif item.entity in _KINDS:
+            value = _value(_KINDS[item.entity], item.key)
+            order += sorts(value, "", descending=item.descending)
         else:
-            kind = TAG if item.entity == "tags" else METADATA
-            order += sorts(_value(kind, item.key), "", descending=item.descending)
+            raise Invalid(f"traces cannot be ordered by {item.entity}.{item.key}")
     rows, token = searching.page(
         conn,
         select(_t.id).where(_t.experiment_id.in_(ask.experiments), condition),
@@ -153,20 +197,60 @@ def search(conn: Connection, ask: Ask) -> tuple[list[Trace], str]:
     return find(conn, [row.id for row in rows]), token
 
 
+def _of_one_span(
+    conn: Connection, parts: Sequence[Expression]
+) -> tuple[list[Condition], list[Expression]]:
+    """Take what is said of spans: all that one AND says is said of the same one."""
+    said = [each for each in parts if isinstance(each, Comparison) and each.entity == _SPAN]
+    others = [each for each in parts if each not in said]
+    return [span_store.met(conn, said)] if said else [], others
+
+
 def _leaf(conn: Connection, found: Comparison) -> Condition:
-    if found.entity == ATTRIBUTE and found.key == "run_id":
+    if found.entity == ATTRIBUTE:
+        return _of_itself(conn, found)
+    if found.entity == _SPAN:
+        return span_store.met(conn, [found])
+    if found.entity in _KINDS:
+        own = (_v.trace_id == _t.id) & (_v.kind == _KINDS[found.entity])
+        return searching.tags(conn, found, own, _v.name, _v.value)
+    return _judged(conn, found)
+
+
+def _of_itself(conn: Connection, found: Comparison) -> Condition:
+    if found.key == "run_id":
         # A trace belongs to the run it was made in, and to those it was linked to since.
         linked = select(literal(1)).where(_v.trace_id == _t.id, _v.kind == RUN)
         return or_(
             compare(conn, _ATTRIBUTES["run_id"], found),
             linked.where(compare(conn, _v.name, found)).exists(),
         )
-    if found.entity == ATTRIBUTE:
-        return compare(conn, _ATTRIBUTES[found.key], found)
-    kind = TAG if found.entity == "tags" else METADATA
-    return searching.tags(
-        conn, found, (_v.trace_id == _t.id) & (_v.kind == kind), _v.name, _v.value
+    if found.key == "text":
+        return span_store.met(conn, [replace(found, key="content")])
+    if found.key == "prompt":
+        name, _, version = str(found.value).partition("/")
+        linked_to = msgspec.json.encode({"name": name, "version": version}).decode()
+        pattern = f"%{linked_to.replace(',', ', ').replace(':', ': ')}%"
+        return compare(conn, _value(TAG, PROMPTS), replace(found, op="LIKE", value=pattern))
+    return compare(conn, _ATTRIBUTES[found.key], found)
+
+
+def _judged(conn: Connection, found: Comparison) -> Condition:
+    """Return the condition of what people and judges say, as far as it still holds."""
+    said = mlflow_assessments.c
+    value = paths.text_at(conn, said.content, found.entity, "value")
+    there = select(literal(1)).where(
+        said.trace_id == _t.id,
+        paths.text_at(conn, said.content, "assessment_name") == found.key,
+        value.is_not(None),
+        paths.text_at(conn, said.content, "valid") == "true",
     )
+    if found.op == "NULL":
+        return there.exists() if found.negated else ~there.exists()
+    if isinstance(found.value, float | int):
+        number = compare(conn, value, replace(found, op="RLIKE", value=_NUMBER, negated=False))
+        return there.where(compare(conn, case((number, cast(value, Float))), found)).exists()
+    return there.where(compare(conn, value, found)).exists()
 
 
 def put_assessment(conn: Connection, trace_id: str, content: dict[str, Any], at: datetime) -> None:
@@ -212,6 +296,7 @@ def remove(conn: Connection, experiment_id: int, ids: list[str]) -> set[str]:
         roots = [f"{experiment_id}/traces/{each}" for each in some]
         conn.execute(delete(mlflow_assessments).where(mlflow_assessments.c.trace_id.in_(some)))
         conn.execute(delete(mlflow_trace_values).where(mlflow_trace_values.c.trace_id.in_(some)))
+        conn.execute(delete(mlflow_spans).where(mlflow_spans.c.trace_id.in_(some)))
         files = mlflow_files.c.root.in_(roots)
         gone.update(conn.scalars(select(mlflow_files.c.address).where(files)))
         conn.execute(delete(mlflow_files).where(files))
