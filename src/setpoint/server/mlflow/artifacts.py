@@ -132,6 +132,8 @@ async def _send(request: Request) -> Response:
     """Send a file, or the part of it that a Range header asks for."""
     path, store = _asked(request)
     found = await run_in_threadpool(files.get, Call.of(request), path)
+    if isinstance(found, bytes):
+        return Response(found, media_type="application/octet-stream")
     size = await run_in_threadpool(store.size, found.address)
     wanted = _range(request.headers.get("range", ""), size)
     if wanted is None:
@@ -182,7 +184,10 @@ async def _address(request: Request) -> Response:
     """Tell where a file can be fetched in ranges by many connections at once: here."""
     path, store = _asked(request)
     found = await run_in_threadpool(files.get, Call.of(request), path)
-    size = await run_in_threadpool(store.size, found.address)
+    if isinstance(found, bytes):
+        size = len(found)
+    else:
+        size = await run_in_threadpool(store.size, found.address)
     url = f"{_own(request)}/artifacts/{quote(path)}"
     return wire.answer({"url": url, "headers": {}, "file_size": size})
 

@@ -1,7 +1,8 @@
 """Which object a path of MLflow's artifact store stands for.
 
 A path ``EXPERIMENT/RUN/artifacts/…`` is a run's artifact and kept with the run, where our pages
-and our client see it. Every other path (of a logged model, of a trace) is kept here.
+and our client see it; ``setpoint/MODEL/NUMBER/…`` a file of a version that was trained here, which
+can be read only. Every other path (of a logged model, of a trace) is kept here.
 """
 
 import re
@@ -14,7 +15,7 @@ from setpoint.core.operations import Context
 from setpoint.errors import NotFound, Unavailable
 from setpoint.runs import commands, service
 from setpoint.runs.entities import Artifact
-from setpoint.server.mlflow import errors, store
+from setpoint.server.mlflow import errors, store, trained
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import Call
 
@@ -56,6 +57,8 @@ def put(call: Call, path: str, artifact: Artifact) -> None:
     Raises:
         Unavailable: If the last that named the same bytes was deleted at this very moment.
     """
+    if trained.owns(path):
+        raise Refused(f"'{path}' is of a version that was trained here; it never changes")
     run, within = _of_run(path)
     if not (within and _put_to_run(call, run, within, artifact)):
         call.write(lambda ctx: store.put_file(ctx, path, artifact))
@@ -83,12 +86,17 @@ def _deleted() -> Unavailable:
     return Unavailable("the same bytes were just deleted elsewhere", hint="send them again")
 
 
-def get(call: Call, path: str) -> Artifact:
-    """Return the object of a path.
+def get(call: Call, path: str) -> Artifact | bytes:
+    """Return the object of a path; the bytes, where they are made when they are asked for.
 
     Raises:
         Refused: If there is none.
     """
+    if trained.owns(path):
+        made = trained.files(call, path).get(path)
+        if made is None:
+            raise Refused(f"No such artifact: '{path}'", errors.MISSING)
+        return made
     _, within = _of_run(path)
     found = _of_its_run(call, path).get(within) if within else None
     found = found or call.read(lambda conn: store.get_file(conn, path))
@@ -99,6 +107,12 @@ def get(call: Call, path: str) -> Artifact:
 
 def listing(call: Call, path: str) -> list[Entry]:
     """Return what is directly in a folder, by name; of a file, itself."""
+    if trained.owns(path):
+        made = trained.files(call, path)
+        sizes = {
+            name: len(each) if isinstance(each, bytes) else each.size for name, each in made.items()
+        }
+        return _children(sizes, path)
     _, within = _of_run(path)
     artifacts = _of_its_run(call, path)
     if artifacts:

@@ -8,7 +8,7 @@ from setpoint.models.registry import commands, service
 from setpoint.models.registry.entities import Entry
 from setpoint.runs import commands as tracking
 from setpoint.runs import service as runs
-from setpoint.server.mlflow import registry_render, render
+from setpoint.server.mlflow import registry_render, render, trained
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.logged import models as logged
 from setpoint.server.mlflow.routing import Call
@@ -63,19 +63,21 @@ def run_of(call: Call, source: str, model_id: str) -> str:
 
 def location(call: Call, entry: Entry) -> str:
     """Return where a version's files are, through versions and logged models it is made of."""
-    source = registry_render.source(entry)
     for _ in range(_DEEP):
+        if entry.version.trained_here:
+            return trained.location(entry.version)
+        source = registry_render.source(entry)
         parts = urlsplit(source)
         if parts.scheme != "models":
-            return source
+            break
         named = _LOGGED.match(parts.path)
         if named:
             return logged.find(call, named["id"], deleted=True).location
         origin = _version(call, source)
         if origin is None:
-            return source
-        source = registry_render.source(origin)
-    return source
+            break
+        entry = origin
+    return registry_render.source(entry)
 
 
 def _version(call: Call, source: str) -> Entry | None:
