@@ -5,6 +5,51 @@ import sys
 
 import mlflow
 from mlflow.tracking import MlflowClient
+from sklearn.dummy import DummyRegressor
+
+
+def write_models() -> None:
+    """Register versions of what a run logged, of what is elsewhere, and a prompt."""
+    client = MlflowClient()
+    mlflow.set_experiment("späte Flüge/1")
+    with mlflow.start_run(run_name="trained") as run:
+        mlflow.log_text("weights", "own/model.txt")
+        model = DummyRegressor(strategy="constant", constant=7.0).fit([[0]], [0])
+        needs = ["scikit-learn"]  # said, so that it is not found out
+        info = mlflow.sklearn.log_model(model, name="net", pip_requirements=needs)
+    client.create_registered_model("late's", tags={"team": "ops"}, description="of flights")
+    uri = f"{run.info.artifact_uri}/own"
+    client.create_model_version("late's", uri, run_id=run.info.run_id, description="first")
+    client.create_model_version("late's", "s3://bucket/gone", tags={"kind": "elsewhere"})
+    client.delete_model_version("late's", "2")
+    mlflow.register_model(info.model_uri, "late's", tags={"kind": "logged"})
+    client.transition_model_version_stage("late's", "1", "Archived")
+    client.set_registered_model_alias("late's", "champion", "3")
+    mlflow.genai.register_prompt(name="greet", template="Hello {{who}}!")
+
+
+def tell_models() -> None:
+    client = MlflowClient()
+    for model in client.search_registered_models():
+        for version in client.search_model_versions(f'name = "{model.name}"'):
+            told = {
+                "model": model.name,
+                "tags": {**model.tags, **version.tags},
+                "description": version.description,
+                "stage": version.current_stage,
+                "aliases": list(version.aliases),
+                "run": version.run_id,
+                "files": _under(client.get_model_version_download_uri(model.name, version.version)),
+            }
+            sys.stdout.write(f"version {json.dumps(told)}\n")
+    loaded = mlflow.pyfunc.load_model("models:/late's@champion")
+    sys.stdout.write(f"loaded {json.dumps({'found': loaded.predict([[1], [2]]).tolist()})}\n")
+    prompt = mlflow.genai.load_prompt("prompts:/greet/1")
+    sys.stdout.write(f"prompt {json.dumps({'template': prompt.template})}\n")
+
+
+def _under(uri: str) -> list[str]:
+    return sorted(item.path for item in mlflow.artifacts.list_artifacts(uri))
 
 
 def write() -> None:
@@ -61,4 +106,9 @@ def _files(run: str) -> dict[str, str]:
 
 
 mlflow.set_tracking_uri(sys.argv[2])
-{"write": write, "tell": tell}[sys.argv[1]]()
+{
+    "write": write,
+    "tell": tell,
+    "write-models": write_models,
+    "tell-models": tell_models,
+}[sys.argv[1]]()

@@ -13,19 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.compat.conftest import client, lines
+from tests.compat.conftest import client, lines, running
 from tests.compat.environments import needed
 from tests.transfer.conftest import Here
 
 from setpoint.config import settings
 from setpoint.db.local import open_local
+from setpoint.models.registry import service as registry
+from setpoint.models.registry.commands import OneModel, OneVersion
 from setpoint.runs.entities import Lifecycle, Status
 from setpoint.transfer.exporter import send
 from setpoint.transfer.mlflow import Login, open_mlflow
+from setpoint.transfer.mlflow_models import send_models
 from setpoint.transfer.mlflow_target import MlflowTarget
 from setpoint.transfer.wandb import Wandb
 
 HERE = Path(__file__).parent
+IMPORT = HERE / "mlflow_import_journeys.py"
 _SECONDS = 300
 
 
@@ -93,7 +97,7 @@ def is_the_store_written(here: Here, report: Any) -> None:
 
 def test_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/there.db"
-    client("mlflow", HERE / "mlflow_import_journeys.py", "write", uri, folder=tmp_path)
+    client("mlflow", IMPORT, "write", uri, folder=tmp_path)
     report = ours.bring(open_mlflow(uri, Login()))
     is_the_store_written(ours, report)
     assert ours.bring(open_mlflow(uri, Login())).known == 3
@@ -101,7 +105,7 @@ def test_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
 
 def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
     with mlflow_server(tmp_path) as url:
-        client("mlflow", HERE / "mlflow_import_journeys.py", "write", url, folder=tmp_path)
+        client("mlflow", IMPORT, "write", url, folder=tmp_path)
         is_the_store_written(ours, ours.bring(open_mlflow(url, Login())))
     (tmp_path / "second").mkdir()
     with mlflow_server(tmp_path / "second") as url:
@@ -109,7 +113,7 @@ def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
         assert (sent.runs, sent.points, sent.files, sent.left) == (2, 8, 1, [])
         again = _send(ours, url)
         assert (again.runs, again.known) == (0, 2)
-        out = client("mlflow", HERE / "mlflow_import_journeys.py", "tell", url, folder=tmp_path)
+        out = client("mlflow", IMPORT, "tell", url, folder=tmp_path)
     told = {run["name"]: run for run in lines(out, "run")}
     assert told["parent"]["experiment"] == "späte Flüge/1"
     assert told["parent"]["params"] == {"leaves": "31", "note": "x" * 300}
@@ -118,6 +122,60 @@ def test_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
     assert len(told["parent"]["history"]["loss/val"]) == 5
     assert told["parent"]["files"] == {"notes/hello.txt": "hello"}
     assert (told["child"]["status"], told["child"]["tags"]["setpoint.whole"]) == ("FINISHED", "yes")
+
+
+def are_the_models_written(here: Here, report: Any) -> None:
+    assert (report.models, report.versions) == (2, 3)
+    assert [each.what for each in report.left] in ([], ["1 logged models"])  # a server tells none
+    named = OneModel(model="late's")
+    model = here.backend.call(registry.about, named)
+    assert (model.description, model.tags["team"]) == ("of flights", "ops")
+    assert model.aliases == {"champion": 3}
+    first, logged = (
+        here.backend.call(registry.version, OneVersion(model="late's", number=number))
+        for number in (1, 3)
+    )
+    run = here.runs()["trained"]
+    assert first.version.source == f"runs:/{run.id}/own"
+    assert (first.version.description, first.version.stage) == ("first", "Archived")
+    assert (logged.version.run_id, logged.tags["kind"]) == (run.id, "logged")
+    files = here.files(run)
+    assert files["own/model.txt"] == b"weights"
+    assert "registered/late's/3/MLmodel" in files
+
+
+def test_registered_models_of_a_database_of_mlflow(ours: Here, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/there.db"
+    client("mlflow", IMPORT, "write-models", uri, folder=tmp_path)
+    are_the_models_written(ours, ours.bring(open_mlflow(uri, Login())))
+    again = ours.bring(open_mlflow(uri, Login()))
+    assert (again.versions, again.versions_known) == (0, 3)
+
+
+@pytest.mark.slow
+def test_registered_models_of_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
+    with mlflow_server(tmp_path) as url:
+        client("mlflow", IMPORT, "write-models", url, folder=tmp_path)
+        are_the_models_written(ours, ours.bring(open_mlflow(url, Login())))
+    with running(tmp_path / "ours", ours.backend.settings.database_url) as server:
+        out = client("mlflow", IMPORT, "tell-models", server.url, folder=tmp_path)
+        assert lines(out, "loaded") == [{"found": [7.0, 7.0]}]
+    (tmp_path / "second").mkdir()
+    with mlflow_server(tmp_path / "second") as url:
+        sent = send_models(ours.backend, ours.store, MlflowTarget(url, Login()), [])
+        assert (sent.models, sent.versions, sent.runs, sent.left) == (2, 3, 1, [])
+        again = send_models(ours.backend, ours.store, MlflowTarget(url, Login()), [])
+        assert (again.versions, again.versions_known, again.runs) == (0, 3, 0)
+        out = client("mlflow", IMPORT, "tell-models", url, folder=tmp_path)
+    assert lines(out, "loaded") == [{"found": [7.0, 7.0]}]
+    assert lines(out, "prompt") == [{"template": "Hello {{who}}!"}]
+    told = {line["tags"]["setpoint.version"]: line for line in lines(out, "version")}
+    assert told["late's/1"]["stage"] == "Archived"
+    assert told["late's/1"]["files"] == ["model.txt"]
+    assert (told["late's/3"]["aliases"], told["late's/3"]["tags"]["kind"]) == (
+        ["champion"],
+        "logged",
+    )
 
 
 def test_offline_runs_of_wandb(ours: Here, tmp_path: Path) -> None:

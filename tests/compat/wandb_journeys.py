@@ -536,6 +536,62 @@ def an_offline_run_is_synced(project: str) -> None:
     assert rows[100]["image"]["path"] in [file.name for file in read.files()]
 
 
+@journey
+def code_is_logged_and_found(project: str) -> None:
+    folder = _folder(**{"train.py": "print(1)", "notes.txt": "no code", "deep.py": "x = 2"})
+    with wandb.init(project=project) as run:
+        made = run.log_code(str(folder), include_fn=lambda path: path.endswith(".py"))
+        made.wait()
+    (code,) = wandb.Api().run(f"{project}/{run.id}").logged_artifacts()
+    assert code.type == "code"
+    there = Path(code.download())
+    assert sorted(file.name for file in there.iterdir()) == ["deep.py", "train.py"]
+    assert (there / "train.py").read_text() == "print(1)"
+
+
+@journey
+def an_offline_run_is_synced_with_its_artifacts(project: str) -> None:
+    with wandb.init(project=project, mode="offline") as run:
+        made = wandb.Artifact("weights", type="model", metadata={"auc": 0.9})
+        made.add_file(str(_folder(model="W" * 1000) / "model"))
+        run.log_artifact(made, aliases=["best"])
+        run.log({"loss": 0.5, "table": wandb.Table(columns=["a"], data=[[1]])})
+        folder = Path(run.settings.sync_dir)
+    for _ in range(2):
+        subprocess.run([_wandb(), "sync", "--no-skip-synced", str(folder)], check=True)
+    found = wandb.Api().artifact(f"{project}/weights:best")
+    assert (found.version, found.metadata) == ("v0", {"auc": 0.9})
+    assert (Path(found.download()) / "model").read_text() == "W" * 1000
+    assert found.logged_by().id == run.id
+
+
+_SECOND = """
+import sys, wandb
+settings = wandb.Settings(
+    mode="shared", x_primary=False, x_label="second", x_update_finish_state=False
+)
+with wandb.init(project=sys.argv[1], id=sys.argv[2], settings=settings) as run:
+    for step in range(5):
+        run.log({"other": step / 2})
+"""
+
+
+@journey
+def writers_on_several_machines_share_a_run(project: str) -> None:
+    elsewhere = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    with wandb.init(project=project, mode="shared") as run:
+        run.log({"loss": 0.5})
+        subprocess.run([sys.executable, "-c", _SECOND, project, run.id], check=True, env=elsewhere)
+        assert wandb.Api().run(f"{project}/{run.id}").state == "running"
+        run.log({"loss": 0.25})
+    read = wandb.Api().run(f"{project}/{run.id}")
+    rows = list(read.scan_history())
+    assert [row["loss"] for row in rows if row.get("loss") is not None] == [0.5, 0.25]
+    others = [row["other"] for row in rows if row.get("other") is not None]
+    assert others == [step / 2 for step in range(5)]
+    assert read.state == "finished"
+
+
 def _wandb() -> str:
     return str(Path(sys.executable).with_name("wandb"))
 

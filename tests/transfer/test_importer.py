@@ -15,11 +15,28 @@ from setpoint.config import settings
 from setpoint.core.clock import from_micros
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Invalid, NotFound
+from setpoint.models.registry import aliases
+from setpoint.models.registry import service as registry
+from setpoint.models.registry.commands import (
+    AddVersion,
+    CreateModel,
+    DropAlias,
+    OneModel,
+    OneVersion,
+)
+from setpoint.models.registry.entities import Entry
 from setpoint.runs import service
 from setpoint.runs.columns import Columns
 from setpoint.runs.commands import OneRun, Start
 from setpoint.runs.entities import Lifecycle, Status
-from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
+from setpoint.transfer.entities import (
+    Content,
+    Left,
+    SourceFile,
+    SourceModel,
+    SourceRun,
+    SourceVersion,
+)
 from setpoint.transfer.files import read_in_pieces
 from setpoint.transfer.importer import FROM, WHOLE
 from setpoint.transfer.mlflow import Login
@@ -109,6 +126,70 @@ def test_an_import_that_broke_off_goes_on(here: Here) -> None:
     assert here.points(run, "acc")[-1] == (2, 2_000_000, 1.0)
     assert len(here.points(run, "acc")) == 3
     assert here.files(run) == {"a/b.txt": b"oner1"}
+
+
+class WithModels(Made):
+    """A source with a registered model; its second version breaks off the first time."""
+
+    def __init__(self, *runs: SourceRun, breaks: bool = False) -> None:
+        super().__init__(*runs)
+        self._broken = breaks
+
+    def models(self) -> list[SourceModel]:
+        own = {"run": "r1", "files": lambda _: iter([])}
+        versions = [
+            SourceVersion(number=2, source="runs:/r1/m", within="m", tags={"k": "v"}, **own),
+            SourceVersion(number=5, source="there:/5", run="r1", files=self._kept),
+            SourceVersion(number=6, source="s3://b/m", files=lambda _: iter([])),
+        ]
+        aliases = {"champion": 5, "gone": 9}
+        return [SourceModel(name="late", tags={"t": "1"}, aliases=aliases, versions=versions)]
+
+    def _kept(self, _: list[Left]) -> Iterator[SourceFile]:
+        yield SourceFile(path="MLmodel", chunks=lambda: iter([b"flavors"]))
+        if self._broken:
+            raise ConnectionResetError("the power went")
+
+
+def version(here: Here, number: int) -> Entry:
+    return here.backend.call(registry.version, OneVersion(model="late", number=number))
+
+
+def test_registered_models_come_with_their_versions_files_tags_and_aliases(here: Here) -> None:
+    report = here.bring(WithModels(made("r1")))
+    assert (report.models, report.versions, report.versions_known) == (1, 3, 0)
+    own, copied, elsewhere = (version(here, number) for number in (2, 5, 6))
+    assert (own.version.source, own.version.run_id, own.tags) == ("runs:/r1/m", "r1", {"k": "v"})
+    assert copied.version.source == "runs:/r1/registered/late/5"
+    assert here.files(here.runs()["r1"])["registered/late/5/MLmodel"] == b"flavors"
+    assert (elsewhere.version.source, elsewhere.version.run_id) == ("s3://b/m", "")
+    model = here.backend.call(registry.about, OneModel(model="late"))
+    assert (model.aliases, model.tags["t"]) == ({"champion": 5}, "1")
+    left = [each.what for each in report.left if "late" in each.what]
+    assert left == ["model late: files of version 6", "model late: alias gone"]
+
+
+def test_registered_models_are_brought_once_also_after_a_break(here: Here) -> None:
+    with pytest.raises(ConnectionResetError):
+        here.bring(WithModels(made("r1"), breaks=True))
+    report = here.bring(WithModels(made("r1")))
+    assert (report.versions, report.versions_known) == (2, 1)
+    drop = DropAlias(model="late", alias="champion")
+    here.backend.call(aliases.unalias, drop)
+    again = here.bring(WithModels(made("r1")))
+    assert (again.versions, again.versions_known) == (0, 3)
+    model = here.backend.call(registry.about, OneModel(model="late"))
+    assert (model.versions, model.aliases) == (6, {})  # what was decided here stays
+
+
+def test_versions_whose_numbers_are_taken_get_others_and_say_so(here: Here) -> None:
+    here.backend.call(registry.create, CreateModel(model="late"))
+    for _ in range(5):
+        here.backend.call(registry.add_version, AddVersion(model="late", source="s3://ours"))
+    report = here.bring(WithModels(made("r1")))
+    assert version(here, 6).version.why == "imported from made: late/2"
+    assert version(here, 7).aliases == ["champion"]
+    assert "model late: number 2" in [each.what for each in report.left]
 
 
 def test_a_parent_is_known_whatever_the_order(here: Here) -> None:

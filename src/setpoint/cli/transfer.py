@@ -1,4 +1,4 @@
-"""``setpoint import`` and ``setpoint export``: runs from and for other systems."""
+"""``setpoint import`` and ``setpoint export``: runs and models from and for other systems."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from setpoint.artifacts.store import open_store
 from setpoint.cli.console import backend, home_option, json_option, say, table
+from setpoint.runs.entities import Artifact
 from setpoint.transfer.entities import Left, Report, Sent
 from setpoint.transfer.exporter import Target, send
 from setpoint.transfer.importer import bring
@@ -56,7 +57,7 @@ def import_(
     user: str,
     password: str,
 ) -> None:
-    """Bring the runs of another system here: history, params, tags, files.
+    """Bring the runs of another system here: history, params, tags, files; its models, too.
 
     Can be stopped and started again at any time: what is here is not brought twice.
     """
@@ -79,7 +80,7 @@ def import_(
 
 @click.group()
 def export() -> None:
-    """Write runs for other systems."""
+    """Write runs and models for other systems."""
 
 
 @export.command(
@@ -124,6 +125,46 @@ def runs(
     say(_sent(sent), sent, as_json=as_json)
 
 
+@export.command(
+    "models",
+    epilog="Example: setpoint export models --to mlflow http://127.0.0.1:5000 --model late",
+)
+@home_option
+@json_option
+@click.option("--to", "kind", type=click.Choice(["mlflow"]), required=True)
+@click.argument("where", metavar="URL")
+@click.option("--model", "names", multiple=True, help="Only this one; may be repeated.")
+@_login
+def models(
+    *,
+    home: str | None,
+    as_json: bool,
+    kind: str,  # noqa: ARG001 - there is one
+    where: str,
+    names: tuple[str, ...],
+    token: str,
+    user: str,
+    password: str,
+) -> None:
+    """Write registered models to a server that speaks MLflow's REST, with the runs they are of.
+
+    Can be stopped and started again at any time: a version that is there is left alone.
+    """
+    from setpoint.server.mlflow.logged.store import files_of  # noqa: PLC0415 - a server's part
+    from setpoint.transfer.mlflow_models import send_models  # noqa: PLC0415 - one of two
+    from setpoint.transfer.mlflow_target import MlflowTarget  # noqa: PLC0415
+
+    ours = backend(home)
+    target = MlflowTarget(where, Login(token=token, user=user, password=password))
+
+    def logged(model: str) -> dict[str, Artifact]:
+        with ours.reading() as conn:
+            return files_of(conn, model)
+
+    sent = send_models(ours, open_store(ours.settings), target, list(names), logged)
+    say(_sent(sent), sent, as_json=as_json)
+
+
 def _target(kind: str, where: str, login: Login) -> Target:
     if kind == "mlflow":
         from setpoint.transfer.mlflow_target import MlflowTarget  # noqa: PLC0415 - one of two
@@ -156,6 +197,9 @@ def _brought(report: Report) -> str:
         + (f", {report.known} were here" if report.known else ""),
         f"{report.points:,} points, {report.files:,} files ({_size(report.bytes)})",
     ]
+    if report.models:
+        known = f", {report.versions_known} were here" if report.versions_known else ""
+        lines.append(f"{report.models} models, {report.versions} versions brought{known}")
     return "\n".join([*lines, *_left(report.left)])
 
 
@@ -165,6 +209,9 @@ def _sent(sent: Sent) -> str:
         f"{sent.runs} runs written to {sent.to}{known}",
         f"{sent.points:,} points, {sent.files:,} files ({_size(sent.bytes)})",
     ]
+    if sent.models:
+        known = f", {sent.versions_known} were there" if sent.versions_known else ""
+        lines.append(f"{sent.models} models, {sent.versions} versions written{known}")
     return "\n".join([*lines, *_left(sent.left)])
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
+from setpoint.models.registry.entities import Stage
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset, Status, Value
 
@@ -51,6 +52,40 @@ class Content(Struct, frozen=True, kw_only=True):
     left: list[Left] = field(default_factory=list)  #: complete once both were read to the end
 
 
+class SourceVersion(Struct, frozen=True, kw_only=True):
+    """A version of a registered model as its own store knows it."""
+
+    number: int
+    source: str  #: URI of its files, as that store says it
+    run: str = ""  #: id there of the run that made it
+    within: str | None = None  #: where its files are among those of the run; None: elsewhere
+    files: Callable[[list[Left]], Iterator[SourceFile]]  #: those that are elsewhere
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    stage: Stage = Stage.NONE
+    status: str = "ready"  #: or pending or failed
+    status_message: str = ""
+    run_link: str = ""
+
+
+class SourceModel(Struct, frozen=True, kw_only=True):
+    """A registered model as its own store knows it."""
+
+    name: str
+    versions: list[SourceVersion]  #: the oldest first; deleted ones are not among them
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)  #: numbers of versions there
+
+
+@runtime_checkable
+class Registry(Protocol):
+    """A source that has registered models, too."""
+
+    def models(self) -> Sequence[SourceModel]:
+        """Return every registered model. After `runs`."""
+
+
 class Source(Protocol):
     """A store of runs that is read and never written."""
 
@@ -89,6 +124,9 @@ class Report(Struct, frozen=True, kw_only=True):
     points: int = 0
     files: int = 0
     bytes: int = 0  #: of the files
+    models: int = 0  #: registered ones in the source
+    versions: int = 0  #: of them: brought by this call
+    versions_known: int = 0  #: brought by an earlier call
     left: list[Left] = field(default_factory=list)
 
 
@@ -101,4 +139,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     points: int = 0
     files: int = 0
     bytes: int = 0  #: of the files
+    models: int = 0  #: registered ones
+    versions: int = 0  #: of them: written by this call
+    versions_known: int = 0  #: there from an earlier call
     left: list[Left] = field(default_factory=list)

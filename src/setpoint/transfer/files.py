@@ -1,9 +1,11 @@
-"""Files of a source that lie on this machine."""
+"""Files of a source: those that lie on this machine, and how they come into our store."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from setpoint.artifacts.store import ObjectStore
+from setpoint.runs.entities import Artifact
 from setpoint.transfer.entities import SourceFile
 
 _PIECE = 1 << 20
@@ -23,6 +25,15 @@ def read_in_pieces(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while piece := opened.read(_PIECE):
             yield piece
+
+
+def stored(store: ObjectStore, file: SourceFile) -> Artifact:
+    """Put a file of a source into our store."""
+    with store.incoming() as coming:
+        for piece in file.chunks():
+            coming.write(piece)
+        address, size = coming.commit()
+    return Artifact(address=address, size=size)
 
 
 def made(path: str, data: bytes) -> SourceFile:

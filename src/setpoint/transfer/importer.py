@@ -1,4 +1,4 @@
-"""Bring a foreign store's runs into ours: resumable, and the same however often it is done.
+"""Bring what a foreign store holds into ours: resumable, and the same however often it is done.
 
 Every run keeps the id it had wherever ours allows that. A tag says where it came from, another
 that it is whole: a run that has both is not read again. One that was cut off goes on, because
@@ -26,7 +26,9 @@ from setpoint.runs.commands import (
     UpdateRun,
 )
 from setpoint.runs.entities import Artifact, Lifecycle, Run, Series
-from setpoint.transfer.entities import Left, Report, Source, SourceFile, SourceRun
+from setpoint.transfer.entities import Left, Registry, Report, Source, SourceFile, SourceRun
+from setpoint.transfer.files import stored
+from setpoint.transfer.registered import Bringing
 
 FROM = "setpoint.import.from"  #: kind and id in the source
 WHOLE = "setpoint.import.whole"  #: points and files that came with it
@@ -46,7 +48,7 @@ def bring(
     experiment: str | None = None,
     told: Told = lambda _done, _all, _run: None,
 ) -> Report:
-    """Import every run of `source`.
+    """Import every run of `source`, and its registered models if it has any.
 
     Args:
         backend: Takes the runs.
@@ -64,7 +66,10 @@ def bring(
         for done, run in enumerate(found):
             told(done, len(found), run)
             ids[run.id] = _Bringing(backend, store, source, run, counts).whole(experiment, ids)
-        left = [*source.left(), *counts.left]
+        registered = Bringing(backend, store, source.kind, ids)
+        models = source.models() if isinstance(source, Registry) else ()
+        registered.bring(models)
+        left = [*source.left(), *counts.left, *registered.left]
     finally:
         source.close()
     return Report(
@@ -74,8 +79,11 @@ def bring(
         brought=counts.brought,
         known=counts.known,
         points=counts.points,
-        files=counts.files,
-        bytes=counts.bytes,
+        files=counts.files + registered.files,
+        bytes=counts.bytes + registered.bytes,
+        models=len(models),
+        versions=registered.versions,
+        versions_known=registered.known,
         left=left,
     )
 
@@ -179,16 +187,11 @@ class _Bringing:
 
     def _keep(self, file: SourceFile) -> Artifact | None:
         try:
-            with self._store.incoming() as coming:
-                for piece in file.chunks():
-                    coming.write(piece)
-                address, size = coming.commit()
+            return stored(self._store, file)
         except FileNotFoundError:
             self._leave(file.path, "the file is not there any more")
         except (NotFound, OSError) as error:
             self._leave(file.path, str(error))
-        else:
-            return Artifact(address=address, size=size)
         return None
 
     def _leave(self, what: str, why: str) -> None:

@@ -1,7 +1,7 @@
 """MLflow's stores: a folder of runs, a database, or a server."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from setpoint.core.clock import from_micros
 from setpoint.errors import Invalid, NotFound
+from setpoint.models.registry.rules import stage
 from setpoint.runs.columns import Floats
 from setpoint.runs.entities import Dataset, Status
-from setpoint.transfer.entities import Left, Source, SourceFile, SourceRun
+from setpoint.transfer.entities import Left, Source, SourceFile, SourceRun, SourceVersion
 from setpoint.transfer.files import under
 
 KIND = "mlflow"
@@ -28,6 +29,12 @@ _STATUS = {
     "FAILED": Status.FAILED,
     "KILLED": Status.KILLED,
 }
+_VERSION = (
+    *("run_id", "source", "description", "current_stage"),
+    *("status", "status_message", "run_link"),
+)
+_READY = {"PENDING_REGISTRATION": "pending", "FAILED_REGISTRATION": "failed"}
+DELETED = "Deleted_Internal"  #: the stage that MLflow gives to versions that are deleted
 _NUMBERED = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 
 
@@ -94,6 +101,47 @@ def dataset_of(about: Mapping[str, Any], tags: Mapping[str, str]) -> Dataset:
     fields = {name: str(about.get(name) or "") for name in _DATASET}
     named = dict(tags)
     return Dataset(**fields, context=named.pop(_CONTEXT, ""), tags=named)
+
+
+def named_so(model: str) -> str:
+    """Return the filter that finds the versions of a model."""
+    mark = '"' if "'" in model else "'"
+    return f"name = {mark}{model}{mark}"
+
+
+def version_of(
+    about: Mapping[str, Any],
+    *,
+    tags: dict[str, str],
+    at: str,
+    run_at: str,
+    files: Callable[[list[Left]], Iterator[SourceFile]],
+) -> SourceVersion:
+    """Return a version of a registered model.
+
+    Args:
+        about: `version`, `run_id`, `source`, `description`, `current_stage`, `status`,
+            `status_message`, `run_link`: names as in MLflow's REST API.
+        tags: Its own.
+        at: Where its files are.
+        run_at: Where the artifacts of its run are; empty if it has none.
+        files: Yields them, if they are no artifacts of the run.
+    """
+    inside = bool(run_at) and at.startswith(f"{run_at}/")
+    text = {name: str(about.get(name) or "") for name in _VERSION}
+    return SourceVersion(
+        number=int(about["version"]),
+        run=text["run_id"],
+        source=text["source"],
+        within=at.removeprefix(f"{run_at}/") if inside else None,
+        files=files,
+        description=text["description"],
+        tags=tags,
+        stage=stage(text["current_stage"] or "None"),
+        status=_READY.get(text["status"], "ready"),
+        status_message=text["status_message"],
+        run_link=text["run_link"],
+    )
 
 
 def unbounded(values: Floats) -> Floats:

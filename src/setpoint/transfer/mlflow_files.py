@@ -1,6 +1,7 @@
 """A folder ``mlruns``: a folder an experiment, in it one a run, in it a file a value."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import yaml
 from setpoint.errors import NotFound
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
-from setpoint.transfer.entities import Content, Left, SourceRun
-from setpoint.transfer.mlflow import KIND, dataset_of, files_at, run_of
+from setpoint.transfer.entities import Content, Left, SourceModel, SourceRun, SourceVersion
+from setpoint.transfer.mlflow import DELETED, KIND, dataset_of, files_at, local, run_of, version_of
 
 
 class MlflowFiles:
@@ -26,8 +27,6 @@ class MlflowFiles:
 
     def runs(self) -> Sequence[SourceRun]:
         found = []
-        for model in sorted(self._folder.glob("models/*/meta.yaml")):
-            self._leave(model.parent, "a registered model: an import brings runs")
         for experiment, about in self._experiments():
             for meta in sorted(experiment.glob("*/meta.yaml")):
                 info = self._meta(meta)
@@ -42,13 +41,48 @@ class MlflowFiles:
                 )
                 self._places[run.id], self._infos[run.id] = meta.parent, info
                 found.append(run)
-        if not found and not self._left:
+        if not found and not self._left and not self.models():
             raise NotFound(f"no runs in {self.where}", hint="it holds a folder for each experiment")
         return found
 
     def experiments(self) -> dict[str, dict[str, str]]:
         found = {str(about.get("name")): _texts(at / "tags") for at, about in self._experiments()}
         return {name: tags for name, tags in found.items() if tags}
+
+    def models(self) -> Sequence[SourceModel]:
+        found = []
+        for meta in sorted(self._folder.glob("models/*/meta.yaml")):
+            about, aliases = self._meta(meta), _texts(meta.parent / "aliases")
+            versions = [self._version(each) for each in meta.parent.glob("version-*/meta.yaml")]
+            found.append(
+                SourceModel(
+                    name=str(about.get("name", meta.parent.name)),
+                    description=about.get("description") or "",
+                    tags=_texts(meta.parent / "tags"),
+                    aliases={alias: int(number) for alias, number in aliases.items()},
+                    versions=sorted(
+                        (each for each in versions if each), key=lambda version: version.number
+                    ),
+                )
+            )
+        return found
+
+    def _version(self, meta: Path) -> SourceVersion | None:
+        about = self._meta(meta)
+        if about.get("current_stage") == DELETED or "version" not in about:
+            return None
+        at = str(about.get("storage_location") or about.get("source") or "")
+        if at.startswith("models:/m-"):
+            for own in self._folder.glob(f"*/models/{at.removeprefix('models:/')}/artifacts"):
+                at = str(own)
+        run = self._places.get(str(about.get("run_id")))
+        return version_of(
+            about,
+            tags=_texts(meta.parent / "tags"),
+            at=str(local(at) or at),
+            run_at="" if run is None else str(run / "artifacts"),
+            files=partial(files_at, at, f"{about.get('name')}/{about['version']}"),
+        )
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -55,6 +55,12 @@ class Api:
             if not token:
                 return
 
+    def files(self, folder: str) -> list[dict[str, Any]]:
+        """Return what is directly in a folder of the server's own artifacts."""
+        reply = self._send("GET", f"{FILES}?{urlencode({'path': folder})}")
+        found: list[dict[str, Any]] = json.loads(reply.read()).get("files", [])
+        return found
+
     def download(self, path: str) -> Iterator[bytes]:
         reply = self._send("GET", path)
         while piece := reply.read(_PIECE):

@@ -7,12 +7,30 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 
+from setpoint.models.entities import PROMPT
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
-from setpoint.transfer.entities import Content, Left, SourceFile, SourceRun
-from setpoint.transfer.mlflow import KIND, Login, dataset_of, files_at, run_of, unbounded
+from setpoint.transfer.entities import (
+    Content,
+    Left,
+    SourceFile,
+    SourceModel,
+    SourceRun,
+    SourceVersion,
+)
+from setpoint.transfer.mlflow import (
+    KIND,
+    Login,
+    dataset_of,
+    files_at,
+    named_so,
+    run_of,
+    unbounded,
+    version_of,
+)
 from setpoint.transfer.mlflow_http import FILES, Api
 
+_PROMPTS = f"tags.`{PROMPT}` = 'true'"
 _HISTORY = 25_000  #: points of one answer
 
 
@@ -53,10 +71,60 @@ class MlflowServer:
         self._api.close()
 
     def left(self) -> list[Left]:
-        models = self._api.paged("registered-models/search", "registered_models", get=True)
-        count = sum(1 for _ in models)
-        why = "an import brings runs"
-        return [Left(run="", what=f"{count} registered models", why=why)] if count else []
+        return []
+
+    def models(self) -> Sequence[SourceModel]:
+        found = []
+        for text in ("", _PROMPTS):  # those come only when they are asked for
+            asked: dict[str, Any] = {"filter": text, "get": True}
+            for model in self._api.paged("registered-models/search", "registered_models", **asked):
+                aliases = model.get("aliases", ())
+                found.append(
+                    SourceModel(
+                        name=model["name"],
+                        description=model.get("description", ""),
+                        tags=_pairs(model.get("tags")),
+                        aliases={each["alias"]: int(each["version"]) for each in aliases},
+                        versions=self._versions(model["name"], text),
+                    )
+                )
+        return found
+
+    def _versions(self, model: str, text: str) -> list[SourceVersion]:
+        named = f"{named_so(model)} AND {text}" if text else named_so(model)
+        asked: dict[str, Any] = {"filter": named, "get": True}
+        found = []
+        for about in self._api.paged("model-versions/search", "model_versions", **asked):
+            one = {"name": model, "version": about["version"]}
+            answer = self._api.ask("model-versions/get-download-uri", one, get=True)
+            at = str(answer.get("artifact_uri", ""))
+            run = self._runs.get(about.get("run_id", ""), {"info": {}})
+            found.append(
+                version_of(
+                    about,
+                    tags=_pairs(about.get("tags")),
+                    at=at,
+                    run_at=str(run["info"].get("artifact_uri", "")),
+                    files=partial(self._files_at, at, f"{model}/{about['version']}"),
+                )
+            )
+        return sorted(found, key=lambda version: version.number)
+
+    def _files_at(self, uri: str, of: str, left: list[Left]) -> Iterator[SourceFile]:
+        if not uri.startswith("mlflow-artifacts:"):
+            yield from files_at(uri, of, left)
+            return
+        root = urlsplit(uri).path.strip("/")
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            for entry in self._api.files(f"{root}/{folder}".rstrip("/")):
+                path = f"{folder}/{entry['path']}".lstrip("/")
+                if entry.get("is_dir"):
+                    folders.append(path)
+                else:
+                    target = f"{FILES}/{quote(f'{root}/{path}')}"
+                    yield SourceFile(path=path, chunks=partial(self._api.download, target))
 
     def content(self, run: SourceRun) -> Content:
         left: list[Left] = []

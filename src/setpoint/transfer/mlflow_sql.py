@@ -1,6 +1,7 @@
 """MLflow's database, read by its own names of tables and columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
-from setpoint.transfer.entities import Content, Left, SourceRun
-from setpoint.transfer.mlflow import KIND, damaged, dataset_of, files_at, run_of, unbounded
+from setpoint.transfer.entities import Content, Left, SourceModel, SourceRun, SourceVersion
+from setpoint.transfer.mlflow import (
+    DELETED,
+    KIND,
+    damaged,
+    dataset_of,
+    files_at,
+    run_of,
+    unbounded,
+    version_of,
+)
 
 _TABLES = ("experiments", "runs", "params", "tags", "metrics")
-_OTHER = ("registered_models", "model_versions", "logged_models", "trace_info")
+_OTHER = ("logged_models", "trace_info")
 
 
 class MlflowSql:
@@ -75,6 +85,67 @@ class MlflowSql:
     def left(self) -> list[Left]:
         return self._left
 
+    def models(self) -> Sequence[SourceModel]:
+        t = self._tables.tables
+        if not {"registered_models", "model_versions"} <= t.keys():
+            return []
+        with self._engine.connect() as conn:
+            tags = self._named(conn, "registered_model_tags", "name")
+            said = self._named(conn, "model_version_tags", "name", "version")
+            aliases: dict[str, dict[str, int]] = {}
+            if "registered_model_aliases" in t:
+                for row in conn.execute(select(t["registered_model_aliases"])):
+                    aliases.setdefault(row.name, {})[row.alias] = int(row.version)
+            logged: dict[str, str] = {}
+            if "logged_models" in t:
+                m = t["logged_models"].c
+                places = select(m.model_id, m.artifact_location)
+                logged = {each: place or "" for each, place in conn.execute(places)}
+            v = t["model_versions"].c
+            query = select(t["model_versions"]).order_by(v.name, v.version)
+            versions: dict[str, list[SourceVersion]] = {}
+            for about in conn.execute(query).mappings():
+                own = said.get((about["name"], about["version"]), {})
+                if about["current_stage"] != DELETED:
+                    version = self._version(about, own, logged)
+                    versions.setdefault(about["name"], []).append(version)
+            models = conn.execute(select(t["registered_models"])).all()
+        return [
+            SourceModel(
+                name=row.name,
+                description=row.description or "",
+                tags=tags.get((row.name,), {}),
+                aliases=aliases.get(row.name, {}),
+                versions=versions.get(row.name, []),
+            )
+            for row in models
+        ]
+
+    def _version(
+        self, row: Mapping[Any, Any], tags: dict[str, str], logged: dict[str, str]
+    ) -> SourceVersion:
+        at = str(row.get("storage_location") or row["source"] or "")
+        if at.startswith("models:/m-"):
+            at = logged.get(at.removeprefix("models:/"), at)
+        return version_of(
+            row,
+            tags=tags,
+            at=at,
+            run_at=self._places.get(row["run_id"] or "", ""),
+            files=partial(files_at, at, f"{row['name']}/{row['version']}"),
+        )
+
+    def _named(
+        self, conn: Connection, table: str, *owner: str
+    ) -> dict[tuple[Any, ...], dict[str, str]]:
+        """Return the values of a table of keys and values, by the columns that own them."""
+        found: dict[tuple[Any, ...], dict[str, str]] = {}
+        if table in self._tables.tables:
+            for row in conn.execute(select(self._tables.tables[table])).mappings():
+                whose = tuple(row[name] for name in owner)
+                found.setdefault(whose, {})[row["key"]] = row["value"] or ""
+        return found
+
     def content(self, run: SourceRun) -> Content:
         left: list[Left] = []
         files = files_at(self._places[run.id], run.id, left)
@@ -131,7 +202,7 @@ class MlflowSql:
             if name in self._tables.tables:
                 count = len(conn.execute(select(self._tables.tables[name])).all())
                 if count:
-                    why = "an import brings runs"
+                    why = "an import brings runs and registered models"
                     self._left.append(
                         Left(run="", what=f"{count} {name.replace('_', ' ')}", why=why)
                     )

@@ -16,6 +16,7 @@ from setpoint.transfer.mlflow import NAME, PARENT, USER, Login
 from setpoint.transfer.mlflow_http import FILES, Api
 from setpoint.transfer.values import text
 
+PROXIED = "mlflow-artifacts:"  #: how URIs begin of files that the server gives out itself
 RUN = "setpoint.run"  #: the tag that names our run
 WHOLE = "setpoint.whole"  #: the tag of a run that was written to its end
 
@@ -36,12 +37,12 @@ class MlflowTarget:
 
     def __init__(self, where: str, login: Login) -> None:
         self.where = where
-        self._api = Api(where, login)
+        self.api = Api(where, login)
         self._experiments: dict[str, str] = {}
         self._ids: dict[str, str] = {}  #: of runs there, by ours
 
     def has(self, run: Run) -> bool:
-        found = self._api.ask(
+        found = self.api.ask(
             "runs/search",
             {
                 "experiment_ids": [self._experiment(run.experiment)],
@@ -53,7 +54,7 @@ class MlflowTarget:
             if WHOLE in tags:
                 self._ids[run.id] = each["info"]["run_id"]
                 return True
-            self._api.ask("runs/delete", {"run_id": each["info"]["run_id"]})
+            self.api.ask("runs/delete", {"run_id": each["info"]["run_id"]})
         return False
 
     def put(self, held: Held) -> tuple[int, int, int, list[Left]]:
@@ -63,7 +64,7 @@ class MlflowTarget:
             tags.setdefault(USER, run.actor)
         if run.parent in self._ids:
             tags[PARENT] = self._ids[run.parent or ""]
-        made = self._api.ask(
+        made = self.api.ask(
             "runs/create",
             {
                 "experiment_id": self._experiment(run.experiment),
@@ -80,18 +81,27 @@ class MlflowTarget:
         self._ids[run.id] = there
         return points, files, size, left
 
+    def upload(self, uri: str, path: str, chunks: Iterator[bytes], size: int) -> None:
+        """Write a file below a place that the server gives out itself."""
+        root = urlsplit(uri).path.strip("/")
+        self.api.put(f"{FILES}/{quote(f'{root}/{path}')}", chunks, size)
+
     def close(self) -> None:
-        self._api.close()
+        self.api.close()
+
+    def place(self, run: Run) -> tuple[str, str]:
+        """Return the id there of a run that is there, and where its artifacts are."""
+        there = self._ids[run.id]
+        found = self.api.ask("runs/get", {"run_id": there}, get=True)
+        return there, str(found["run"]["info"]["artifact_uri"])
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
             try:
-                found = self._api.ask(
-                    "experiments/get-by-name", {"experiment_name": name}, get=True
-                )
+                found = self.api.ask("experiments/get-by-name", {"experiment_name": name}, get=True)
                 self._experiments[name] = found["experiment"]["experiment_id"]
             except NotFound:
-                found = self._api.ask("experiments/create", {"name": name})
+                found = self.api.ask("experiments/create", {"name": name})
                 self._experiments[name] = found["experiment_id"]
         return self._experiments[name]
 
@@ -105,10 +115,10 @@ class MlflowTarget:
                     values[name] = value[:most]
         for some in _pieces(list(params.items()), _PARAMS):
             pairs = [{"key": key, "value": value} for key, value in some]
-            self._api.ask("runs/log-batch", {"run_id": there, "params": pairs})
+            self.api.ask("runs/log-batch", {"run_id": there, "params": pairs})
         for some in _pieces(list(tags.items()), _TAGS):
             pairs = [{"key": key, "value": value} for key, value in some]
-            self._api.ask("runs/log-batch", {"run_id": there, "tags": pairs})
+            self.api.ask("runs/log-batch", {"run_id": there, "tags": pairs})
 
     def _points(self, there: str, series: Series) -> int:
         steps, at, values = (column.tolist() for column in arrays(series))
@@ -117,29 +127,27 @@ class MlflowTarget:
             for s, t, v in zip(steps, at, values, strict=True)
         ]
         for some in _pieces(points, _METRICS):
-            self._api.ask("runs/log-batch", {"run_id": there, "metrics": some})
+            self.api.ask("runs/log-batch", {"run_id": there, "metrics": some})
         return len(points)
 
     def _files(self, held: Held, uri: str, left: list[Left]) -> tuple[int, int]:
         files = held.files()
         if not files:
             return 0, 0
-        if not uri.startswith("mlflow-artifacts:"):
+        if not uri.startswith(PROXIED):
             why = f"the server takes no files: it keeps them at {uri}"
             left.append(Left(run=held.run.id, what=f"{len(files)} files", why=why))
             return 0, 0
-        root = urlsplit(uri).path.strip("/")
         for path, file in files.items():
-            target = f"{FILES}/{quote(f'{root}/{path}')}"
-            self._api.put(target, held.chunks(file), file.size)
+            self.upload(uri, path, held.chunks(file), file.size)
         return len(files), sum(file.size for file in files.values())
 
     def _end(self, there: str, run: Run) -> None:
         update: dict[str, Any] = {"run_id": there, "status": _STATUS[run.status]}
         if run.ended_at is not None:
             update["end_time"] = _millis(run.ended_at)
-        self._api.ask("runs/update", update)
-        self._api.ask("runs/set-tag", {"run_id": there, "key": WHOLE, "value": "yes"})
+        self.api.ask("runs/update", update)
+        self.api.ask("runs/set-tag", {"run_id": there, "key": WHOLE, "value": "yes"})
 
 
 def _pieces(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -24,7 +24,7 @@ from setpoint.models.entities import ModelVersion
 from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
 from setpoint.models.service import Register, SetAlias
-from setpoint.server.mlflow.loader import _load_pyfunc
+from setpoint.transfer.pyfunc_loader import _load_pyfunc
 
 RNG = np.random.default_rng(3)
 NUMBERS = pl.DataFrame({name: RNG.normal(size=300) for name in ("distance", "gusts")})

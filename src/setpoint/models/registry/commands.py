@@ -35,6 +35,7 @@ class AddVersion(Struct, frozen=True, kw_only=True):
     """A version whose files are elsewhere: of a run, a logged model or another system."""
 
     model: str
+    number: int = 0  #: what it was elsewhere, if that is still free here; 0: the next
     source: str  #: URI of its files
     run_id: str = ""
     run_link: str = ""
@@ -45,6 +46,7 @@ class AddVersion(Struct, frozen=True, kw_only=True):
     why: str = "registered from elsewhere"
     status: str = "ready"  #: or ``pending`` or ``failed``
     status_message: str = ""
+    stage: Stage = Stage.NONE
 
 
 class OneVersion(Struct, frozen=True, kw_only=True):

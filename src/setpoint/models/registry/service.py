@@ -146,11 +146,14 @@ def restore(ctx: Context, cmd: OneModel) -> Model:
 
 @operation("models.add-version", needs="models:write")
 def add_version(ctx: Context, cmd: AddVersion) -> Entry:
-    """Register a version whose files are elsewhere; the model must be there."""
+    """Register a version whose files are elsewhere; the model must be there.
+
+    A number that it asks for is given to it, unless numbers have come that far already.
+    """
     rules.check_tags(cmd.tags)
     _check_status(cmd.status)
     store.get(ctx.conn, cmd.model)
-    number = versions.lock(ctx.conn, cmd.model, ctx.now) + 1
+    number = max(versions.lock(ctx.conn, cmd.model, ctx.now) + 1, cmd.number)
     version = ModelVersion(
         model=cmd.model,
         number=number,
@@ -168,6 +171,7 @@ def add_version(ctx: Context, cmd: AddVersion) -> Entry:
         description=cmd.description,
         status=cmd.status,
         status_message=cmd.status_message,
+        stage=cmd.stage.value,
     )
     versions.add(ctx.conn, version)
     store.put_tags(ctx.conn, cmd.model, number, cmd.tags)

@@ -117,7 +117,8 @@ def listing(call: Call, path: str) -> list[Entry]:
     artifacts = _of_its_run(call, path)
     if artifacts:
         return _children({name: each.size for name, each in artifacts.items()}, within)
-    return _children(call.read(lambda conn: store.sizes_under(conn, path)), path)
+    found = call.read(lambda conn: store.under(conn, path))
+    return _children({name: each.size for name, each in found.items()}, path)
 
 
 def forget(call: Call, path: str) -> None:

@@ -27,11 +27,11 @@ def get_file(conn: Connection, path: str) -> Artifact | None:
     return None if row is None else Artifact(address=row.address, size=row.size)
 
 
-def sizes_under(conn: Connection, path: str) -> dict[str, int]:
-    """Return the sizes of the files at and under a path, by path."""
+def under(conn: Connection, path: str) -> dict[str, Artifact]:
+    """Return the files at and under a path, by path."""
     table = mlflow_files.c
-    rows = conn.execute(select(table.path, table.size).where(_inside(path)))
-    return {row.path: row.size for row in rows}
+    rows = conn.execute(select(table.path, table.address, table.size).where(_inside(path)))
+    return {row.path: Artifact(address=row.address, size=row.size) for row in rows}
 
 
 def drop_files(conn: Connection, path: str) -> set[str]:

@@ -22,7 +22,6 @@ _STATUSES = (
     "LOGGED_MODEL_UPLOAD_FAILED",
 )
 _PAGE = 50_000
-_PROXIED = "mlflow-artifacts:/"
 
 
 class Create(Message, frozen=True, kw_only=True):
@@ -176,9 +175,9 @@ def list_artifacts(call: Call, ask: Directory) -> dict[str, Any]:
     """List a folder of a model's artifacts; those that lie elsewhere only its client can list."""
     found = find(call, call.path["model_id"])
     folder = files.clean(ask.artifact_directory_path)
-    if not found.location.startswith(_PROXIED):
+    if not found.location.startswith(store.PROXIED):
         raise Refused(f"The artifacts at {found.location} are not kept by this server.")
-    root = found.location.removeprefix(_PROXIED)
+    root = found.location.removeprefix(store.PROXIED)
     entries = files.listing(call, f"{root}/{folder}" if folder else root)
     return {**artifacts.listed(entries, folder), "root_uri": found.location}
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from setpoint.db.named import NamedValues
 from setpoint.db.upsert import upsert
 from setpoint.errors import Invalid
-from setpoint.runs.entities import Lifecycle
+from setpoint.runs.entities import Artifact, Lifecycle
 from setpoint.runs.filters import (
     ATTRIBUTE,
     Attribute,
@@ -36,6 +36,7 @@ from setpoint.runs.filters import (
 )
 from setpoint.runs.store import searching
 from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
+from setpoint.server.mlflow.store import under
 from setpoint.server.mlflow.tables import (
     mlflow_model_metrics,
     mlflow_model_values,
@@ -43,6 +44,7 @@ from setpoint.server.mlflow.tables import (
 )
 
 PARAM, TAG = "param", "tag"
+PROXIED = "mlflow-artifacts:/"  #: how locations begin that are here
 _SOME = 500  #: ids in one statement
 
 _m, _v, _p = mlflow_models.c, mlflow_model_values.c, mlflow_model_metrics.c
@@ -158,6 +160,16 @@ def find(conn: Connection, ids: list[str]) -> list[LoggedModel]:
                 LoggedModel,
             )
     return [found[each] for each in ids if each in found]
+
+
+def files_of(conn: Connection, model_id: str) -> dict[str, Artifact]:
+    """Return the files of a logged model that are kept here, by path; none if there is none."""
+    found: dict[str, Artifact] = {}
+    for model in find(conn, [model_id]):
+        root = model.location.removeprefix(PROXIED)
+        for path, file in under(conn, root).items():
+            found[path.removeprefix(f"{root}/")] = file
+    return found
 
 
 def search(conn: Connection, ask: Ask) -> tuple[list[LoggedModel], str]:

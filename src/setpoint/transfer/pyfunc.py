@@ -1,0 +1,65 @@
+"""A version that was trained here, as the folder of files that MLflow's clients load."""
+
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from setpoint.models.entities import ModelVersion
+from setpoint.runs.entities import Artifact
+from setpoint.transfer import pyfunc_loader
+
+_LOADER = "setpoint_model"
+#: MLflow's names of the datatypes of inputs.
+_TYPES = {"FP64": "double", "FP32": "float", "INT64": "long", "BOOL": "boolean", "BYTES": "string"}
+
+
+def folder(version: ModelVersion) -> dict[str, Artifact | bytes]:
+    """Return the files by path: objects of the version's, and bytes made of what is said of it.
+
+    Empty if only Setpoint can load it: a pickle, of which no compiled form is proven the same.
+    """
+    weights = _weights(version)
+    if weights is None:
+        return {}
+    told = {
+        "inputs": version.signature.inputs,
+        "missing": version.signature.missing,
+        "infinite": version.signature.infinite,
+    }
+    needs = "onnxruntime" if version.onnx else "lightgbm"
+    return {
+        "MLmodel": yaml.safe_dump(_description(version), sort_keys=False).encode(),
+        "requirements.txt": f"mlflow\nnumpy\npandas\n{needs}\n".encode(),
+        f"code/{_LOADER}.py": Path(pyfunc_loader.__file__).read_bytes(),
+        "data/inputs.json": msgspec.json.encode(told),
+        f"data/model.{'onnx' if version.onnx else 'txt'}": weights,
+    }
+
+
+def _weights(version: ModelVersion) -> Artifact | None:
+    """Return the model in a form that needs nothing of ours: ONNX, or LightGBM's own text."""
+    if version.onnx:
+        return Artifact(address=version.onnx, size=version.size)
+    if version.flavor == "lightgbm" and version.signature.numeric:
+        return Artifact(address=version.artifact, size=version.size)
+    return None
+
+
+def _description(version: ModelVersion) -> dict[str, object]:
+    inputs = [
+        {"type": _TYPES[each.datatype], "name": each.name, "required": True}
+        for each in version.signature.inputs
+    ]
+    return {
+        "artifact_path": "model",
+        "run_id": version.run_id,
+        "utc_time_created": f"{version.created_at:%Y-%m-%d %H:%M:%S.%f}",
+        "flavors": {"python_function": {"loader_module": _LOADER, "code": "code", "data": "data"}},
+        "signature": {
+            "inputs": msgspec.json.encode(inputs).decode(),
+            "outputs": '[{"type": "double", "name": "score", "required": true}]',
+            "params": None,
+        },
+        "metadata": {"setpoint.version": version.ref},
+    }
