@@ -14,7 +14,7 @@ from tests.compat.environments import needed
 from tests.server.conftest import serving
 
 from setpoint.config import Settings
-from setpoint.db.local import open_local
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.notify.deliver import Deliverer
 from setpoint.server.app import create_app
 from setpoint.server.mlflow.registry_webhooks import KINDS
@@ -59,6 +59,7 @@ class Recorder:
 class Running(NamedTuple):
     url: str
     recorder: Recorder
+    backend: LocalBackend
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def running(
     delivering.start()
     try:
         with serving(recorder) as url:
-            yield Running(url, recorder)
+            yield Running(url, recorder, backend)
     finally:
         stopping.set()
         delivering.join()

@@ -24,6 +24,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "scikit-learn",  # autologging, log_model
         "xgboost-cpu",  # autologging; the build without CUDA
         "lightgbm",  # autologging
+        "onnxruntime",  # versions that Setpoint trained
         "psutil",  # system metrics
         "opentelemetry-exporter-otlp-proto-http",  # traces of what is not MLflow
     ),

@@ -1,5 +1,6 @@
 """MLflow's own client, unchanged, against a server of ours; call by call and story by story."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from sklearn.linear_model import LogisticRegression
 from tests.compat import matrix
 from tests.compat.conftest import Called, Running, client, lines, running, stories
 from tests.compat.environments import needed
+from tests.server.mlflow.test_trained import NUMBERS, Y, light, registered
 from tests.server.web import ask
+
+from setpoint.artifacts.store import open_store
+from setpoint.models.runtime import load
 
 HERE = Path(__file__).parent
 _NAMES = re.compile(r"^def (\w+)\(client: MlflowClient, name: str\)", re.MULTILINE)
@@ -102,6 +108,24 @@ def test_the_guide_works_as_written(server: Running, tmp_path: Path) -> None:
         assert client("mlflow", script)
 
 
+@pytest.mark.slow
+def test_versions_trained_here_are_loaded(server: Running) -> None:
+    backend = server.backend
+    version = registered(backend, "late flights", light(), NUMBERS)
+    linear = LogisticRegression().fit(NUMBERS.to_numpy(), Y)
+    registered(backend, "pickled", linear, NUMBERS, onnx=None)
+    rows = NUMBERS[:20]
+    uris = ["models:/late flights@live", "models:/late flights/1", "models:/pickled@live"]
+    told = json.dumps(rows.to_dict(as_series=False))
+    script = HERE / "mlflow_trained_journeys.py"
+    *loaded, refused = lines(client("mlflow", script, server.url, told, *uris), "loaded")
+    wanted = load(open_store(backend.settings), version).predict(rows.to_numpy())
+    for each in loaded:
+        assert each["scores"] == pytest.approx(wanted.tolist())
+        assert each["inputs"] == ["distance", "gusts"]
+    assert "kept as a sklearn pickle" in refused["error"]
+
+
 def test_every_call_of_the_families_we_offer_is_answered(
     server: Running, endpoints: list[dict[str, str]]
 ) -> None:
@@ -138,9 +162,9 @@ def test_what_was_seen_is_kept_for_the_matrix(
 
 def _answered(server: Running, endpoint: dict[str, str]) -> bool:
     path = re.sub(r"[{<][^}>]*[}>]", "x", endpoint["path"])
-    json = {"content-type": "application/json"}
+    kind = {"content-type": "application/json"}
     body = b"" if endpoint["method"] in {"GET", "DELETE"} else b"{}"
-    answer = ask(server.url, path, method=endpoint["method"], body=body, headers=json)
+    answer = ask(server.url, path, method=endpoint["method"], body=body, headers=kind)
     return b"ENDPOINT_NOT_FOUND" not in answer.body and answer.status != 405
 
 

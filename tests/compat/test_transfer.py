@@ -157,7 +157,8 @@ def test_registered_models_of_a_server_of_mlflow_and_back(ours: Here, tmp_path: 
     with mlflow_server(tmp_path) as url:
         client("mlflow", IMPORT, "write-models", url, folder=tmp_path)
         are_the_models_written(ours, ours.bring(open_mlflow(url, Login())))
-    with running(tmp_path / "ours", ours.backend.settings.database_url) as server:
+    where = ours.backend.settings
+    with running(where.home, where.database_url) as server:
         out = client("mlflow", IMPORT, "tell-models", server.url, folder=tmp_path)
         assert lines(out, "loaded") == [{"found": [7.0, 7.0]}]
     (tmp_path / "second").mkdir()

@@ -565,6 +565,22 @@ def an_offline_run_is_synced_with_its_artifacts(project: str) -> None:
     assert found.logged_by().id == run.id
 
 
+@journey
+def a_run_is_forked(project: str) -> None:
+    with wandb.init(project=project, config={"lr": 0.1}) as run:
+        for step in range(10):
+            run.log({"loss": 1.0 - step / 10, "note": f"step {step}"})
+    with wandb.init(project=project, fork_from=f"{run.id}?_step=4") as forked:
+        forked.log({"loss": 9.0})
+    assert forked.id != run.id
+    rows = list(wandb.Api().run(f"{project}/{forked.id}").scan_history())
+    assert [row["_step"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert [row["loss"] for row in rows] == [1.0, 0.9, 0.8, 0.7, 0.6, 9.0]
+    assert [row.get("note") for row in rows][:5] == [f"step {step}" for step in range(5)]
+    assert len(list(wandb.Api().run(f"{project}/{run.id}").scan_history())) == 10
+    refused(CommError, wandb.init, project=project, fork_from="none?_step=4")
+
+
 _SECOND = """
 import sys, wandb
 settings = wandb.Settings(

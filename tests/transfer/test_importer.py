@@ -128,6 +128,10 @@ def test_an_import_that_broke_off_goes_on(here: Here) -> None:
     assert here.files(run) == {"a/b.txt": b"oner1"}
 
 
+def version_at(number: int, source: str, **more: Any) -> SourceVersion:
+    return SourceVersion(number=number, source=source, **({"files": lambda _: iter([])} | more))
+
+
 class WithModels(Made):
     """A source with a registered model; its second version breaks off the first time."""
 
@@ -136,12 +140,9 @@ class WithModels(Made):
         self._broken = breaks
 
     def models(self) -> list[SourceModel]:
-        own = {"run": "r1", "files": lambda _: iter([])}
-        versions = [
-            SourceVersion(number=2, source="runs:/r1/m", within="m", tags={"k": "v"}, **own),
-            SourceVersion(number=5, source="there:/5", run="r1", files=self._kept),
-            SourceVersion(number=6, source="s3://b/m", files=lambda _: iter([])),
-        ]
+        own = version_at(2, "runs:/r1/m", run="r1", within="m", tags={"k": "v"})
+        copied = version_at(5, "there:/5", run="r1", files=self._kept)
+        versions = [own, copied, version_at(6, "s3://b/m")]
         aliases = {"champion": 5, "gone": 9}
         return [SourceModel(name="late", tags={"t": "1"}, aliases=aliases, versions=versions)]
 

@@ -5,7 +5,7 @@ version's. So they cost nothing, and go with the version.
 """
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from setpoint.models.entities import ModelVersion
 from setpoint.models.registry import commands, service
@@ -45,6 +45,8 @@ def files(call: Call, path: str) -> dict[str, Artifact | bytes]:
     found = _OURS.fullmatch(path)
     if found is None:
         return {}
-    asked = commands.OneVersion(model=found["model"], number=int(found["number"]))
+    # Clients send the path of the URI as it is, quoted once more or not.
+    model = unquote(found["model"])
+    asked = commands.OneVersion(model=model, number=int(found["number"]))
     version = call.run(service.version, asked).version
     return {f"{found['folder']}/{name}": each for name, each in pyfunc.folder(version).items()}

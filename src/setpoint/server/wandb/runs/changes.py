@@ -23,6 +23,7 @@ from setpoint.runs.commands import (
 )
 from setpoint.runs.entities import Code, Run, Status, Value
 from setpoint.server.wandb.asked import Parsed
+from setpoint.server.wandb.runs import forks
 from setpoint.server.wandb.runs import store as store_runs
 from setpoint.server.wandb.runs.history import dumps, leaves
 from setpoint.server.wandb.runs.nodes import GROUP, JOB_TYPE, NOTES, SWEEP, RunNode
@@ -197,7 +198,11 @@ def _begin(scope: Scope, asked: Upsert) -> RunNode:
         agent=_agent(scope, asked.sweep, name),
     )
     store_runs.add(scope.conn, known)
-    return RunNode(scope, run, known)
+    if (point := forks.point_of(config)) is None:
+        return RunNode(scope, run, known)
+    parent, last = point
+    forks.inherit(scope, known, find(scope, experiment, parent), last)
+    return node(scope, run.id)
 
 
 def _agent(scope: Scope, sweep: str | None, name: str) -> str | None:
