@@ -1205,6 +1205,9 @@ def calls_that_the_client_hides_are_answered(client: MlflowClient, name: str) ->
     tags = client._tracking_client.store.get_trace_info(span.trace_id).tags
     assert "a" not in tags
     assert [each["version"] for each in json.loads(tags["mlflow.linkedPrompts"])] == ["1", "2"]
+    for version, count in (("2", 1), ("3", 0)):
+        found = client.search_traces([experiment], f"prompt = 'greet/{version}'")
+        assert len(found) == count
     body = {"experiment_id": experiment, "request_ids": [span.trace_id]}
     assert int(ask("POST", "3.0/mlflow/traces/delete-traces", json=body)["traces_deleted"]) == 1
     for call in ("upload", "download"):

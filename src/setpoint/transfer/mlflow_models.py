@@ -15,7 +15,8 @@ from setpoint.models.entities import PROMPT, ModelVersion
 from setpoint.models.registry import service as registry
 from setpoint.models.registry.commands import OneModel, OneVersion
 from setpoint.models.registry.entities import Entry, Model
-from setpoint.models.service import ListModels, ShowModel
+from setpoint.models.search.service import SearchModels, search
+from setpoint.models.service import ShowModel
 from setpoint.runs import service as runs
 from setpoint.runs.commands import ShowRun
 from setpoint.runs.entities import Artifact, Run
@@ -28,6 +29,7 @@ from setpoint.transfer.mlflow_target import PROXIED, MlflowTarget
 VERSION = "setpoint.version"  #: the tag that names our version
 
 _LOGGED = "models:/m-"
+_PROMPTS = f"tags.`{PROMPT}` = 'true'"
 _NONE = "None"  #: the stage of a version that is in none
 
 Files = Mapping[str, Artifact | bytes]
@@ -46,10 +48,10 @@ def send_models(
         backend: Has the models and their runs.
         store: Has their files.
         target: The server.
-        names: Of models; empty means all.
+        names: Of models; empty means all, prompts among them.
         logged: Returns the files of a logged model by its id.
     """
-    names = names or [each.model for each in backend.call(service.ls, ListModels()).models]
+    names = names or list(_names(backend))
     sending = _Sending(backend, store, target, logged)
     for name in names:
         sending.model(backend.call(registry.about, OneModel(model=name)))
@@ -109,7 +111,7 @@ class _Sending:
             self._api.ask("registered-models/create", {**made, "tags": _pairs(model.tags)})
         asked = {"filter": named_so(model.model)}
         if model.prompt:
-            asked["filter"] += f" AND tags.`{PROMPT}` = 'true'"
+            asked["filter"] += f" AND {_PROMPTS}"
         found = self._api.paged("model-versions/search", "model_versions", get=True, **asked)
         tagged = [({t["key"]: t["value"] for t in v.get("tags", ())}, v["version"]) for v in found]
         return {tags[VERSION]: str(number) for tags, number in tagged if VERSION in tags}
@@ -170,6 +172,16 @@ class _Sending:
 
     def _chunks(self, file: Artifact | bytes) -> Iterator[bytes]:
         return iter([file]) if isinstance(file, bytes) else self._store.chunks(file.address)
+
+
+def _names(backend: Backend) -> Iterator[str]:
+    for text in ("", _PROMPTS):  # those are found only when they are asked for
+        token, more = "", True
+        while more:
+            page = backend.call(search, SearchModels(filter=text, token=token))
+            yield from (each.model for each in page.models)
+            token = page.next
+            more = bool(token)
 
 
 def _pairs(tags: dict[str, str]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Traces: what MLflow's clients report of calls they watched, and what people said of them."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,7 @@ TAG, METADATA, RUN = "tag", "metadata", "run"
 PROMPTS = "mlflow.linkedPrompts"  #: the tag that lists which prompts a trace used
 _SPAN = "span"
 _KINDS = {"tags": TAG, "metadata": METADATA}
-_NUMBER = r"^-?[0-9.]+([eE][-+]?[0-9]+)?$"
+_NUMBER = r"^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$"
 _SOME = 500  #: ids in one statement
 NAME, _RUN = "mlflow.traceName", "mlflow.sourceRun"
 
@@ -229,8 +230,7 @@ def _of_itself(conn: Connection, found: Comparison) -> Condition:
         return span_store.met(conn, [replace(found, key="content")])
     if found.key == "prompt":
         name, _, version = str(found.value).partition("/")
-        linked_to = msgspec.json.encode({"name": name, "version": version}).decode()
-        pattern = f"%{linked_to.replace(',', ', ').replace(':', ': ')}%"
+        pattern = f"%{json.dumps({'name': name, 'version': version})}%"
         return compare(conn, _value(TAG, PROMPTS), replace(found, op="LIKE", value=pattern))
     return compare(conn, _ATTRIBUTES[found.key], found)
 
