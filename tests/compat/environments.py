@@ -40,6 +40,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "keras",  # trains on torch
         "tensorboard",  # whose writer MLflow listens to
         "mlflow>=3.14,<4",
+        "nvidia-ml-py",  # a run's GPUs
         *_OURS,  # Setpoint itself is read from src/
     ),
 }

@@ -1,6 +1,8 @@
 """Frameworks for deep learning, which log by MLflow's client and by ours."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,16 @@ def test_our_callbacks_tell_of_a_training(
     name: str, told_by_ours: dict[str, dict[str, Any]]
 ) -> None:
     assert not told_by_ours[name]["error"], told_by_ours[name]["error"]
+
+
+@pytest.mark.long
+def test_gpus_are_measured(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler, which makes a library of GPUs that are not here")
+    library = ["-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1")]
+    subprocess.run([compiler, *library, str(HERE / "nvml.c")], check=True)
+    paths = {"PYTHONPATH": str(ROOT / "src"), "LD_LIBRARY_PATH": str(tmp_path)}
+    script = HERE / "sdk_gpu_journeys.py"
+    told = stories(client("frameworks", script, str(tmp_path), folder=tmp_path, **paths))
+    assert not told["gpus_are_measured_as_far_as_they_tell"]["error"]

@@ -172,7 +172,7 @@ def test_registered_models_of_a_server_of_mlflow_and_back(ours: Here, tmp_path: 
     assert lines(out, "prompt") == [{"template": "Hello {{who}}!"}]
     told = {line["tags"]["setpoint.version"]: line for line in lines(out, "version")}
     assert told["late's/1"]["stage"] == "Archived"
-    assert told["late's/1"]["files"] == ["model.txt"]
+    assert told["late's/1"]["files"] == ["own/model.txt"]
     assert (told["late's/3"]["aliases"], told["late's/3"]["tags"]["kind"]) == (
         ["champion"],
         "logged",
