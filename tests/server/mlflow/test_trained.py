@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -17,13 +18,17 @@ from tests.server.mlflow.test_api import get
 from tests.server.web import ask
 
 from setpoint.artifacts.store import open_store
-from setpoint.db.local import LocalBackend
+from setpoint.cli.transfer import export
+from setpoint.config import settings
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.models import service
 from setpoint.models.build import build
 from setpoint.models.entities import ModelVersion
 from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
 from setpoint.models.service import Register, SetAlias
+from setpoint.runs import service as runs
+from setpoint.runs.commands import Start
 from setpoint.transfer.pyfunc_loader import _load_pyfunc
 
 RNG = np.random.default_rng(3)
@@ -44,9 +49,9 @@ def registered(
     stored = build(open_store(backend.settings), model, features, rng=np.random.default_rng(1))
     cmd = Register(
         model=name,
-        run_id=f"run of {name}",
         why="first version",
         **{
+            "run_id": f"run of {name}",
             "flavor": stored.flavor,
             "artifact": stored.artifact,
             "onnx": stored.onnx,
@@ -136,3 +141,22 @@ def test_the_folder_of_a_version_cannot_be_written(backend: LocalBackend, empty:
     assert ask(empty, path, method="PUT", body=b"other").status == 400
     assert ask(empty, path.replace("model.onnx", "none")).status == 404
     assert ask(empty, path.replace("/1/", "/2/")).status == 404
+
+
+def test_it_is_sent_to_a_server_with_the_run_it_is_of(empty: str, tmp_path: Path) -> None:
+    home = tmp_path / "there"
+    there = open_local(settings(home))
+    run = there.call(runs.start, Start(experiment="late", name="trained"))
+    version = registered(there, "late", light(), NUMBERS, run_id=run.id)
+    command = ["models", "--to", "mlflow", empty, "--home", str(home), "--json"]
+    told = [json.loads(CliRunner().invoke(export, command).stdout) for _ in range(2)]
+    there.engine.dispose()
+    assert [(each["versions"], each["versions_known"]) for each in told] == [(1, 0), (0, 1)]
+    assert [(each["runs"], each["left"]) for each in told] == [(1, []), (0, [])]
+    _, found = get(empty, "registered-models/alias?name=late&alias=live")
+    made = found["model_version"]
+    assert {"key": "setpoint.version", "value": "late/1"} in made["tags"]
+    folder = fetched(empty, version, tmp_path / "fetched")
+    loaded = _load_pyfunc(str(folder / "data"))
+    wanted = load(open_store(settings(home)), version).predict(NUMBERS.to_numpy())
+    np.testing.assert_allclose(loaded.predict(NUMBERS.to_numpy()), wanted, rtol=1e-6)
