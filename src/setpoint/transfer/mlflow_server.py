@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 
+from setpoint.errors import NotFound
 from setpoint.models.entities import PROMPT
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset
@@ -95,9 +96,7 @@ class MlflowServer:
         asked: dict[str, Any] = {"filter": named, "get": True}
         found = []
         for about in self._api.paged("model-versions/search", "model_versions", **asked):
-            one = {"name": model, "version": about["version"]}
-            answer = self._api.ask("model-versions/get-download-uri", one, get=True)
-            at = str(answer.get("artifact_uri", ""))
+            at = self._place(model, about)
             run = self._runs.get(about.get("run_id", ""), {"info": {}})
             found.append(
                 version_of(
@@ -109,6 +108,15 @@ class MlflowServer:
                 )
             )
         return sorted(found, key=lambda version: version.number)
+
+    def _place(self, model: str, about: dict[str, Any]) -> str:
+        """Return where the files of a version are; of a deleted logged model, what it was."""
+        one = {"name": model, "version": about["version"]}
+        try:
+            found = self._api.ask("model-versions/get-download-uri", one, get=True)
+        except NotFound:
+            return str(about.get("source", ""))
+        return str(found.get("artifact_uri", ""))
 
     def _files_at(self, uri: str, of: str, left: list[Left]) -> Iterator[SourceFile]:
         if not uri.startswith("mlflow-artifacts:"):

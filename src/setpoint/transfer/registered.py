@@ -125,7 +125,10 @@ class Bringing:
     def _batches(self, version: SourceVersion) -> Iterator[dict[str, Artifact]]:
         batch: dict[str, Artifact] = {}
         for file in version.files(self.left):
-            batch[file.path] = stored(self._store, file)
+            try:
+                batch[file.path] = stored(self._store, file)
+            except (NotFound, OSError) as error:
+                self.left.append(Left(run=version.run, what=file.path, why=str(error)))
             if len(batch) >= _FILES:
                 yield batch
                 batch = {}
