@@ -21,10 +21,11 @@ from setpoint.server.api import body
 from setpoint.server.mlflow import errors, experiments, runs
 from setpoint.server.mlflow.errors import Refused
 from setpoint.server.mlflow.routing import BODY_LIMIT, Call, Endpoint, guarded
-from setpoint.server.mlflow.traces import otlp, reported, span_store, store
+from setpoint.server.mlflow.traces import otlp, reported, store
 from setpoint.server.mlflow.traces.otlp import Span, Value
-from setpoint.server.mlflow.traces.span_store import Extent
 from setpoint.server.mlflow.traces.store import Trace
+from setpoint.server.mlflow.traces.store import spans as span_store
+from setpoint.server.mlflow.traces.store.spans import Extent
 from setpoint.server.mlflow.wire import Message, given
 
 PROTOBUF = "application/x-protobuf"

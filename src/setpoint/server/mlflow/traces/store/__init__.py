@@ -45,7 +45,7 @@ from setpoint.server.mlflow.tables import (
     mlflow_trace_values,
     mlflow_traces,
 )
-from setpoint.server.mlflow.traces import span_store
+from setpoint.server.mlflow.traces.store import spans
 
 TAG, METADATA, RUN = "tag", "metadata", "run"
 PROMPTS = "mlflow.linkedPrompts"  #: the tag that lists which prompts a trace used
@@ -204,14 +204,14 @@ def _of_one_span(
     """Take what is said of spans: all that one AND says is said of the same one."""
     said = [each for each in parts if isinstance(each, Comparison) and each.entity == _SPAN]
     others = [each for each in parts if each not in said]
-    return [span_store.met(conn, said)] if said else [], others
+    return [spans.met(conn, said)] if said else [], others
 
 
 def _leaf(conn: Connection, found: Comparison) -> Condition:
     if found.entity == ATTRIBUTE:
         return _of_itself(conn, found)
     if found.entity == _SPAN:
-        return span_store.met(conn, [found])
+        return spans.met(conn, [found])
     if found.entity in _KINDS:
         own = (_v.trace_id == _t.id) & (_v.kind == _KINDS[found.entity])
         return searching.tags(conn, found, own, _v.name, _v.value)
@@ -227,7 +227,7 @@ def _of_itself(conn: Connection, found: Comparison) -> Condition:
             linked.where(compare(conn, _v.name, found)).exists(),
         )
     if found.key == "text":
-        return span_store.met(conn, [replace(found, key="content")])
+        return spans.met(conn, [replace(found, key="content")])
     if found.key == "prompt":
         name, _, version = str(found.value).partition("/")
         pattern = f"%{json.dumps({'name': name, 'version': version})}%"
