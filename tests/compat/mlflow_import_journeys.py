@@ -37,7 +37,6 @@ def tell_models() -> None:
                 "tags": {**model.tags, **version.tags},
                 "description": version.description,
                 "stage": version.current_stage,
-                "aliases": list(version.aliases),
                 "run": version.run_id,
                 "files": _under(client.get_model_version_download_uri(model.name, version.version)),
             }
