@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from setpoint.comments import service as comments
 from setpoint.control import service as control
 from setpoint.control import starting, why
 from setpoint.core.operations import Operation
@@ -23,6 +24,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     *reports.OPERATIONS,
     *models.OPERATIONS,
     *monitor.OPERATIONS,
+    *comments.OPERATIONS,
     *notify.OPERATIONS,
     *releases.OPERATIONS,
     *events.OPERATIONS,

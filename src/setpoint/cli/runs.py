@@ -3,6 +3,8 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
+from setpoint.runs.commands import CommentRun
+from setpoint.runs.commenting import comment_run
 from setpoint.runs.entities import Run, View
 from setpoint.runs.service import (
     Collect,
@@ -126,6 +128,16 @@ def compare_(home: str | None, as_json: bool, names: tuple[str, ...]) -> None:
     rows = [[d.kind, d.name, *d.values] for d in found.differences]
     headers = ["kind", "name", *(run.id for run in found.runs)]
     say(table(headers, rows, empty="no difference"), found, as_json=as_json)
+
+
+@runs.command("comment", epilog='Example: setpoint runs comment run_01… "@bob, look at the loss"')
+@home_option
+@json_option
+@click.argument("run")
+@click.argument("text")
+def comment_(home: str | None, as_json: bool, run: str, text: str) -> None:
+    """Say TEXT about RUN; @NAME in it mentions somebody."""
+    say("said", backend(home).call(comment_run, CommentRun(run=run, text=text)), as_json=as_json)
 
 
 def _metrics(run: Run) -> str:

@@ -25,6 +25,7 @@ _ADDRESS = re.compile(r"b3:[0-9a-f]{64}")
 #: Tables whose texts name no object, or only tell of one; they may be very long.
 _TELL = frozenset(
     {
+        "comments",
         "delivery_attempts",
         "deliveries",
         "events",

@@ -96,19 +96,6 @@ model_tags = Table(
     Index("ix_model_tags_key", "key"),
 )
 
-model_comments = Table(
-    "model_comments",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("model", Text, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("edited_at", Instant),
-    Index("ix_model_comments_model_number", "model", "number"),
-)
-
 model_approvals = Table(
     "model_approvals",
     metadata,
@@ -121,6 +108,18 @@ model_approvals = Table(
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     Index("ix_model_approvals_model_number", "model", "number"),
+)
+
+# Approvals that somebody asked for: each waits until its role has decided.
+model_asked = Table(
+    "model_asked",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("role", Text, primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 model_protections = Table(

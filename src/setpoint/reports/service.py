@@ -3,6 +3,9 @@
 import msgspec
 from msgspec import Struct
 
+from setpoint.comments import service as comments
+from setpoint.comments import store as comment_store
+from setpoint.comments.entities import Comment
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid, NotFound
@@ -35,6 +38,11 @@ class Reports(Struct, frozen=True, kw_only=True):
 
 class DeleteReport(Struct, frozen=True, kw_only=True):
     id: str
+
+
+class CommentReport(Struct, frozen=True, kw_only=True):
+    id: str
+    text: str  #: Markdown; ``@name`` mentions somebody
 
 
 class SaveView(Struct, frozen=True, kw_only=True):
@@ -101,8 +109,16 @@ def delete(ctx: Context, cmd: DeleteReport) -> Report:
     """Remove a report for good; its last edition is the answer."""
     report = store.get(ctx.conn, cmd.id)
     store.remove(ctx.conn, report.id)
+    comment_store.forget(ctx.conn, [f"report:{report.id}"])
     record(ctx, "report.deleted", f"report:{report.id}", title=report.title)
     return report
+
+
+@operation("reports.comment", needs="reports:write")
+def comment(ctx: Context, cmd: CommentReport) -> Comment:
+    """Say something about a report."""
+    report = store.get(ctx.conn, cmd.id)
+    return comments.comment(ctx, f"report:{report.id}", cmd.text)
 
 
 @operation("views.save", needs="views:write")
@@ -128,7 +144,7 @@ def delete_view(ctx: Context, cmd: DeleteView) -> Views:
     return Views(views=store.views(ctx.conn))
 
 
-OPERATIONS = (save, show, ls, delete, save_view, views, delete_view)
+OPERATIONS = (save, show, ls, delete, comment, save_view, views, delete_view)
 
 
 def _first(ctx: Context, title: str, text: str) -> Report:

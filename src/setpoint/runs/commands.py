@@ -46,6 +46,11 @@ class OneExperiment(Struct, frozen=True, kw_only=True):
     id: int
 
 
+class CommentExperiment(Struct, frozen=True, kw_only=True):
+    id: int
+    text: str  #: Markdown; ``@name`` mentions somebody
+
+
 class SearchExperiments(Struct, frozen=True, kw_only=True):
     filter: str = ""
     order: list[str] = field(default_factory=list)  #: by default the newest first
@@ -135,6 +140,11 @@ class Finish(Struct, frozen=True, kw_only=True):
 
 class OneRun(Struct, frozen=True, kw_only=True):
     run: str
+
+
+class CommentRun(Struct, frozen=True, kw_only=True):
+    run: str
+    text: str  #: Markdown; ``@name`` mentions somebody
 
 
 class Collect(Struct, frozen=True, kw_only=True):

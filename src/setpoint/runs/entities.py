@@ -44,6 +44,11 @@ class Experiment(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     tags: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ref(self) -> str:
+        """How events name it."""
+        return f"experiment:{self.name}"
+
 
 class Code(Struct, frozen=True, kw_only=True):
     """Which code ran."""

@@ -1,5 +1,6 @@
 """What one can do with experiments."""
 
+from setpoint.comments import store as comments
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Invalid
 from setpoint.events.store import record
@@ -54,6 +55,7 @@ def update(ctx: Context, cmd: UpdateExperiment) -> Experiment:
         if store.find(ctx.conn, name=cmd.name) is not None:
             raise Conflict(f"experiment {cmd.name!r} exists already", hint="choose another name")
         renamed = {"name": cmd.name}
+        comments.move(ctx.conn, found.ref, f"experiment:{cmd.name}")
         record(ctx, "experiment.renamed", f"experiment:{cmd.name}", id=cmd.id, was=found.name)
     store.change(ctx.conn, cmd.id, ctx.now, **renamed)
     store.put_tags(ctx.conn, cmd.id, cmd.tags)
@@ -84,7 +86,7 @@ def _lived(ctx: Context, number: int, lifecycle: Lifecycle) -> Experiment:
     store.live(ctx.conn, found, lifecycle, deleted_at)
     store.change(ctx.conn, number, ctx.now, lifecycle=lifecycle)
     verb = "deleted" if lifecycle is Lifecycle.DELETED else "restored"
-    record(ctx, f"experiment.{verb}", f"experiment:{found.name}", id=number)
+    record(ctx, f"experiment.{verb}", found.ref, id=number)
     return store.get(ctx.conn, id=number)
 
 

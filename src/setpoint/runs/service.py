@@ -1,6 +1,6 @@
 """What one can do with runs and experiments. One function per use case, one transaction each."""
 
-from setpoint.runs import experimenting, keeping, reading, writing
+from setpoint.runs import commenting, experimenting, keeping, reading, writing
 from setpoint.runs.commands import (
     Append,
     Artifacts,
@@ -71,6 +71,7 @@ OPERATIONS = (
     *writing.OPERATIONS,
     *reading.OPERATIONS,
     *experimenting.OPERATIONS,
+    *commenting.OPERATIONS,
     *keeping.OPERATIONS,
 )
 

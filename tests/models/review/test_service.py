@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Denied, Invalid, NotFound
@@ -96,20 +95,42 @@ def test_decisions_need_a_role_a_reason_and_a_version(guest: LocalBackend) -> No
         guest.call(service.unprotect, unprotect)
 
 
-def test_comments_are_their_author_s_to_change(guest: LocalBackend, settings: Settings) -> None:
-    one = guest.call(service.comment, service.AddComment(model="guest", number=1, text="**good**"))
+def test_an_approval_that_was_asked_for_waits_until_its_role_decides(
+    guest: LocalBackend, clock: ManualClock
+) -> None:
+    def waiting() -> list[tuple[int, str, str]]:
+        found = guest.call(service.asked, service.ListAsked(model="guest")).asked
+        return [(each.number, each.role, each.reason) for each in found]
+
+    for role, reason in (("risk", "for the audit"), ("law", "new data"), ("risk", "again")):
+        cmd = service.AskApproval(model="guest", number=1, role=role, reason=reason)
+        guest.call(service.ask, cmd)
+        clock.advance(timedelta(seconds=1))
+    assert waiting() == [(1, "law", "new data"), (1, "risk", "again")]
+    decide(guest, 2, "risk")
+    decide(guest, 1, "risk", approved=False)
+    assert waiting() == [(1, "law", "new data")]
+    guest.call(registry.delete_version, commands.DeleteVersion(model="guest", number=1))
+    assert waiting() == []
+    cmd = service.AskApproval(model="guest", number=2, role="law", reason=" ")
+    with pytest.raises(Invalid, match="why"):
+        guest.call(service.ask, cmd)
+
+
+def test_what_was_said_is_found_by_version_and_follows_the_model_s_name(
+    guest: LocalBackend,
+) -> None:
+    guest.call(service.comment, service.AddComment(model="guest", number=1, text="**good**"))
     guest.call(service.comment, service.AddComment(model="guest", text="of the model"))
-    guest.call(service.edit_comment, service.EditComment(comment=one.id, text="*better*"))
-    about = service.AboutVersion(model="guest", number=1)
-    (found,) = guest.call(service.comments, about).comments
-    assert (found.text, found.actor, found.edited_at is not None) == ("*better*", "ada", True)
-    assert len(guest.call(service.comments, service.AboutVersion(model="guest")).comments) == 2
-    other = LocalBackend(guest.engine, Settings(home=settings.home, database_url="", actor="bob"))
-    with pytest.raises(Denied, match="ada wrote"):
-        other.call(service.uncomment, service.DropComment(comment=one.id))
-    guest.call(service.uncomment, service.DropComment(comment=one.id))
-    assert guest.call(service.comments, about).comments == []
-    with pytest.raises(NotFound):
-        guest.call(service.uncomment, service.DropComment(comment=one.id))
-    with pytest.raises(Invalid):
-        guest.call(service.comment, service.AddComment(model="guest", text="x" * 20_001))
+    guest.call(registry.rename, commands.RenameModel(model="guest", new="caller"))
+
+    def said(number: int | None) -> list[tuple[str, str]]:
+        about = service.AboutVersion(model="caller", number=number)
+        found = guest.call(service.comments, about).comments
+        return [(each.subject, each.text) for each in found]
+
+    assert said(1) == [("version:caller/1", "**good**")]
+    assert said(0) == [("model:caller", "of the model")]
+    assert sorted(said(None)) == sorted(said(0) + said(1))
+    guest.call(registry.create, commands.CreateModel(model="guest"))
+    assert guest.call(service.comments, service.AboutVersion(model="guest")).comments == []

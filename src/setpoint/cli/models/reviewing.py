@@ -33,6 +33,20 @@ def approve_(
     say(f"{said} by {done.actor} for {role}", done, as_json=as_json)
 
 
+@click.command("ask", epilog='Example: setpoint models ask credit 3 --role risk --reason "…"')
+@home_option
+@json_option
+@click.argument("model")
+@click.argument("number", type=int)
+@click.option("--role", required=True, help="Whose approval is wanted.")
+@click.option("--reason", required=True, help="Why; on record.")
+def ask_(home: str | None, as_json: bool, model: str, number: int, role: str, reason: str) -> None:
+    """Ask for a role's approval of version NUMBER of MODEL."""
+    cmd = service.AskApproval(model=model, number=number, role=role, reason=reason)
+    done = backend(home).call(service.ask, cmd)
+    say(f"it waits for {done.role}", done, as_json=as_json)
+
+
 @click.command("approvals")
 @home_option
 @json_option
@@ -108,9 +122,9 @@ def comment_(home: str | None, as_json: bool, model: str, text: str, number: int
 def comments_(home: str | None, as_json: bool, model: str, number: int | None) -> None:
     """Show what was said about MODEL and its versions."""
     found = backend(home).call(service.comments, service.AboutVersion(model=model, number=number))
-    rows = [[when(c.at), c.number or "", c.actor, c.text] for c in found.comments]
-    headers = ["when (UTC)", "version", "by", "said"]
+    rows = [[when(c.at), c.subject, c.actor, c.text] for c in found.comments]
+    headers = ["when (UTC)", "about", "by", "said"]
     say(table(headers, rows, empty="nothing was said"), found, as_json=as_json)
 
 
-COMMANDS = (approve_, approvals_, protect_, unprotect_, comment_, comments_)
+COMMANDS = (approve_, ask_, approvals_, protect_, unprotect_, comment_, comments_)

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from setpoint.comments import store as comments
 from setpoint.errors import NotFound
 from setpoint.models import store as versions_store
 from setpoint.models.entities import ModelVersion
@@ -15,7 +16,7 @@ from setpoint.models.registry.entities import Entry, Model, Stage
 from setpoint.models.tables import (
     model_aliases,
     model_approvals,
-    model_comments,
+    model_asked,
     model_protections,
     model_tags,
     model_versions,
@@ -25,7 +26,7 @@ from setpoint.models.tables import (
 m, v, t, a = models.c, model_versions.c, model_tags.c, model_aliases.c
 
 #: Every table that names a model, versions and aliases (which follow them) apart.
-_SAID = (model_tags, model_comments, model_approvals, model_protections)
+_SAID = (model_tags, model_approvals, model_asked, model_protections)
 _COLUMNS = [str(name) for name in models.c.keys()]  # noqa: SIM118 - of columns
 _CHUNK = 500  #: values in one list of a statement
 
@@ -78,18 +79,22 @@ def rename(conn: Connection, model: str, new: str, at: datetime) -> None:
     conn.execute(update(model_versions).where(v.model == model).values(moved))
     for table in _SAID:
         conn.execute(update(table).where(table.c.model == model).values(model=new))
+    comments.move(conn, f"model:{model}", f"model:{new}")
+    comments.move(conn, f"version:{model}/", f"version:{new}/", under=True)
 
 
 def forget(conn: Connection, model: str) -> None:
     """Delete all rows of a model: what it was stays in the record only."""
     for table in (*_SAID, model_aliases, model_versions, models):
         conn.execute(delete(table).where(table.c.model == model))
+    comments.forget(conn, [f"model:{model}"], under=f"version:{model}/")
 
 
 def forget_said(conn: Connection, model: str, number: int) -> None:
     """Delete what was said of one version."""
-    for table in (model_tags, model_comments, model_approvals):
+    for table in (model_tags, model_approvals, model_asked):
         conn.execute(delete(table).where(table.c.model == model, table.c.number == number))
+    comments.forget(conn, [f"version:{model}/{number}"])
 
 
 def forget_version(conn: Connection, model: str, number: int) -> None:

@@ -29,13 +29,12 @@ class Protection(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Comment(Struct, frozen=True, kw_only=True):
-    """Something that somebody says about a version, or about the model itself (number 0)."""
+class Asked(Struct, frozen=True, kw_only=True):
+    """An approval that somebody asked for and that waits for a decision."""
 
-    id: str
     model: str
     number: int
-    actor: str
+    role: str
+    actor: str  #: who asks
     at: datetime
-    text: str  #: Markdown
-    edited_at: datetime | None = None
+    reason: str

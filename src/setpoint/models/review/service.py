@@ -1,18 +1,19 @@
 """What people can decide and say about versions. One transaction each."""
 
-import msgspec
 from msgspec import Struct
 
+from setpoint.comments import service as comments_service
+from setpoint.comments import store as comment_store
+from setpoint.comments.entities import Comment
+from setpoint.comments.service import Comments
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
-from setpoint.errors import Denied, Invalid, NotFound
+from setpoint.errors import Invalid, NotFound
 from setpoint.events.store import record
 from setpoint.models.names import alias_name
 from setpoint.models.registry import store as registry
 from setpoint.models.review import rules, store
-from setpoint.models.review.entities import Approval, Comment, Protection
-
-_TEXT_LIMIT = 20_000  #: characters of a comment
+from setpoint.models.review.entities import Approval, Asked, Protection
 
 
 class Decide(Struct, frozen=True, kw_only=True):
@@ -21,6 +22,21 @@ class Decide(Struct, frozen=True, kw_only=True):
     role: str
     approved: bool = True  #: or rejected
     reason: str
+
+
+class AskApproval(Struct, frozen=True, kw_only=True):
+    model: str
+    number: int
+    role: str
+    reason: str
+
+
+class ListAsked(Struct, frozen=True, kw_only=True):
+    model: str | None = None  #: of this model only
+
+
+class AskedApprovals(Struct, frozen=True, kw_only=True):
+    asked: list[Asked]  #: oldest first
 
 
 class AboutVersion(Struct, frozen=True, kw_only=True):
@@ -60,19 +76,6 @@ class AddComment(Struct, frozen=True, kw_only=True):
     text: str  #: Markdown
 
 
-class EditComment(Struct, frozen=True, kw_only=True):
-    comment: str
-    text: str
-
-
-class DropComment(Struct, frozen=True, kw_only=True):
-    comment: str
-
-
-class Comments(Struct, frozen=True, kw_only=True):
-    comments: list[Comment]  #: oldest first
-
-
 @operation("models.approve", needs="models:approve")
 def approve(ctx: Context, cmd: Decide) -> Approval:
     """Approve or reject a version, for a role and with a reason; a later decision replaces it."""
@@ -88,9 +91,33 @@ def approve(ctx: Context, cmd: Decide) -> Approval:
         reason=_required(cmd.reason, "a decision needs a reason", "--reason"),
     )
     store.add_approval(ctx.conn, approval)
+    store.drop_asked(ctx.conn, cmd.model, cmd.number, approval.role)
     kind = "model.approved" if cmd.approved else "model.rejected"
     record(ctx, kind, version.ref, role=approval.role, reason=approval.reason)
     return approval
+
+
+@operation("models.ask", needs="models:write")
+def ask(ctx: Context, cmd: AskApproval) -> Asked:
+    """Ask for a role's approval of a version; it waits until somebody decides for that role."""
+    version = registry.get_entry(ctx.conn, cmd.model, cmd.number).version
+    asked = Asked(
+        model=cmd.model,
+        number=cmd.number,
+        role=_required(cmd.role, "an approval is asked of a role", "--role"),
+        actor=ctx.actor,
+        at=ctx.now,
+        reason=_required(cmd.reason, "say why it is asked for", "--reason"),
+    )
+    store.put_asked(ctx.conn, asked)
+    record(ctx, "model.approval_asked", version.ref, role=asked.role, reason=asked.reason)
+    return asked
+
+
+@operation("models.asked", needs="models:read")
+def asked(ctx: Context, cmd: ListAsked) -> AskedApprovals:
+    """Return the approvals of versions that were asked for and that nobody has decided yet."""
+    return AskedApprovals(asked=store.asked(ctx.conn, cmd.model))
 
 
 @operation("models.approvals", needs="models:read")
@@ -144,53 +171,17 @@ def comment(ctx: Context, cmd: AddComment) -> Comment:
     subject = registry.get(ctx.conn, cmd.model).ref
     if cmd.number:
         subject = registry.get_entry(ctx.conn, cmd.model, cmd.number).version.ref
-    made = Comment(
-        id=new_id("cmt", ctx.now),
-        model=cmd.model,
-        number=cmd.number,
-        actor=ctx.actor,
-        at=ctx.now,
-        text=_said(cmd.text),
-    )
-    store.add_comment(ctx.conn, made)
-    record(ctx, "model.commented", subject, comment=made.id)
-    return made
-
-
-@operation("models.edit-comment", needs="models:write")
-def edit_comment(ctx: Context, cmd: EditComment) -> Comment:
-    """Change what one's own comment says."""
-    known = _own(ctx, cmd.comment)
-    text = _said(cmd.text)
-    store.edit_comment(ctx.conn, known.id, text, ctx.now)
-    return msgspec.structs.replace(known, text=text, edited_at=ctx.now)
-
-
-@operation("models.uncomment", needs="models:write")
-def uncomment(ctx: Context, cmd: DropComment) -> Comment:
-    """Take one's own comment back."""
-    known = _own(ctx, cmd.comment)
-    store.drop_comment(ctx.conn, known.id)
-    return known
+    return comments_service.comment(ctx, subject, cmd.text)
 
 
 @operation("models.comments", needs="models:read")
 def comments(ctx: Context, cmd: AboutVersion) -> Comments:
     """Return what was said about a version, the model itself, or both."""
-    return Comments(comments=store.comments(ctx.conn, cmd.model, cmd.number))
-
-
-def _own(ctx: Context, comment: str) -> Comment:
-    known = store.get_comment(ctx.conn, comment)
-    if known.actor != ctx.actor:
-        raise Denied(f"{known.actor} wrote this comment: it is not yours to change")
-    return known
-
-
-def _said(text: str) -> str:
-    if len(text) > _TEXT_LIMIT:
-        raise Invalid(f"a comment has {_TEXT_LIMIT:,} characters at most, not {len(text):,}")
-    return _required(text, "a comment needs a text", "TEXT")
+    its, versions = f"model:{cmd.model}", f"version:{cmd.model}/"
+    if cmd.number is None:
+        return Comments(comments=comment_store.of(ctx.conn, its, versions))
+    subject = f"{versions}{cmd.number}" if cmd.number else its
+    return Comments(comments=comment_store.of(ctx.conn, subject))
 
 
 def _required(text: str, message: str, option: str) -> str:
@@ -201,12 +192,12 @@ def _required(text: str, message: str, option: str) -> str:
 
 OPERATIONS = (
     approve,
+    ask,
+    asked,
     approvals,
     protect,
     unprotect,
     protections,
     comment,
-    edit_comment,
-    uncomment,
     comments,
 )

@@ -1,15 +1,13 @@
-"""The only SQL about approvals, protections and comments. None opens or commits."""
-
-from datetime import datetime
+"""The only SQL about approvals and protections. None opens or commits."""
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
-from setpoint.errors import NotFound
-from setpoint.models.review.entities import Approval, Comment, Protection
-from setpoint.models.tables import model_approvals, model_comments, model_protections
+from setpoint.db.upsert import upsert
+from setpoint.models.review.entities import Approval, Asked, Protection
+from setpoint.models.tables import model_approvals, model_asked, model_protections, model_versions
 
-a, c, p = model_approvals.c, model_comments.c, model_protections.c
+a, k, p, v = model_approvals.c, model_asked.c, model_protections.c, model_versions.c
 
 
 def add_approval(conn: Connection, approval: Approval) -> None:
@@ -45,37 +43,23 @@ def drop_protection(conn: Connection, model: str, alias: str) -> bool:
     return done.rowcount == 1
 
 
-def add_comment(conn: Connection, comment: Comment) -> None:
-    """Insert a comment."""
-    conn.execute(insert(model_comments).values(msgspec.structs.asdict(comment)))
+def put_asked(conn: Connection, asked: Asked) -> None:
+    """Let an approval wait; asked again, it waits for the newest reason."""
+    row = msgspec.structs.asdict(asked)
+    upsert(conn, model_asked, [row], update=["actor", "at", "reason"])
 
 
-def comments(conn: Connection, model: str, number: int | None = None) -> list[Comment]:
-    """Return the comments on a version (0: on the model itself), or on all, oldest first."""
-    query = select(model_comments).where(c.model == model)
-    if number is not None:
-        query = query.where(c.number == number)
-    rows = conn.execute(query.order_by(c.at, c.id))
-    return [msgspec.convert(row, Comment, from_attributes=True) for row in rows]
+def drop_asked(conn: Connection, model: str, number: int, role: str) -> None:
+    """Let an approval wait no more, if it does."""
+    its = (k.model == model, k.number == number, k.role == role)
+    conn.execute(delete(model_asked).where(*its))
 
 
-def get_comment(conn: Connection, comment: str) -> Comment:
-    """Return a comment.
-
-    Raises:
-        NotFound: If there is none of this id.
-    """
-    row = conn.execute(select(model_comments).where(c.id == comment)).one_or_none()
-    if row is None:
-        raise NotFound(f"no comment {comment!r}")
-    return msgspec.convert(row, Comment, from_attributes=True)
-
-
-def edit_comment(conn: Connection, comment: str, text: str, at: datetime) -> None:
-    """Change what a comment says."""
-    conn.execute(update(model_comments).where(c.id == comment).values(text=text, edited_at=at))
-
-
-def drop_comment(conn: Connection, comment: str) -> None:
-    """Remove a comment."""
-    conn.execute(delete(model_comments).where(c.id == comment))
+def asked(conn: Connection, model: str | None = None) -> list[Asked]:
+    """Return the approvals that wait for versions that are not deleted, oldest first."""
+    both = (v.model == k.model) & (v.number == k.number)
+    query = select(model_asked).join(model_versions, both).where(v.deleted_at.is_(None))
+    if model is not None:
+        query = query.where(k.model == model)
+    rows = conn.execute(query.order_by(k.at, k.model, k.number, k.role))
+    return [msgspec.convert(row, Asked, from_attributes=True) for row in rows]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
+from setpoint.comments import store as comments
 from setpoint.db.upsert import upsert
 from setpoint.errors import Conflict, NotFound
 from setpoint.runs.entities import Experiment, Lifecycle
@@ -117,5 +118,7 @@ def entities(conn: Connection, rows: Sequence[Any]) -> list[Experiment]:
 
 def drop(conn: Connection, numbers: Sequence[int]) -> None:
     """Delete experiments that have no run."""
+    gone = conn.execute(select(e.c.name).where(e.c.id.in_(numbers))).scalars()
+    comments.forget(conn, [f"experiment:{name}" for name in gone])
     conn.execute(delete(tg).where(tg.c.experiment_id.in_(numbers)))
     conn.execute(delete(e).where(e.c.id.in_(numbers)))

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, text
 
+from setpoint.comments import store as comments
 from setpoint.db import references
 from setpoint.runs.entities import Lifecycle
 from setpoint.runs.store import cards, values
@@ -48,6 +49,8 @@ def drop(conn: Connection, keys: list[int]) -> None:
     """Delete runs with all they carry, but for their series."""
     values.drop(conn, keys)
     cards.drop(conn, keys)
+    ids = conn.execute(select(r.c.id).where(r.c.key.in_(keys))).scalars()
+    comments.forget(conn, [f"run:{each}" for each in ids])
     conn.execute(delete(run_sources).where(run_sources.c.run_key.in_(keys)))
     conn.execute(delete(r).where(r.c.key.in_(keys)))
 
