@@ -34,17 +34,21 @@ from setpoint.server.security import Guard
 from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
 from setpoint.server.ui.pages import (
     alarms,
+    cards,
     compare,
     data,
+    differences,
     experiments,
     find,
     models,
     previews,
+    registry,
     releases,
     reports,
     run,
     runs,
     saved_views,
+    talk,
     versions,
     why,
 )
@@ -61,6 +65,7 @@ Handler = Callable[[Ask], Answer]
 
 _NAVIGATION = (
     ("Overview", "/", "o", "overview"),
+    ("Models", "/models", "m", "models"),
     ("Releases", "/releases", "l", "releases"),
     ("Alarms", "/alarms", "a", "alarms"),
     ("Runs", "/runs", "r", "runs"),
@@ -70,8 +75,11 @@ _NAVIGATION = (
 
 _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/", models.overview),
+    ("/models", registry.models),
     ("/models/{model}", models.model),
     ("/models/{model}/{number:int}", versions.version),
+    ("/models/{model}/{number:int}/card", cards.card),
+    ("/models/{model}/{number:int}/diff", differences.differences),
     ("/releases", releases.releases),
     ("/releases/{release}", releases.release),
     ("/runs", runs.runs),
@@ -79,6 +87,7 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/compare", compare.page),
     ("/experiments", experiments.experiments),
     ("/experiments/{experiment:int}", experiments.experiment),
+    ("/experiments/named/{name:path}", experiments.named),
     ("/reports", reports.reports),
     ("/reports/new", reports.write),
     ("/reports/{report}", reports.report),
@@ -96,6 +105,11 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/why", why.why),
 )
 _ACTIONS: tuple[tuple[str, Handler], ...] = (
+    ("/models/{model}", registry.change),
+    ("/models/{model}/{number:int}", versions.change),
+    ("/models/{model}/{number:int}/card", cards.change),
+    ("/comments", talk.say),
+    ("/comments/{comment}", talk.change),
     ("/releases/{release}/{decision}", releases.decide),
     ("/alarms/{alarm}", alarms.acknowledge),
     ("/runs", runs.change),

@@ -59,7 +59,7 @@ def put(call: Call, path: str, artifact: Artifact) -> None:
     """
     if trained.owns(path):
         raise Refused(f"'{path}' is of a version that was trained here; it never changes")
-    run, within = _of_run(path)
+    run, within = of_run(path)
     if not (within and _put_to_run(call, run, within, artifact)):
         call.write(lambda ctx: store.put_file(ctx, path, artifact))
     require(open_store(call.backend.settings), artifact.address)
@@ -97,7 +97,7 @@ def get(call: Call, path: str) -> Artifact | bytes:
         if made is None:
             raise Refused(f"No such artifact: '{path}'", errors.MISSING)
         return made
-    _, within = _of_run(path)
+    _, within = of_run(path)
     found = _of_its_run(call, path).get(within) if within else None
     found = found or call.read(lambda conn: store.get_file(conn, path))
     if found is None:
@@ -113,11 +113,11 @@ def listing(call: Call, path: str) -> list[Entry]:
             name: len(each) if isinstance(each, bytes) else each.size for name, each in made.items()
         }
         return _children(sizes, path)
-    _, within = _of_run(path)
+    _, within = of_run(path)
     artifacts = _of_its_run(call, path)
     if artifacts:
         return _children({name: each.size for name, each in artifacts.items()}, within)
-    found = call.read(lambda conn: store.under(conn, path))
+    found = call.read(lambda conn: store.files_under(conn, path))
     return _children({name: each.size for name, each in found.items()}, path)
 
 
@@ -126,7 +126,7 @@ def forget(call: Call, path: str) -> None:
 
     What is not there is forgotten already.
     """
-    run, within = _of_run(path)
+    run, within = of_run(path)
     artifacts = _of_its_run(call, path)
     if artifacts:
         paths = [within] if within else list(artifacts)
@@ -140,7 +140,7 @@ def forget(call: Call, path: str) -> None:
     call.write(free)
 
 
-def _of_run(path: str) -> tuple[str, str]:
+def of_run(path: str) -> tuple[str, str]:
     """Return the run that a path may belong to, and the path within its artifacts."""
     found = _OF_RUN.fullmatch(path)
     return (found.group(1), found.group(2) or "") if found else ("", "")
@@ -148,7 +148,7 @@ def _of_run(path: str) -> tuple[str, str]:
 
 def _of_its_run(call: Call, path: str) -> dict[str, Artifact]:
     """Return a run's artifacts at and under a path; none if it is no run's."""
-    run, within = _of_run(path)
+    run, within = of_run(path)
     if not run:
         return {}
     try:
@@ -158,13 +158,13 @@ def _of_its_run(call: Call, path: str) -> dict[str, Artifact]:
         return {}
 
 
-def _children(sizes: dict[str, int], folder: str) -> list[Entry]:
+def _children(artifacts: dict[str, Artifact], folder: str) -> list[Entry]:
     prefix = f"{folder}/" if folder else ""
     found: dict[str, Entry] = {}
-    for path, size in sizes.items():
+    for path, each in artifacts.items():
         if path == folder:
-            found[path] = Entry(path.rpartition("/")[2], size)
+            found[path] = Entry(path.rpartition("/")[2], each.size)
         elif path.startswith(prefix):
             name, deeper, _ = path[len(prefix) :].partition("/")
-            found[name] = Entry(name, None if deeper else size)
+            found[name] = Entry(name, None if deeper else each.size)
     return [found[name] for name in sorted(found)]

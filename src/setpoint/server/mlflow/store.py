@@ -27,7 +27,7 @@ def get_file(conn: Connection, path: str) -> Artifact | None:
     return None if row is None else Artifact(address=row.address, size=row.size)
 
 
-def under(conn: Connection, path: str) -> dict[str, Artifact]:
+def files_under(conn: Connection, path: str) -> dict[str, Artifact]:
     """Return the files at and under a path, by path."""
     table = mlflow_files.c
     rows = conn.execute(select(table.path, table.address, table.size).where(_inside(path)))

@@ -1,11 +1,13 @@
 """Markdown that people write, as HTML that is safe to show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
+
+from setpoint.comments.rules import pieces
 
 #: Draws a block of its own language, e.g. a chart, from what stands in it.
 Block = Callable[[str], Markup]
@@ -15,6 +17,7 @@ def render(
     text: str,
     blocks: Mapping[str, Block] | None = None,
     image: Callable[[str], str] | None = None,
+    person: Callable[[str], str] | None = None,
 ) -> Markup:
     """Return a text as HTML. HTML in it is shown as text; links run no scripts.
 
@@ -22,6 +25,7 @@ def render(
         text: Markdown: CommonMark with tables and strikethrough.
         blocks: What draws fenced blocks, by their language; others are code.
         image: What turns an image's address into another one.
+        person: The address of somebody's page: then ``@name`` leads there.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     known = dict(blocks or {})
@@ -43,4 +47,22 @@ def render(
         for child in token.children or ():
             if child.type == "image" and image is not None:
                 child.attrSet("src", image(str(child.attrGet("src"))))
+        if token.children and person is not None:
+            token.children = list(_mentioning(token.children, person))
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - escaped by it
+
+
+def _mentioning(children: Sequence[Token], person: Callable[[str], str]) -> Iterator[Token]:
+    """Yield what a line is made of, with a link for each person it mentions outside of links."""
+    inside = 0
+    for child in children:
+        inside += child.nesting if child.type.startswith("link_") else 0
+        if child.type != "text" or inside:
+            yield child
+            continue
+        for text, name in pieces(child.content):
+            if name:
+                yield Token("link_open", "a", 1, attrs={"href": person(name)})
+            yield Token("text", "", 0, content=text)
+            if name:
+                yield Token("link_close", "a", -1)

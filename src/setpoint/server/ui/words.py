@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup, escape
 
@@ -153,24 +154,42 @@ def version(model: str, value: int | None) -> Markup:
     if value is None:
         return Markup(NOTHING)  # noqa: S704 - constant
     return Markup('<a class="version {}" href="/models/{}/{}">v{}</a>').format(
-        palette.of_version(value), escape(model), value, value
+        palette.of_version(value), quote(model), value, value
     )
+
+
+#: Where the page of a subject of an event is, by its kind.
+_PAGES = {
+    "model": "/models/{}",
+    "version": "/models/{}",
+    "run": "/runs/{}",
+    "experiment": "/experiments/named/{}",
+    "dataset": "/data/{}",
+    "release": "/releases/{}",
+    "alarm": "/alarms/{}",
+    "report": "/reports/{}",
+    "channel": "/channels/{}",
+    "sweep": "/sweeps/{}",
+}
+
+
+def page_of(ref: str) -> str:
+    """Return the path of the page about the subject of an event; empty where there is none."""
+    kind, _, name = ref.partition(":")
+    return _PAGES[kind].format(quote(name)) if kind in _PAGES else ""
+
+
+def person(name: str) -> str:
+    """Return the path of the page about what somebody did."""
+    return f"/activity?{urlencode({'person': name})}"
 
 
 def subject(ref: str) -> Markup:
     """Return the subject of an event as a link to its page."""
     kind, _, name = ref.partition(":")
-    path = {
-        "model": f"/models/{name}",
-        "version": f"/models/{name}",
-        "run": f"/runs/{name}",
-        "dataset": f"/data/{name}",
-        "release": f"/releases/{name}",
-        "alarm": f"/alarms/{name}",
-        "report": f"/reports/{name}",
-    }.get(kind)
+    path = page_of(ref)
     words = f"{kind} {short(name, 24)}"
-    if path is None:
+    if not path:
         return escape(words)
     return Markup('<a href="{}">{}</a>').format(path, words)
 

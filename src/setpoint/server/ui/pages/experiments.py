@@ -25,6 +25,7 @@ from setpoint.runs.service import (
 )
 from setpoint.server.ui import history, markdown, tallies, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
+from setpoint.server.ui.pages import talk
 from setpoint.server.ui.pages.runs import common, shown
 
 _LISTED = 500
@@ -93,9 +94,16 @@ def experiment(ask: Ask) -> Page:
             "editing": "note" in ask.query,
             "tags": {name: value for name, value in found.tags.items() if name != NOTE},
             "of_run": words.of_run,
+            "talk": talk.of(ask, found.ref),
         },
         figures=_over_time(runs, names[:_PANELS]),
     )
+
+
+def named(ask: Ask) -> Redirect:
+    """Go to the page of the experiment of a name, by which the record knows it."""
+    found: Experiment = ask.call(find_experiment, FindExperiment(name=ask.params["name"]))
+    return Redirect(to=f"/experiments/{found.id}")
 
 
 def change(ask: Ask) -> Redirect:

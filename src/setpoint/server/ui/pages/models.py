@@ -18,6 +18,7 @@ from setpoint.releases.entities import Release
 from setpoint.server.ui import figures, history, queries, status
 from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.page import Ask, Page, Table
+from setpoint.server.ui.pages import registry, talk
 from setpoint.server.ui.pages.events import told
 
 _RANGES = {"30d": 30, "90d": 90, "all": 0}
@@ -175,13 +176,14 @@ def model(ask: Ask) -> Page:
     """Answer "how has it held, and why did it change?"."""
     name = ask.params["model"]
     detail = ask.call(show_model, ShowModel(model=name))
+    about = registry.about(ask, name)
     seen = look(ask, name)
     state = status.of_model(ask, name)
     shown = ask.query.get("range", "all")
     return Page(
         template="model.html",
         title=name,
-        active="Overview",
+        active="Models",
         values={
             "seen": seen,
             "status": state,
@@ -190,9 +192,12 @@ def model(ask: Ask) -> Page:
             "range": shown,
             "history": {each.version: each for each in seen.lives},
             "releases_of": {r.version: r for r in reversed(seen.releases)},
+            "served": bool(seen.lives or seen.traffic or seen.quality),
+            "about": about,
+            "talk": talk.of(ask, about.model.ref),
         },
         figures={"held": _held(seen, ask.now, _RANGES.get(shown, 0))},
-        tables=_tables(detail, seen),
+        tables={**_tables(detail, seen), **registry.saved(about)},
     )
 
 

@@ -75,7 +75,11 @@ def _artifact(ask: Ask, run: str, path: str) -> Artifact:
 def of(ask: Ask, run: Run, path: str, *, tail: bool = False) -> Preview:
     """Return a file of a run for a page; of a text its end, with `tail`."""
     url = f"/runs/{run.id}/files/{quote(path)}"
-    found = run.artifacts.get(path)
+    return looked(ask, path, url, run.artifacts.get(path), tail=tail)
+
+
+def looked(ask: Ask, path: str, url: str, found: Artifact | None, *, tail: bool = False) -> Preview:
+    """Return any stored file for a page; None: there is no such file."""
     if found is None:
         return Preview(path=path, url=url, size=0, kind="missing")
     suffix = f".{path.rpartition('.')[2].lower()}"

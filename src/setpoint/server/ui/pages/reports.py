@@ -26,6 +26,7 @@ from setpoint.runs.service import ShowRun as Which
 from setpoint.runs.service import show as show_run
 from setpoint.server.ui import blocks, markdown
 from setpoint.server.ui.page import Ask, Page, Redirect
+from setpoint.server.ui.pages import talk
 
 STATIC = Path(__file__).parents[2] / "static"
 _IMAGE = re.compile(r"/runs/([\w.:-]+)/files/(.+)")
@@ -48,7 +49,7 @@ def report(ask: Ask) -> Page:
         template="report.html",
         title=found.title,
         active="Runs",
-        values={"report": found, "text": drawn},
+        values={"report": found, "text": drawn, "talk": talk.of(ask, f"report:{found.id}")},
     )
 
 

@@ -24,7 +24,7 @@ from setpoint.runs.service import (
 from setpoint.runs.store import runs as store
 from setpoint.server.ui import markdown, queries, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
-from setpoint.server.ui.pages import media, previews
+from setpoint.server.ui.pages import media, previews, talk
 from setpoint.server.ui.pages.runs import shown
 
 SYSTEM = "system/"  #: how names of the machine's metrics begin
@@ -63,6 +63,7 @@ def run(ask: Ask) -> Page | Redirect:
         "environment": _environment(ask, found),
         "children": _children(ask, found),
         "note": _note(found),
+        "talk": talk.of(ask, found.ref),
         "editing": "note" in ask.query,
         "view": {name: ask.query[name] for name in _VIEWED if name in ask.query},
         **_curves(ask, found),

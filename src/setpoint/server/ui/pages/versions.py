@@ -1,22 +1,36 @@
 """What is a version, and may I trust it?"""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+from urllib.parse import quote
 
-from setpoint.artifacts.store import open_store
-from setpoint.charts.draw import draw
-from setpoint.charts.lineage import Node, lineage
-from setpoint.charts.palette import of_version
-from setpoint.charts.reliability import reliability
+from msgspec import Struct
+
+from setpoint.errors import Invalid, NotFound
 from setpoint.models.entities import Check, ModelVersion
-from setpoint.models.service import Which, get
-from setpoint.profiles.quality import calibration
-from setpoint.profiles.reference import decode_reference
+from setpoint.models.registry import commands
+from setpoint.models.registry import service as registry
+from setpoint.models.registry.entities import Entry
+from setpoint.models.review import service as review
+from setpoint.models.review.entities import Approval, Asked
+from setpoint.models.review.service import AboutVersion, AskApproval, Decide, ListAsked
+from setpoint.models.service import SetAlias, Which, alias, get
 from setpoint.releases import store as release_store
-from setpoint.releases.entities import Release
-from setpoint.server.ui import history, words
-from setpoint.server.ui.page import Ask, Drawn, Page, Table
+from setpoint.runs.entities import Run
+from setpoint.runs.service import ShowRun, show
+from setpoint.server.ui import history, markdown, words
+from setpoint.server.ui.page import Ask, Page, Redirect, Table
+from setpoint.server.ui.pages import talk, version_files, version_pictures
+from setpoint.server.ui.pages.registry import reason_in, tags_in
 
-_COLUMN = 520  #: px, of one of two columns
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a role stands about a version: its newest decision, or that it is asked."""
+
+    role: str
+    held: Approval | None
+    asked: Asked | None  #: waiting since, also where an older decision holds
 
 
 def version(ask: Ask) -> Page:
@@ -26,59 +40,96 @@ def version(ask: Ask) -> Page:
     lives = ask.read(history.lives, name)
     releases = ask.read(release_store.of_version, name, number)
     checks = [] if found.gate is None else found.gate.checks
+    decided: review.Approvals = ask.call(review.approvals, AboutVersion(model=name, number=number))
+    run = _run(ask, found)
     return Page(
         template="version.html",
         title=f"{name} v{number}",
-        active="Overview",
+        active="Models",
         values={
             "version": found,
+            "entry": _entry(ask, found),
+            "run": run,
             "heading": _trust(found),
             "was_live": [each for each in lives if each.version == number],
             "releases": releases,
             "checks": [c for c in checks if not c.name.startswith("slice")],
             "slices": [c for c in checks if c.name.startswith("slice")],
             "bound": bound_words,
+            "roles": _roles(ask, found, decided.approvals),
+            "approvals": decided.approvals,
+            "description": markdown.render(found.description, person=words.person),
+            "describing": "describe" in ask.query,
+            "files": version_files.of(ask, found),
+            "talk": talk.of(ask, found.ref),
         },
         figures={
-            "lineage": partial(_lineage, found, releases),
-            **_calibration(ask, found),
+            "lineage": partial(version_pictures.origin, found, releases, run),
+            **version_pictures.calibrated(ask, found),
         },
-        tables={
-            "gate": Table(
-                columns=["check", "passed", "value", "low", "high", "bound", "detail"],
-                rows=[
-                    [c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail] for c in checks
-                ],
-            ),
-            "signature": Table(
-                columns=["name", "datatype"],
-                rows=[[i.name, i.datatype] for i in found.signature.inputs],
-            ),
-        },
+        tables=_tables(found, checks, decided.approvals),
     )
 
 
-def _calibration(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
-    """Return how true the version's probabilities were on the rows its gate judged it by."""
-    objects = open_store(ask.backend.settings)
-    if found.reference is None or not objects.has(found.reference):
-        return {}
-    joint = decode_reference(objects.get(found.reference)).joint
-    if joint is None or not joint.labelled:
-        return {}
-    groups = calibration(joint)
-    title = f"{joint.labelled:,} held-out rows, in groups of ascending score"
-    drawn = reliability(
-        groups.score.tolist(),
-        groups.positives.tolist(),
-        title=title,
-        color=of_version(found.number),
-    )
-    return {"calibration": lambda width: draw(drawn, min(width, _COLUMN))}
+def _tables(
+    found: ModelVersion, checks: list[Check], approvals: list[Approval]
+) -> dict[str, Table]:
+    return {
+        "gate": Table(
+            columns=["check", "passed", "value", "low", "high", "bound", "detail"],
+            rows=[[c.name, c.passed, c.value, c.low, c.high, c.bound, c.detail] for c in checks],
+        ),
+        "metrics": Table(
+            columns=["metric", "value"], rows=[list(pair) for pair in found.metrics.items()]
+        ),
+        "signature": Table(
+            columns=["name", "datatype"],
+            rows=[[i.name, i.datatype] for i in found.signature.inputs],
+        ),
+        "approvals": Table(
+            columns=["at", "role", "approved", "actor", "reason"],
+            rows=[[a.at, a.role, a.approved, a.actor, a.reason] for a in approvals],
+        ),
+    }
+
+
+def _run(ask: Ask, found: ModelVersion) -> Run | None:
+    """Return the run that made a version, as far as it is known here."""
+    if not found.run_id:
+        return None
+    try:
+        run: Run = ask.call(show, ShowRun(run=found.run_id))
+    except NotFound:
+        return None
+    return run
+
+
+def _entry(ask: Ask, found: ModelVersion) -> Entry:
+    """Return a version with its tags and aliases; one that is deleted has none."""
+    if found.deleted_at is not None:
+        return Entry(version=found)
+    cmd = commands.OneVersion(model=found.model, number=found.number)
+    entry: Entry = ask.call(registry.version, cmd)
+    return entry
+
+
+def _roles(ask: Ask, found: ModelVersion, approvals: list[Approval]) -> list[Standing]:
+    """Return every role that has decided about a version or is asked to, by name."""
+    held: dict[str, Approval] = {}
+    for each in approvals:  # the newest first
+        held.setdefault(each.role, each)
+    waiting = ask.call(review.asked, ListAsked(model=found.model)).asked
+    asked = {each.role: each for each in waiting if each.number == found.number}
+    return [
+        Standing(role=role, held=held.get(role), asked=asked.get(role))
+        for role in sorted({*held, *asked})
+    ]
 
 
 def _trust(found: ModelVersion) -> str:
     name = f"{found.model} version {found.number}"
+    if not found.trained_here:
+        return f"{name} was registered from elsewhere"
     if found.gate is None:
         return f"{name} was never gated"
     if found.gate.passed:
@@ -98,46 +149,59 @@ def bound_words(check: Check) -> str:
     return said
 
 
-def _lineage(found: ModelVersion, releases: list[Release], width: float) -> str:
-    me = f"v{found.number}"
-    nodes = [
-        Node(
-            key=f"d{name}",
-            column=0,
-            kind="dataset",
-            name=f"{name} {number}",
-            href=f"/data/{name}/{number}",
-        )
-        for name, number in found.datasets.items()
-    ]
-    nodes += [
-        Node(
-            key="run",
-            column=1,
-            kind="run",
-            name=words.short(found.run_id),
-            href=f"/runs/{found.run_id}",
-        ),
-        Node(
-            key=me,
-            column=2,
-            kind="version",
-            name=f"{found.model} {me}",
-            href=f"/models/{found.model}/{found.number}",
-            color=of_version(found.number),
-        ),
-    ]
-    edges = [(f"d{name}", "run") for name in found.datasets] + [("run", me)]
-    for release in releases[:3]:
-        nodes.append(
-            Node(
-                key=release.id,
-                column=3,
-                kind="release",
-                name=words.said(release.state),
-                href=f"/releases/{release.id}",
-                color=f"state-{words.tone(release.state)}",
-            )
-        )
-        edges.append((me, release.id))
-    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)
+def change(ask: Ask) -> Redirect:
+    """Do to a version what the form says."""
+    model, number, what = ask.params["model"], ask.params["number"], ask.form.get("do", "")
+    if what not in _CHANGES:
+        raise Invalid(f"a version cannot be changed by {what!r}", hint=", ".join(_CHANGES))
+    _CHANGES[what](ask, {"model": model, "number": number})
+    return Redirect(to=f"/models/{quote(model)}/{number}")
+
+
+_Which = dict[str, Any]
+
+
+def _decide(ask: Ask, which: _Which) -> None:
+    role, approved = ask.form.get("role", ""), ask.form.get("do") == "approve"
+    reason = ask.form.get("reason", "")
+    ask.call(review.approve, Decide(**which, role=role, approved=approved, reason=reason))
+
+
+def _ask(ask: Ask, which: _Which) -> None:
+    role, reason = ask.form.get("role", ""), ask.form.get("reason", "")
+    ask.call(review.ask, AskApproval(**which, role=role, reason=reason))
+
+
+def _alias(ask: Ask, which: _Which) -> None:
+    name = ask.form.get("alias", "").strip()
+    ask.call(alias, SetAlias(**which, alias=name, reason=reason_in(ask)))
+
+
+def _describe(ask: Ask, which: _Which) -> None:
+    text = ask.form.get("text", "").replace("\r\n", "\n").strip()
+    ask.call(registry.update_version, commands.UpdateVersion(**which, description=text))
+
+
+def _tag(ask: Ask, which: _Which) -> None:
+    ask.call(registry.tag, commands.SetTags(**which, **tags_in(ask)))
+
+
+def _delete(ask: Ask, which: _Which) -> None:
+    ask.call(registry.delete_version, commands.DeleteVersion(**which, reason=reason_in(ask)))
+
+
+def _restore(ask: Ask, which: _Which) -> None:
+    ask.call(registry.restore_version, commands.OneVersion(**which))
+
+
+_CHANGES: dict[str, Callable[[Ask, _Which], None]] = {
+    "approve": _decide,
+    "refuse": _decide,
+    "ask": _ask,
+    "alias": _alias,
+    "describe": _describe,
+    "tag": _tag,
+    "untag": _tag,
+    "delete": _delete,
+    "restore": _restore,
+}

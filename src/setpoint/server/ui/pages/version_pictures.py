@@ -1,0 +1,98 @@
+"""The pictures of a version: where it comes from and led to, and how true its chances are."""
+
+from urllib.parse import quote
+
+from setpoint.artifacts.store import open_store
+from setpoint.charts.draw import draw
+from setpoint.charts.lineage import Node, lineage
+from setpoint.charts.palette import of_version
+from setpoint.charts.reliability import reliability
+from setpoint.models.entities import ModelVersion
+from setpoint.profiles.quality import calibration
+from setpoint.profiles.reference import decode_reference
+from setpoint.releases.entities import Release
+from setpoint.runs.entities import Run
+from setpoint.server.ui import words
+from setpoint.server.ui.page import Ask, Drawn
+
+_COLUMN = 520  #: px, of one of two columns
+_DATASETS = 4  #: that a run read, of a version from elsewhere
+
+
+def calibrated(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
+    """Return how true the version's probabilities were on the rows its gate judged it by."""
+    objects = open_store(ask.backend.settings)
+    if found.reference is None or not objects.has(found.reference):
+        return {}
+    joint = decode_reference(objects.get(found.reference)).joint
+    if joint is None or not joint.labelled:
+        return {}
+    groups = calibration(joint)
+    title = f"{joint.labelled:,} held-out rows, in groups of ascending score"
+    drawn = reliability(
+        groups.score.tolist(),
+        groups.positives.tolist(),
+        title=title,
+        color=of_version(found.number),
+    )
+    return {"calibration": lambda width: draw(drawn, min(width, _COLUMN))}
+
+
+def origin(found: ModelVersion, releases: list[Release], run: Run | None, width: float) -> str:
+    """Return the way from data over the run to the version and its releases.
+
+    Of a version from elsewhere what is known: the data its run read, or its source alone.
+    """
+    me = f"v{found.number}"
+    nodes, edges = _causes(found, run)
+    nodes.append(
+        Node(
+            key=me,
+            column=2,
+            kind="version",
+            name=f"{found.model} {me}",
+            href=f"/models/{quote(found.model)}/{found.number}",
+            color=of_version(found.number),
+        )
+    )
+    last = next((node.key for node in nodes if node.column == 1), None)
+    edges += [(last, me)] if last else []
+    for release in releases[:3]:
+        nodes.append(
+            Node(
+                key=release.id,
+                column=3,
+                kind="release",
+                name=words.said(release.state),
+                href=f"/releases/{release.id}",
+                color=f"state-{words.tone(release.state)}",
+            )
+        )
+        edges.append((me, release.id))
+    return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)
+
+
+def _causes(found: ModelVersion, run: Run | None) -> tuple[list[Node], list[tuple[str, str]]]:
+    if not found.run_id:
+        made = [Node(key="source", column=1, kind="files", name=found.source)]
+        return (made if found.source else []), []
+    nodes = [
+        Node(
+            key=f"d{name}",
+            column=0,
+            kind="dataset",
+            name=f"{name} {number}",
+            href=f"/data/{name}/{number}",
+        )
+        for name, number in found.datasets.items()
+    ]
+    if run is not None and not nodes:
+        nodes = [
+            Node(key=f"r{i}", column=0, kind="dataset", name=each.name)
+            for i, each in enumerate(run.datasets[:_DATASETS])
+        ]
+    edges = [(node.key, "run") for node in nodes]
+    name = words.run_title(run) if run is not None else words.short(found.run_id)
+    href = f"/runs/{found.run_id}" if run is not None else ""
+    nodes.append(Node(key="run", column=1, kind="run", name=name, href=href))
+    return nodes, edges
