@@ -22,6 +22,8 @@ function say(state: "live" | "paused", text: string): void {
 function busy(): boolean {
   const focused = document.activeElement;
   const typing = focused instanceof HTMLElement && focused.matches("main :is(input, select, textarea)");
+  const begun = [...document.querySelectorAll<HTMLInputElement>("main form[method='post'] :is(input, textarea)")];
+  if (begun.some((each) => each.value !== each.defaultValue)) return true;
   const selecting = (document.getSelection()?.toString() ?? "") !== "";
   return document.hidden || typing || selecting || document.querySelector("dialog[open]") !== null;
 }

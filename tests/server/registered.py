@@ -12,6 +12,9 @@ from setpoint.models.registry import commands
 from setpoint.models.registry import service as registry
 from setpoint.models.registry.entities import Keep
 from setpoint.models.review import service as review
+from setpoint.notify import service as notify
+from setpoint.notify.deliver import Deliverer
+from setpoint.notify.entities import Channel
 from setpoint.runs import service as runs
 from setpoint.runs.entities import Artifact, Point
 
@@ -44,13 +47,25 @@ def fill(backend: LocalBackend, clock: ManualClock) -> None:
             tags={"trained-by": "ada"},
         )
         backend.call(registry.add_version, cmd)
-    _decide(backend, bob)
+    _decide(backend, bob, clock)
     clock.advance(timedelta(minutes=30))
     _talk(backend, bob)
     gone = commands.DeleteVersion(model=MODEL, number=3, reason="trained on the wrong month")
     backend.call(registry.delete_version, gone)
     keep = commands.UpdateModel(model=MODEL, keep=Keep(newest=10, days=90))
     backend.call(registry.update, keep)
+
+
+def tell(backend: LocalBackend) -> Channel:
+    """Add a channel that nobody answers at, and try to tell it of an event."""
+    add = notify.AddChannel(
+        name="ops", kind="webhook", url="http://127.0.0.1:9/hook", events=["model.*"]
+    )
+    channel = backend.call(notify.add, add).channel
+    tag = commands.SetTags(model=MODEL, tags={"seen": "by ops"})
+    backend.call(registry.tag, tag)
+    Deliverer(backend, seed=1).once()
+    return channel
 
 
 def _train(backend: LocalBackend) -> None:
@@ -72,7 +87,7 @@ def _train(backend: LocalBackend) -> None:
     backend.call(runs.finish, runs.Finish(run=RUN))
 
 
-def _decide(backend: LocalBackend, bob: LocalBackend) -> None:
+def _decide(backend: LocalBackend, bob: LocalBackend, clock: ManualClock) -> None:
     def point(alias: str, number: int, reason: str) -> None:
         cmd = models.SetAlias(model=MODEL, alias=alias, number=number, reason=reason)
         backend.call(models.alias, cmd)
@@ -82,6 +97,7 @@ def _decide(backend: LocalBackend, bob: LocalBackend) -> None:
         reason = "no forbidden inputs" if role == "law" else "looked at every slice"
         cmd = review.Decide(model=MODEL, number=2, role=role, approved=approved, reason=reason)
         bob.call(review.approve, cmd)
+        clock.advance(timedelta(minutes=1))
     protect = review.Protect(
         model=MODEL, alias="champion", roles=["law", "risk"], reason="it decides on loans"
     )

@@ -222,7 +222,7 @@ class _Maker:
         """Store what windows are compared with: scores a little too sure of themselves."""
         chance = self._rng.beta(2, 6, 3_000)
         found = build_reference(
-            {"x": [0.0]},
+            _rows(np.random.default_rng(number), len(chance)),
             scores=np.clip(chance ** (1 + number / 50), 0, 1),
             labels=(self._rng.random(3_000) < chance).astype(float),
         )
@@ -345,6 +345,17 @@ class _Maker:
 
     def _ctx(self, conn: Any) -> Context:
         return self._backend.context(conn)
+
+
+def _rows(rng: np.random.Generator, count: int) -> dict[str, Any]:
+    """Return values of every feature, as a training set has them."""
+    texts = {"carrier": ["UA", "B6", "EV"], "origin": ["EWR", "JFK", "LGA"]}
+    return {
+        name: rng.choice(texts[name], count, p=[0.5, 0.3, 0.2]).tolist()
+        if name in texts
+        else rng.normal(10, 3, count).round(2)
+        for name in _FEATURES
+    }
 
 
 def _registration(number: int, run: str, why: str, auc: float, *, passed: bool) -> Register:

@@ -24,6 +24,8 @@ from setpoint.server.app import create_app
 
 EMPTY = [
     "/",
+    "/models",
+    "/models?view=deleted",
     "/releases",
     "/runs",
     "/experiments",
@@ -48,6 +50,10 @@ def pages_of(backend: LocalBackend) -> list[str]:
         "/models/flights-late?range=30d",
         "/models/flights-late/1",
         "/models/flights-late/2",
+        "/models/flights-late/2?describe=1",
+        "/models/flights-late/2/card",
+        "/models/flights-late/2/card?edit=1",
+        "/models/flights-late/2/diff",
         f"/releases/{release.id}",
         f"/runs/{run.id}",
         f"/runs/{run.id}?note=1",
@@ -66,7 +72,7 @@ def pages_of(backend: LocalBackend) -> list[str]:
     ]
 
 
-def _check(page: Answer) -> None:
+def check_page(page: Answer) -> None:
     """A page is whole, works under the policy, and asks nobody else for anything."""
     assert page.status == 200, page.text[:2000]
     text = page.text
@@ -85,20 +91,20 @@ def _check(page: Answer) -> None:
 def test_pages_of_an_empty_store_show_the_command_that_fills_them(empty: str) -> None:
     for path in EMPTY:
         page = ask(empty, path)
-        _check(page)
-    for path in ("/", "/runs", "/data", "/releases", "/alarms", "/events"):
+        check_page(page)
+    for path in ("/", "/models", "/runs", "/data", "/releases", "/alarms", "/events"):
         assert 'data-copy="setpoint ' in ask(empty, path).text, path
 
 
 def test_every_page_of_a_store_with_life_is_whole(site: str, lived: LocalBackend) -> None:
     for path in pages_of(lived):
-        _check(ask(site, path))
+        check_page(ask(site, path))
 
 
 def test_every_page_works_on_both_databases(young: LocalBackend) -> None:
     with serving(create_app(young)) as url:
         for path in pages_of(young):
-            _check(ask(url, path))
+            check_page(ask(url, path))
 
 
 def test_every_table_can_be_saved(site: str, lived: LocalBackend) -> None:

@@ -246,7 +246,7 @@ def test_comparing_leads_where_it_makes_sense(url: str) -> None:
 def test_a_file_is_shown_side_by_side(url: str) -> None:
     page = _compare(url, 129, 128, artifact="plots/roc.png")
     assert 'src="/runs/run-129/files/plots/roc.png"' in page.text
-    assert "This run has no such file." in page.text
+    assert "There is no such file." in page.text
 
 
 # -- one run -----------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_files_are_looked_into(url: str) -> None:
     assert '<th scope="col">value</th>' in ask(url, "/runs/run-129?file=rows.csv").text
     assert "<strong>holds</strong>" in ask(url, "/runs/run-129?file=card.md").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in ask(url, "/runs/run-129?file=page.html").text
-    assert "This run has no such file." in ask(url, "/runs/run-129?file=nope").text
+    assert "There is no such file." in ask(url, "/runs/run-129?file=nope").text
 
 
 def test_a_file_is_sent_as_what_it_is_and_can_run_nothing(url: str) -> None:

@@ -15,6 +15,7 @@ events = Table(
     Column("detail", Json, nullable=False),
     Index("ix_events_subject_seq", "subject", "seq"),
     Index("ix_events_kind_seq", "kind", "seq"),
+    Index("ix_events_actor_seq", "actor", "seq"),
 )
 
 # What nobody has been told yet: written with the event, taken by whoever delivers.

@@ -31,15 +31,19 @@ from setpoint.server.live import live
 from setpoint.server.mlflow import endpoints as mlflow
 from setpoint.server.pressure import Gate
 from setpoint.server.security import Guard
+from setpoint.server.ui import queries
 from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
 from setpoint.server.ui.pages import (
+    activity,
     alarms,
     cards,
+    channels,
     compare,
     data,
     differences,
     experiments,
     find,
+    inbox,
     models,
     previews,
     registry,
@@ -70,6 +74,7 @@ _NAVIGATION = (
     ("Alarms", "/alarms", "a", "alarms"),
     ("Runs", "/runs", "r", "runs"),
     ("Data", "/data", "d", "data"),
+    ("Team", "/inbox", "t", "team"),
     ("Events", "/events", "e", "events"),
 )
 
@@ -100,6 +105,11 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/data/{dataset}/{number:int}/profile", data.columns),
     ("/alarms", alarms.alarms),
     ("/alarms/{alarm}", alarms.alarm),
+    ("/inbox", inbox.inbox),
+    ("/activity", activity.activity),
+    ("/channels", channels.channels),
+    ("/channels/{channel}", channels.channel),
+    ("/channels/{channel}/{delivery}", channels.sent),
     ("/events", record.stream),
     ("/search", find.search),
     ("/why", why.why),
@@ -108,6 +118,8 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/models/{model}", registry.change),
     ("/models/{model}/{number:int}", versions.change),
     ("/models/{model}/{number:int}/card", cards.change),
+    ("/channels/{channel}", channels.change),
+    ("/channels/{channel}/{delivery}", channels.again),
     ("/comments", talk.say),
     ("/comments/{comment}", talk.change),
     ("/releases/{release}/{decision}", releases.decide),
@@ -243,12 +255,13 @@ def _failed(request: Request, ask: Ask, error: SetpointError) -> Response:
 
 def _frame(request: Request, ask: Ask) -> dict[str, Any]:
     """Return what every page has around its content."""
-    count = ask.read(monitor.count_alarms, state=AlarmState.OPEN)
+    counts = {
+        "Alarms": ask.read(monitor.count_alarms, state=AlarmState.OPEN),
+        "Team": ask.read(queries.waiting),
+    }
     return {
         "navigation": [
-            {"name": name, "path": path, "key": key, "icon": icon, "count": count}
-            if name == "Alarms"
-            else {"name": name, "path": path, "key": key, "icon": icon, "count": 0}
+            {"name": name, "path": path, "key": key, "icon": icon, "count": counts.get(name, 0)}
             for name, path, key, icon in _NAVIGATION
         ],
         "head": ask.read(events.head),

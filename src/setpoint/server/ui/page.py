@@ -136,6 +136,7 @@ def environment() -> Environment:
         "tone",
         "span",
         "subject",
+        "page_of",
         "value",
     )
     made.filters.update({name: getattr(words, name) for name in names})

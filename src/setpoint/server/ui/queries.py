@@ -7,18 +7,21 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy import Connection, Table, Text, cast, func, or_, select
 
 from setpoint.data.entities import Validation
 from setpoint.data.tables import dataset_versions as d
 from setpoint.data.tables import validations as v
+from setpoint.db.schema import encode
 from setpoint.events.entities import Event
 from setpoint.events.tables import events as e
 from setpoint.models.entities import ModelVersion
+from setpoint.models.review import store as review
 from setpoint.models.tables import model_versions as m
 from setpoint.models.tables import models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.tables import alarms as alm
+from setpoint.releases.entities import State
 from setpoint.releases.tables import releases as rel
 from setpoint.runs.tables import experiments as x
 from setpoint.runs.tables import runs as r
@@ -35,6 +38,51 @@ def events_before(
         query = query.where(e.c.kind.startswith(kind, autoescape=True))
     rows = conn.execute(query.order_by(e.c.seq.desc()).limit(limit))
     return [msgspec.convert(row, Event, from_attributes=True) for row in rows]
+
+
+def deeds(
+    conn: Connection, *, person: str, model: str, run: str, before: int | None, limit: int
+) -> list[Event]:
+    """Return what a person did, or what happened to a model or run, newest first; empty: any."""
+    query = select(e)
+    if before is not None:
+        query = query.where(e.c.seq < before)
+    if person:
+        query = query.where(e.c.actor == person)
+    if run:
+        query = query.where(e.c.subject == f"run:{run}")
+    if model:
+        # Releases, alarms and trainings name their model among the facts.
+        named = cast(e.c.detail, Text).contains(f'"model":{encode(model)}', autoescape=True)
+        theirs = or_(*(e.c.subject.startswith(kind) for kind in ("release:", "alarm:")))
+        versions = e.c.subject.startswith(f"version:{model}/", autoescape=True)
+        query = query.where(or_(e.c.subject == f"model:{model}", versions, theirs & named))
+    rows = conn.execute(query.order_by(e.c.seq.desc()).limit(limit))
+    return [msgspec.convert(row, Event, from_attributes=True) for row in rows]
+
+
+def run_names(conn: Connection, ids: list[str]) -> dict[str, str]:
+    """Return the names of those of some runs that have one, by id."""
+    query = select(r.c.id, r.c.name).where(r.c.id.in_(ids), r.c.name != "")
+    return {row.id: row.name for row in conn.execute(query)}
+
+
+def people(conn: Connection, recent: int = 5_000) -> list[str]:
+    """Return who did something lately, by name."""
+    newest = select(e.c.actor).order_by(e.c.seq.desc()).limit(recent).subquery()
+    return list(conn.execute(select(newest.c.actor).distinct().order_by(newest.c.actor)).scalars())
+
+
+def model_names(conn: Connection, limit: int = 500) -> list[str]:
+    """Return the names of models that are not deleted."""
+    query = select(models.c.model).where(models.c.deleted_at.is_(None))
+    return list(conn.execute(query.order_by(models.c.model).limit(limit)).scalars())
+
+
+def waiting(conn: Connection) -> int:
+    """Return how many approvals wait for a person."""
+    held = select(func.count()).select_from(rel).where(rel.c.state == State.WAITING)
+    return int(conn.execute(held).scalar_one()) + len(review.asked(conn))
 
 
 def validations(conn: Connection, dataset: str, first: int) -> list[Validation]:

@@ -27,6 +27,7 @@ TONES = {
     "promoted": "on",
     "rolled_back": "off",
     "waiting": "held",
+    "delivered": "on",
     "rejected": "off",
     "finished": "on",
     "failed": "off",

@@ -8,6 +8,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
+    op.create_index("ix_events_actor_seq", "events", ["actor", "seq"])
     op.create_table(
         "comments",
         sa.Column("id", sa.Text(), nullable=False),

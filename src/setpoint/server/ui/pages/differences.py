@@ -79,6 +79,8 @@ def _other(ask: Ask, detail: ModelDetail, number: int) -> int:
 
 def _delta(change: Change) -> str:
     was, now = change.was, change.now
+    if change.kind == "data":  # a version's number is a name
+        return ""
     if any(isinstance(each, bool) or not isinstance(each, int | float) for each in (was, now)):
         return ""
     gap = float(now) - float(was)  # type: ignore[arg-type]

@@ -2,29 +2,25 @@
 
 from urllib.parse import quote
 
-from setpoint.artifacts.store import open_store
 from setpoint.charts.draw import draw
 from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.charts.reliability import reliability
 from setpoint.models.entities import ModelVersion
 from setpoint.profiles.quality import calibration
-from setpoint.profiles.reference import decode_reference
+from setpoint.profiles.reference import Reference
 from setpoint.releases.entities import Release
 from setpoint.runs.entities import Run
 from setpoint.server.ui import words
-from setpoint.server.ui.page import Ask, Drawn
+from setpoint.server.ui.page import Drawn
 
 _COLUMN = 520  #: px, of one of two columns
 _DATASETS = 4  #: that a run read, of a version from elsewhere
 
 
-def calibrated(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
+def calibrated(found: ModelVersion, reference: Reference | None) -> dict[str, Drawn]:
     """Return how true the version's probabilities were on the rows its gate judged it by."""
-    objects = open_store(ask.backend.settings)
-    if found.reference is None or not objects.has(found.reference):
-        return {}
-    joint = decode_reference(objects.get(found.reference)).joint
+    joint = None if reference is None else reference.joint
     if joint is None or not joint.labelled:
         return {}
     groups = calibration(joint)

@@ -7,21 +7,24 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid, NotFound
 from setpoint.models.entities import Check, ModelVersion
 from setpoint.models.registry import commands
 from setpoint.models.registry import service as registry
 from setpoint.models.registry.entities import Entry
+from setpoint.models.review import rules
 from setpoint.models.review import service as review
 from setpoint.models.review.entities import Approval, Asked
 from setpoint.models.review.service import AboutVersion, AskApproval, Decide, ListAsked
 from setpoint.models.service import SetAlias, Which, alias, get
+from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import store as release_store
 from setpoint.runs.entities import Run
 from setpoint.runs.service import ShowRun, show
 from setpoint.server.ui import history, markdown, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
-from setpoint.server.ui.pages import talk, version_files, version_pictures
+from setpoint.server.ui.pages import talk, version_example, version_files, version_pictures
 from setpoint.server.ui.pages.registry import reason_in, tags_in
 
 
@@ -41,7 +44,8 @@ def version(ask: Ask) -> Page:
     releases = ask.read(release_store.of_version, name, number)
     checks = [] if found.gate is None else found.gate.checks
     decided: review.Approvals = ask.call(review.approvals, AboutVersion(model=name, number=number))
-    run = _run(ask, found)
+    reference = _reference(ask, found)
+    run, roles = _run(ask, found), _roles(ask, found, decided.approvals)
     return Page(
         template="version.html",
         title=f"{name} v{number}",
@@ -50,22 +54,23 @@ def version(ask: Ask) -> Page:
             "version": found,
             "entry": _entry(ask, found),
             "run": run,
-            "heading": _trust(found),
+            "heading": _trust(found, roles),
             "was_live": [each for each in lives if each.version == number],
             "releases": releases,
             "checks": [c for c in checks if not c.name.startswith("slice")],
             "slices": [c for c in checks if c.name.startswith("slice")],
             "bound": bound_words,
-            "roles": _roles(ask, found, decided.approvals),
+            "roles": roles,
             "approvals": decided.approvals,
             "description": markdown.render(found.description, person=words.person),
             "describing": "describe" in ask.query,
             "files": version_files.of(ask, found),
+            "request": version_example.request(found, reference),
             "talk": talk.of(ask, found.ref),
         },
         figures={
             "lineage": partial(version_pictures.origin, found, releases, run),
-            **version_pictures.calibrated(ask, found),
+            **version_pictures.calibrated(found, reference),
         },
         tables=_tables(found, checks, decided.approvals),
     )
@@ -93,6 +98,14 @@ def _tables(
     }
 
 
+def _reference(ask: Ask, found: ModelVersion) -> Reference | None:
+    """Return the profile of the rows that a version was trained and judged on, if it is here."""
+    objects = open_store(ask.backend.settings)
+    if found.reference is None or not objects.has(found.reference):
+        return None
+    return decode_reference(objects.get(found.reference))
+
+
 def _run(ask: Ask, found: ModelVersion) -> Run | None:
     """Return the run that made a version, as far as it is known here."""
     if not found.run_id:
@@ -115,9 +128,7 @@ def _entry(ask: Ask, found: ModelVersion) -> Entry:
 
 def _roles(ask: Ask, found: ModelVersion, approvals: list[Approval]) -> list[Standing]:
     """Return every role that has decided about a version or is asked to, by name."""
-    held: dict[str, Approval] = {}
-    for each in approvals:  # the newest first
-        held.setdefault(each.role, each)
+    held = rules.standing(approvals)
     waiting = ask.call(review.asked, ListAsked(model=found.model)).asked
     asked = {each.role: each for each in waiting if each.number == found.number}
     return [
@@ -126,10 +137,16 @@ def _roles(ask: Ask, found: ModelVersion, approvals: list[Approval]) -> list[Sta
     ]
 
 
-def _trust(found: ModelVersion) -> str:
+def _trust(found: ModelVersion, roles: list[Standing]) -> str:
     name = f"{found.model} version {found.number}"
-    if not found.trained_here:
-        return f"{name} was registered from elsewhere"
+    if not found.trained_here:  # without a gate, people's word is all there is
+        refused = [each.role for each in roles if each.held and not each.held.approved]
+        approved = [each.role for each in roles if each.held and each.held.approved]
+        if refused:
+            return f"{name} was refused by {' and '.join(refused)}"
+        if approved:
+            return f"{name} was approved by {' and '.join(approved)}"
+        return f"{name} is from elsewhere, and nobody has approved it"
     if found.gate is None:
         return f"{name} was never gated"
     if found.gate.passed:
