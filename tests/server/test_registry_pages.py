@@ -212,7 +212,9 @@ def test_what_differs_between_versions_is_a_page_and_a_table(
     assert ask(empty, f"{PATH}/2/diff?with=9").status == 404
 
 
-def test_people_talk_below_a_page_and_change_what_they_said(used: LocalBackend, empty: str) -> None:
+def test_people_talk_below_a_page_and_change_what_they_said(
+    used: LocalBackend, clock: ManualClock, empty: str
+) -> None:
     subjects = {
         f"model:{MODEL}": PATH,
         f"version:{MODEL}/2": f"{PATH}/2",

@@ -186,7 +186,8 @@ def _thing(event: Event, names: dict[str, str]) -> Markup:
         return _link(event, f"the release of {model} v{number}")
     if kind == "alarm" and event.detail.get("model"):
         monitor = words.said(event.detail.get("monitor", ""))
-        return _link(event, f"the {monitor} alarm of {event.detail['model']}")
+        parts = ("the", monitor, "alarm of", event.detail["model"])
+        return _link(event, " ".join(part for part in parts if part))
     title = event.detail.get("title") or event.detail.get("name") or names.get(name)
     return _link(event, f"{kind} “{title}”") if title else words.subject(event.subject)
 
