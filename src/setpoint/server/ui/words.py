@@ -28,6 +28,8 @@ TONES = {
     "rolled_back": "off",
     "waiting": "held",
     "delivered": "on",
+    "paused": "held",
+    "canceled": "off",
     "rejected": "off",
     "finished": "on",
     "failed": "off",
@@ -171,6 +173,7 @@ _PAGES = {
     "report": "/reports/{}",
     "channel": "/channels/{}",
     "sweep": "/sweeps/{}",
+    "artifact": "/collections/named/{}",
 }
 
 

@@ -4,7 +4,7 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -278,10 +278,8 @@ async def _project_page(request: Request) -> Response:
 
 
 async def _sweep_page(request: Request) -> Response:
-    """Lead from the address that the client prints to the runs of the sweep."""
-    place = request.path_params
-    asked = {"experiment": place["project"], "q": f"tags.sweep = '{place['sweep']}'"}
-    return RedirectResponse(f"/runs?{urlencode(asked)}", 303)
+    """Lead from the address that the client prints to the page of the sweep."""
+    return RedirectResponse(f"/sweeps/{quote(request.path_params['sweep'])}", 303)
 
 
 async def _unheard(_: Request) -> Response:

@@ -43,8 +43,8 @@ def page(ask: Ask) -> Page | Redirect:
     found = ask.call(compare, Compare(runs=ids[:MOST]))
     runs: list[Run] = found.runs
     charts = _charts(runs)
-    columns = _columns(runs, charts["metrics"])
-    axes = [value for name, value in ask.pairs if name == "axis"] or _telling(columns)
+    found_columns = columns(runs, charts["metrics"])
+    axes = [value for name, value in ask.pairs if name == "axis"] or _telling(found_columns)
     paths = sorted({path for run in runs for path in run.artifacts})
     path = ask.query.get("artifact", "")
     return Page(
@@ -57,10 +57,10 @@ def page(ask: Ask) -> Page | Redirect:
             "shown": shown(runs),
             "without": {run: _address([each for each in ids if each != run]) for run in ids},
             **charts,
-            "columns": columns,
+            "columns": found_columns,
             "axes": axes,
-            "plotted": _plotted(runs, columns),
-            "scatter": _scattered(ask, columns),
+            "plotted": plotted(runs, found_columns),
+            "scatter": _scattered(ask, found_columns),
             "curves": {name: ask.query[name] for name in _SHOWN if name in ask.query},
             "differences": found.differences,
             "kinds": _kinds(found.differences),
@@ -93,7 +93,7 @@ def _charts(runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def _columns(runs: list[Run], first: list[str]) -> list[Column]:
+def columns(runs: list[Run], first: list[str]) -> list[Column]:
     """Return the params and metrics that are not the same in all runs, curves before the rest."""
     found = []
     for kind in ("params", "metrics"):
@@ -125,7 +125,8 @@ def _telling(columns: list[Column]) -> list[str]:
     return params[: _AXES - min(len(metrics), 3)] + metrics[:3]
 
 
-def _plotted(runs: list[Run], columns: list[Column]) -> dict[str, Any]:
+def plotted(runs: list[Run], columns: list[Column]) -> dict[str, Any]:
+    """Return runs with what they have by each name, as plots take them."""
     return {
         "runs": shown(runs),
         "columns": {column.name: column.values for column in columns},

@@ -122,6 +122,12 @@ def collections(conn: Connection, experiment: str, kind: str | None = None) -> l
     return sorted(found, key=lambda one: -one.id)
 
 
+def every(conn: Connection) -> list[Collection]:
+    """Return the collections of all projects, those changed last first."""
+    found = _all(conn, wandb_collections, Collection)
+    return sorted(found, key=lambda one: (one.updated_at, one.id), reverse=True)
+
+
 def add_collection(conn: Connection, **values: Any) -> Collection:
     """Insert a collection."""
     row = {"tags": [], "versions": 0} | values

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from setpoint.core.ids import new_id
+from setpoint.core.operations import Context
 from setpoint.errors import Conflict, Invalid
 from setpoint.events.store import record
 from setpoint.runs import service
@@ -79,17 +80,23 @@ def _changed(scope: Scope, known: store.Sweep, fields: Fields) -> Fields:
         if fields.get(name) is not None:
             values[name] = fields[name]
     state = fields.get("state")
-    if state is not None:
-        if state.upper() not in _STATES:
-            raise Invalid(f"a sweep cannot be {state}", hint=f"it can be {', '.join(_STATES)}")
-        values["state"] = state.upper()
+    if state is not None and state.upper() not in _STATES:
+        raise Invalid(f"a sweep cannot be {state}", hint=f"it can be {', '.join(_STATES)}")
     if told := _fields(fields):
         values["fields"] = known.fields | told
     sweep = store.change(scope.conn, known.id, **values)
-    if state is not None and sweep.state != known.state:
-        record(scope.ctx, "sweep.changed", f"sweep:{sweep.id}", state=sweep.state, was=known.state)
+    if state is not None:
+        sweep = become(scope.ctx, sweep, state.upper())
     warnings = _warnings(read(sweep.config)) if "config" in values else []
     return {"sweep": SweepNode(scope, sweep), "config_validation_warnings": warnings}
+
+
+def become(ctx: Context, sweep: store.Sweep, state: str) -> store.Sweep:
+    """Let a sweep be in a state; agents find out when they next ask for work."""
+    if sweep.state == state:
+        return sweep
+    record(ctx, "sweep.changed", f"sweep:{sweep.id}", state=state, was=sweep.state)
+    return store.change(ctx.conn, sweep.id, state=state, updated_at=ctx.now)
 
 
 def _fields(fields: Fields) -> dict[str, str]:
@@ -201,7 +208,7 @@ class Desk:
         if trial is None:
             return self._done()
         if self.sweep.state == store.PENDING:
-            self._become(store.RUNNING)
+            become(self.scope.ctx, self.sweep, store.RUNNING)
         return [self._handed(trial)]
 
     def _handed(self, trial: store.Trial) -> Fields:
@@ -214,16 +221,11 @@ class Desk:
             "args": {name: {"value": value} for name, value in trial.args.items()},
         }
 
-    def _become(self, state: str) -> None:
-        store.change(self.scope.conn, self.sweep.id, state=state, updated_at=self.scope.ctx.now)
-        subject = f"sweep:{self.sweep.id}"
-        record(self.scope.ctx, "sweep.changed", subject, state=state, was=self.sweep.state)
-
     def _done(self) -> list[Fields]:
         """Return what an agent does for whom nothing is left: wait for the others, or leave."""
         if any(self._goes_on(known) for known in self.runs.values()):
             return []
-        self._become(store.FINISHED)
+        become(self.scope.ctx, self.sweep, store.FINISHED)
         return [{"type": "exit"}]
 
     def _goes_on(self, known: Known) -> bool:

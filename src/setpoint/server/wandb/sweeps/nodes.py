@@ -66,13 +66,7 @@ class SweepNode:
 
     @property
     def run_count_expected(self) -> int | None:
-        if self.method != "grid":
-            cap = self.settings.get("run_cap")
-            return cap if isinstance(cap, int) else None
-        try:
-            return grid_size(parameters(self.settings))
-        except Invalid:
-            return None
+        return expected(self.settings)
 
     @property
     def best_loss(self) -> float | None:
@@ -152,6 +146,17 @@ class AgentNode:
     ) -> Connection:
         found = self._runs[::-1] if (order or "").startswith("-") else self._runs
         return cut(found, after, first)
+
+
+def expected(settings: dict[str, Any]) -> int | None:
+    """Return how many runs a sweep's config asks for; None: as many as agents ask for."""
+    if settings.get("method") != "grid":
+        cap = settings.get("run_cap")
+        return cap if isinstance(cap, int) else None
+    try:
+        return grid_size(parameters(settings))
+    except Invalid:
+        return None
 
 
 def read(config: str) -> dict[str, Any]:

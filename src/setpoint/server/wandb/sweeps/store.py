@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from setpoint.errors import NotFound
-from setpoint.server.wandb.tables import wandb_agents, wandb_sweeps, wandb_trials
+from setpoint.server.wandb.tables import wandb_agents, wandb_runs, wandb_sweeps, wandb_trials
 
 T = TypeVar("T")
 
@@ -79,6 +79,19 @@ def of_experiment(conn: Connection, experiment: str) -> list[Sweep]:
     """Return the sweeps of a project, the newest first."""
     found = _all(conn, wandb_sweeps, Sweep, wandb_sweeps.c.experiment == experiment)
     return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+def every(conn: Connection) -> list[Sweep]:
+    """Return the sweeps of all projects, the newest first."""
+    found = _all(conn, wandb_sweeps, Sweep)
+    return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+def run_counts(conn: Connection) -> dict[str, int]:
+    """Return how many runs each sweep has."""
+    of = wandb_runs.c.sweep
+    query = select(of, func.count()).where(of.is_not(None)).group_by(of)
+    return {sweep: int(count) for sweep, count in conn.execute(query)}
 
 
 def add(conn: Connection, sweep: Sweep) -> None:
