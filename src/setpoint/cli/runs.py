@@ -3,9 +3,11 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
-from setpoint.runs.commands import CommentRun
+from setpoint.runs.commands import CommentRun, Expire, Expired, KeepRuns, ListRules
 from setpoint.runs.commenting import comment_run
-from setpoint.runs.entities import Run, View
+from setpoint.runs.entities import Run, RunRule, View
+from setpoint.runs.expiring import expire, keep
+from setpoint.runs.expiring import ls as list_rules
 from setpoint.runs.service import (
     Collect,
     Compare,
@@ -128,6 +130,80 @@ def compare_(home: str | None, as_json: bool, names: tuple[str, ...]) -> None:
     rows = [[d.kind, d.name, *d.values] for d in found.differences]
     headers = ["kind", "name", *(run.id for run in found.runs)]
     say(table(headers, rows, empty="no difference"), found, as_json=as_json)
+
+
+@runs.command("keep", epilog='Example: setpoint runs keep --days 180 --tag paper --reason "disk"')
+@home_option
+@json_option
+@click.option("--experiment", help="Of this one only; else of all without a rule of their own.")
+@click.option("--days", type=int, help="Since a run ended; without it they are kept for ever.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    default=["keep"],
+    show_default=True,
+    help="A run that has it stays for ever.",
+)
+@click.option("--drop", is_flag=True, help="Have no rule any more.")
+@click.option("--reason", required=True, help="Why; on record.")
+def keep_(
+    home: str | None,
+    as_json: bool,
+    experiment: str | None,
+    days: int | None,
+    tags: tuple[str, ...],
+    drop: bool,
+    reason: str,
+) -> None:
+    """Say how long runs are kept. Once a day the platform deletes those that are older."""
+    cmd = KeepRuns(experiment=experiment, days=days, tags=list(tags), drop=drop, reason=reason)
+    found = backend(home).call(keep, cmd)
+    say(_rules(found.rules), found, as_json=as_json)
+
+
+@runs.command("rules")
+@home_option
+@json_option
+def rules_(home: str | None, as_json: bool) -> None:
+    """Show how long runs are kept."""
+    found = backend(home).call(list_rules, ListRules())
+    say(_rules(found.rules), found, as_json=as_json)
+
+
+@runs.command("expire", epilog="Example: setpoint runs expire --dry")
+@home_option
+@json_option
+@click.option("--dry", is_flag=True, help="Only say what would go.")
+def expire_(home: str | None, as_json: bool, dry: bool) -> None:
+    """Delete runs that their rule lets go, now; they can be restored for a month."""
+    store = backend(home)
+    done = store.call(expire, Expire(dry=dry))
+    counts, more = dict(done.experiments), done.more
+    while more:
+        again = store.call(expire, Expire())
+        more = again.more
+        for name, count in again.experiments.items():
+            counts[name] = counts.get(name, 0) + count
+    whole = Expired(runs=sum(counts.values()), experiments=counts)
+    text = table(["experiment", "runs"], sorted(counts.items()), empty="no run is too old")
+    verb = "would be deleted" if dry else "deleted"
+    say(f"{whole.runs:,} runs {verb}\n\n{text}", whole, as_json=as_json)
+
+
+def _rules(found: list[RunRule]) -> str:
+    rows = [
+        [
+            "all others" if each.experiment is None else each.experiment,
+            "for ever" if each.days is None else f"{each.days} days",
+            ", ".join(each.tags),
+            each.actor,
+            each.reason,
+        ]
+        for each in found
+    ]
+    headers = ["experiment", "kept", "for ever if tagged", "by", "why"]
+    return table(headers, rows, empty="every run is kept until somebody deletes it")
 
 
 @runs.command("comment", epilog='Example: setpoint runs comment run_01… "@bob, look at the loss"')

@@ -107,6 +107,7 @@ class Controller:
         """
         followed = self._follower.follow()
         self._keeper.seal()
+        self._keeper.runs()
         self._look()
         actions: list[tuple[str, Action]] = []
         trouble: SetpointError | None = None

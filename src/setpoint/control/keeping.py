@@ -1,4 +1,4 @@
-"""The prediction log as it gets older: finished segments become Parquet, old rows go.
+"""What gets older: finished segments of the prediction log become Parquet, old rows and runs go.
 
 What is added up from it stays: windows of inputs and quality, and the evidence of releases.
 """
@@ -14,11 +14,17 @@ from setpoint.control.inforce import spec_of
 from setpoint.control.spec.entities import Spec
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
+from setpoint.runs.commands import Collect, Expire
+from setpoint.runs.expiring import GRACE
+from setpoint.runs.expiring import expire as expire_runs
+from setpoint.runs.keeping import collect
+from setpoint.runs.store import expiring
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Position
 from setpoint.serve.seal import Gone, expire, seal
 
 _BATCH = 10_000  #: rows deleted in one transaction
+_RUNS = 500  #: freed in one transaction
 _EVERY = timedelta(days=1)
 
 
@@ -45,6 +51,7 @@ class Keeper:
         self._sealed = 0
         self._looked: dict[str, datetime] = {}
         self._oldest: dict[str, datetime] = {}
+        self._runs_looked: datetime | None = None
 
     def seal(self) -> None:
         """Seal the segments before the one that was followed before this one.
@@ -73,6 +80,35 @@ class Keeper:
         while self._some(model, before, gone):
             gone = Gone()
         self._looked[model] = now
+
+    def runs(self) -> None:
+        """Delete runs that their rule lets go, and free what such ones held, once a day.
+
+        A run that went by rule can be restored for a month; then its bytes are freed. Both leave
+        an event with their counts.
+        """
+        now = self._home.clock.now()
+        if self._runs_looked is not None and now < self._runs_looked + _EVERY:
+            return
+        while self._expire_runs():
+            pass
+        with self._home.reading() as conn:
+            gone = expiring.expired(conn, now - GRACE)
+        for start in range(0, len(gone), _RUNS):
+            with self._home.engine.begin() as conn:
+                self._may(conn)
+                some = gone[start : start + _RUNS]
+                collect(self._home.context(conn), Collect(runs=some))
+        self._runs_looked = now
+
+    def _expire_runs(self) -> bool:
+        """Delete one batch; return whether there are more."""
+        with self._home.reading() as conn:
+            if not expiring.rules(conn):
+                return False
+        with self._home.engine.begin() as conn:
+            self._may(conn)
+            return expire_runs(self._home.context(conn), Expire()).more
 
     def _some(self, model: str, before: datetime, gone: Gone) -> bool:
         """Delete one batch and record it; return whether there may be more."""

@@ -78,10 +78,12 @@ def named(
     return found & candidates
 
 
-def runs_of_versions() -> Select[tuple[str]]:
+def runs_of_versions(*, trained: bool = False) -> Select[tuple[str]]:
     """Return a query for the ids of runs whose files a model version needs.
 
-    A version from elsewhere names its files by the run that has them, not by their address.
+    A version from elsewhere names its files by the run that has them, not by their address. With
+    `trained`, the runs that trained a version are among them: they say where it comes from.
     """
     v = table("model_versions", column("run_id"), column("source"), column("deleted_at"))
-    return select(v.c.run_id).where(v.c.source != "", v.c.run_id != "", v.c.deleted_at.is_(None))
+    query = select(v.c.run_id).where(v.c.run_id != "", v.c.deleted_at.is_(None))
+    return query if trained else query.where(v.c.source != "")

@@ -14,6 +14,7 @@ from setpoint.runs.entities import (
     Link,
     Point,
     Run,
+    RunRule,
     Series,
     Status,
     Value,
@@ -161,6 +162,35 @@ class Collected(Struct, frozen=True, kw_only=True):
     points: int
     objects: int  #: files in the object store that nothing names any more
     bytes: int  #: of those objects and of the points
+
+
+class KeepRuns(Struct, frozen=True, kw_only=True):
+    """How long runs are kept."""
+
+    experiment: str | None = None  #: None: of all experiments that have no rule of their own
+    days: int | None = None  #: since they ended; None: for ever
+    tags: list[str] = field(default_factory=lambda: ["keep"])  #: a run with one stays for ever
+    drop: bool = False  #: have no rule any more
+    reason: str
+
+
+class ListRules(Struct, frozen=True, kw_only=True):
+    pass
+
+
+class RunRules(Struct, frozen=True, kw_only=True):
+    rules: list[RunRule]
+
+
+class Expire(Struct, frozen=True, kw_only=True):
+    at_most: int = 500  #: runs, in this transaction
+    dry: bool = False  #: only say what would go, all of it
+
+
+class Expired(Struct, frozen=True, kw_only=True):
+    runs: int  #: deleted, and can be restored
+    experiments: dict[str, int]  #: by name: how many of them
+    more: bool = False  #: whether there are more to go
 
 
 # -- reading runs -----------------------------------------------------------------------

@@ -50,6 +50,17 @@ class Experiment(Struct, frozen=True, kw_only=True):
         return f"experiment:{self.name}"
 
 
+class RunRule(Struct, frozen=True, kw_only=True):
+    """How long runs are kept, and which for ever."""
+
+    experiment: str | None  #: whose; None: of all experiments that have no rule of their own
+    days: int | None  #: since they ended; None: for ever
+    tags: list[str] = field(default_factory=list)  #: names: a run that has one stays for ever
+    actor: str
+    at: datetime
+    reason: str
+
+
 class Code(Struct, frozen=True, kw_only=True):
     """Which code ran."""
 

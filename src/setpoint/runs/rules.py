@@ -35,6 +35,24 @@ def check_id(run: str) -> None:
         )
 
 
+def without_parents(old: Mapping[str, str | None], nested: Mapping[str, str]) -> set[str]:
+    """Return which runs go: those that are old, but for those in which one that stays is nested.
+
+    Args:
+        old: The runs that may go, each with the run that it is nested in.
+        nested: Every run that is nested in one of them, with the run that it is nested in.
+    """
+    going = set(old)
+    staying = [parent for child, parent in nested.items() if child not in going]
+    while staying:
+        run = staying.pop()
+        if run in going:
+            going.discard(run)
+            parent = old[run]
+            staying += [parent] if parent is not None else []
+    return going
+
+
 def check_open(run: str, status: Status, lifecycle: Lifecycle, *, ended: bool) -> None:
     """Refuse to write to a run that is deleted, or that has ended unless `ended` is fine.
 

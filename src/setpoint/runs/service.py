@@ -1,6 +1,6 @@
 """What one can do with runs and experiments. One function per use case, one transaction each."""
 
-from setpoint.runs import commenting, experimenting, keeping, reading, writing
+from setpoint.runs import commenting, experimenting, expiring, keeping, reading, writing
 from setpoint.runs.commands import (
     Append,
     Artifacts,
@@ -73,6 +73,7 @@ OPERATIONS = (
     *experimenting.OPERATIONS,
     *commenting.OPERATIONS,
     *keeping.OPERATIONS,
+    *expiring.OPERATIONS,
 )
 
 __all__ = [

@@ -142,6 +142,18 @@ series_chunks = Table(
     Index("ix_series_chunks_run_key_arrived", "run_key", "arrived"),
 )
 
+# How long runs are kept: of one experiment, or (−1) of every one that has no rule of its own.
+run_keeping = Table(
+    "run_keeping",
+    metadata,
+    Column("experiment_id", _KEY, primary_key=True, autoincrement=False),
+    Column("days", Integer),  # None: for ever
+    Column("tags", Json, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 # What a run that has ended carries, in one piece, so that a list of runs is read fast.
 run_cards = Table(
     "run_cards",

@@ -13,6 +13,7 @@ from setpoint.runs.entities import Experiment, Lifecycle
 from setpoint.runs.store.naming import plain
 from setpoint.runs.tables import experiment_tags as tg
 from setpoint.runs.tables import experiments as e
+from setpoint.runs.tables import run_keeping as kp
 from setpoint.runs.tables import runs as r
 
 
@@ -120,5 +121,6 @@ def drop(conn: Connection, numbers: Sequence[int]) -> None:
     """Delete experiments that have no run."""
     gone = conn.execute(select(e.c.name).where(e.c.id.in_(numbers))).scalars()
     comments.forget(conn, [f"experiment:{name}" for name in gone])
-    conn.execute(delete(tg).where(tg.c.experiment_id.in_(numbers)))
+    for table in (tg, kp):
+        conn.execute(delete(table).where(table.c.experiment_id.in_(numbers)))
     conn.execute(delete(e).where(e.c.id.in_(numbers)))

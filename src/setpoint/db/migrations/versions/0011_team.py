@@ -1,4 +1,4 @@
-"""What a team says: comments on anything, whom they mention, approvals that are asked for."""
+"""What a team says and keeps: comments, mentions, approvals asked for, how long runs stay."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,6 +39,21 @@ def upgrade() -> None:
         "actor, at, text, edited_at FROM model_comments"
     )
     op.drop_table("model_comments")
+    op.create_table(
+        "run_keeping",
+        sa.Column(
+            "experiment_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("days", sa.Integer()),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment_id", name=op.f("pk_run_keeping")),
+    )
     op.create_table(
         "model_asked",
         sa.Column("model", sa.Text(), nullable=False),

@@ -19,6 +19,8 @@ _SHOWN = 200  #: events a page
 _SAVED = 10_000  #: in a file
 _NAMED = 3  #: things named in one line; more are counted
 
+_RAN = "run.ran"
+
 #: What somebody did, by the kind of event; ``{}`` is what they did it to.
 _DID = {
     "alarm.acknowledged": "acknowledged {}",
@@ -46,6 +48,7 @@ _DID = {
     "release.advanced": "gave {} more traffic",
     "release.rolled_back": "rolled {} back",
     "report.written": "wrote {}",
+    _RAN: "ran {}",
     "run.commented": "said something about {}",
     "experiment.commented": "said something about {}",
     "report.commented": "said something about {}",
@@ -146,8 +149,14 @@ def _rows(events: list[Event]) -> Iterator[list[Event]]:
 
 def _alike(one: Event, other: Event) -> bool:
     """Tell whether two events are told in one sentence: nothing but their subjects differs."""
-    same = (one.actor, one.kind, one.at.date()) == (other.actor, other.kind, other.at.date())
-    return same and not one.kind.endswith(".commented") and _why(one) == _why(other)
+    same = (one.actor, one.at.date()) == (other.actor, other.at.date())
+    alike = same and _kind(one) == _kind(other)
+    return alike and not one.kind.endswith(".commented") and _why(one) == _why(other)
+
+
+def _kind(event: Event) -> str:
+    """Return what a deed counts as: that a run began and that it ended are one."""
+    return _RAN if event.kind in {"run.started", "run.finished"} else event.kind
 
 
 def _deed(ask: Ask, events: list[Event], known: dict[str, Comment], names: dict[str, str]) -> Deed:
@@ -170,7 +179,7 @@ def _told(events: list[Event], names: dict[str, str]) -> Markup:
     noun, _, verb = first.kind.partition(".")
     usual = f"{words.said(verb)} {{}}" if verb else f"{noun} {{}}"
     facts = {name: value for name, value in first.detail.items() if isinstance(value, str)}
-    form = _DID.get(first.kind, usual)
+    form = _DID.get(_kind(first), usual)
     wanted = {name: facts.get(name, "") for name in ("alias", "role", "key", "value")}
     return Markup(form).format(things, **wanted)  # noqa: S704 - ours; what it takes is escaped
 
@@ -188,7 +197,9 @@ def _thing(event: Event, names: dict[str, str]) -> Markup:
         monitor = words.said(event.detail.get("monitor", ""))
         parts = ("the", monitor, "alarm of", event.detail["model"])
         return _link(event, " ".join(part for part in parts if part))
-    title = event.detail.get("title") or event.detail.get("name") or names.get(name)
+    if kind == "run" and name in names:
+        return _link(event, names[name])
+    title = event.detail.get("title") or event.detail.get("name")
     return _link(event, f"{kind} “{title}”") if title else words.subject(event.subject)
 
 
