@@ -10,6 +10,7 @@ from tests.control import made
 from tests.control.made import MODEL, labelled, predicted
 from tests.monitor import windows
 
+from setpoint.artifacts.store import open_store
 from setpoint.control import keeping
 from setpoint.control.controller import Controller
 from setpoint.control.follow import Follower
@@ -18,6 +19,10 @@ from setpoint.control.store import need
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.events.store import newest
+from setpoint.runs import service as runs
+from setpoint.runs.commands import KeepRuns
+from setpoint.runs.entities import Artifact
+from setpoint.runs.expiring import keep as keep_runs
 from setpoint.serve import frames
 from setpoint.serve import seal as sealing
 from setpoint.serve import store as serving
@@ -166,3 +171,34 @@ def test_the_controller_seals_and_expires(kept: Kept) -> None:
     assert kept.rows() == 10
     assert kept.sealed()
     controller.close()
+
+
+def test_old_runs_are_deleted_by_their_rule_and_freed_a_month_later(
+    backend: LocalBackend, clock: ManualClock
+) -> None:
+    objects = open_store(backend.settings)
+    left = {"model.bin": Artifact(address=objects.put(b"m" * 5_000), size=5_000)}
+    for name in ("first", "second"):
+        backend.call(runs.start, runs.Start(id=name, experiment="late"))
+    backend.call(runs.log, runs.Log(run="first", artifacts=left))
+    for name in ("first", "second"):
+        backend.call(runs.finish, runs.Finish(run=name))
+    rule = KeepRuns(days=10, reason="the disk")
+    backend.call(keep_runs, rule)
+    keeper = Keeper(backend, Follower(backend))
+
+    def told(kind: str) -> list[dict[str, object]]:
+        with backend.reading() as conn:
+            return [each.detail for each in newest(conn, "runs", kind, limit=9)]
+
+    clock.advance(10 * DAY)
+    keeper.runs()
+    assert told("runs.expired") == [{"runs": 2, "experiments": {"late": 2}}]
+    assert objects.has(left["model.bin"].address), "it can be restored for a month"
+    clock.advance(30 * DAY)
+    Keeper(backend, Follower(backend)).runs()
+    (freed,) = told("runs.collected")
+    assert (freed["runs"], freed["objects"], freed["bytes"]) == (2, 1, 5_000)
+    assert not objects.has(left["model.bin"].address)
+    keeper.runs()
+    assert len(told("runs.collected")) == 1, "nothing is left to free"
