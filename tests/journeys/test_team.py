@@ -105,16 +105,21 @@ def test_a_card_shows_how_it_will_look_while_it_is_written(page: Page, url: str)
 def test_what_is_being_written_outlives_what_happens_meanwhile(
     page: Page, url: str, team: LocalBackend
 ) -> None:
+    page.clock.install()
     page.goto(url + PATH)
     expect(page.locator(".live")).to_have_text("live")
     box = page.locator("form[action='/comments'] textarea")
     box.fill("not said yet")
     page.get_by_role("heading", level=1).click()
-    ops = notify.UpdateChannel(channel="ops", enabled=False)
-    team.call(notify.update, ops)
-    told = "new Promise(done => source.addEventListener('change', done, {once: true}))"
-    page.evaluate(f"const source = new EventSource('/live?after=0'); {told}")
-    expect(box).to_have_value("not said yet")
+    opened = "window.told = new EventSource('/live'); told.onopen = () => done()"
+    page.evaluate(f"new Promise(done => {{ {opened}; }})")
+    for on in (False, True):  # when the second is told here, the page has heard of the first
+        heard = "window.heard = new Promise(done => { told.addEventListener('change', done); })"
+        page.evaluate(f"{heard}; null")
+        team.call(notify.update, notify.UpdateChannel(channel="ops", enabled=on))
+        page.evaluate("heard.then(() => null)")
+    page.clock.run_for(5_000)
+    page.evaluate("fetch('/healthz').then(() => null)")
     page.get_by_role("button", name="Comment").click()
     expect(page.locator(".talk")).to_contain_text("not said yet")
 

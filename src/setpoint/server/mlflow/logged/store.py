@@ -36,7 +36,7 @@ from setpoint.runs.filters import (
 )
 from setpoint.runs.store import searching
 from setpoint.runs.store.searching import Condition, Sort, compare, micros, sorts
-from setpoint.server.mlflow.store import under
+from setpoint.server.mlflow.store import files_under
 from setpoint.server.mlflow.tables import (
     mlflow_model_metrics,
     mlflow_model_values,
@@ -167,7 +167,7 @@ def files_of(conn: Connection, model_id: str) -> dict[str, Artifact]:
     found: dict[str, Artifact] = {}
     for model in find(conn, [model_id]):
         root = model.location.removeprefix(PROXIED)
-        for path, file in under(conn, root).items():
+        for path, file in files_under(conn, root).items():
             found[path.removeprefix(f"{root}/")] = file
     return found
 
