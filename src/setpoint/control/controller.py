@@ -107,7 +107,6 @@ class Controller:
         """
         followed = self._follower.follow()
         self._keeper.seal()
-        self._keeper.runs()
         self._look()
         actions: list[tuple[str, Action]] = []
         trouble: SetpointError | None = None
@@ -121,6 +120,12 @@ class Controller:
                 raise
             except SetpointError as error:  # one model's must not stop the others
                 trouble = trouble or error
+        try:
+            self._keeper.runs()
+        except LeaseLost:
+            raise
+        except SetpointError as error:
+            trouble = trouble or error
         self._seal()
         if trouble is not None:
             raise trouble

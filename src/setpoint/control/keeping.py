@@ -98,7 +98,8 @@ class Keeper:
             with self._home.engine.begin() as conn:
                 self._may(conn)
                 some = gone[start : start + _RUNS]
-                collect(self._home.context(conn), Collect(runs=some))
+                cmd = Collect(runs=some, older_than=GRACE.total_seconds())
+                collect(self._home.context(conn), cmd)
         self._runs_looked = now
 
     def _expire_runs(self) -> bool:

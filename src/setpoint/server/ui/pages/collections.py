@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from setpoint.charts.lineage import Node, lineage
-from setpoint.errors import Invalid, NotFound, SetpointError
+from setpoint.errors import NotFound, SetpointError
 from setpoint.runs.entities import Artifact
 from setpoint.server.ui import markdown, queries, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
@@ -173,8 +173,8 @@ def _look(ask: Ask, entries: list[Entry], held: dict[str, Content], path: str) -
 def _laid(text: str | None) -> str:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
-        raise Invalid("the metadata of this version is no JSON") from None
+    except ValueError:  # as the client wrote it
+        return text or ""
     return json.dumps(found, indent=2, ensure_ascii=False) if found else ""
 
 
