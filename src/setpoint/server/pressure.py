@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from setpoint.artifacts.store import CHUNK
+from setpoint.artifacts.contract import CHUNK
 from setpoint.errors import Unavailable
 from setpoint.server import problems
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.runs.entities import Artifact
 from setpoint.transfer.entities import SourceFile
 

@@ -7,7 +7,7 @@ become, or are, artifacts of that run.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.errors import NotFound
 from setpoint.models import service

@@ -8,7 +8,7 @@ files are here, with all that is said of it.
 
 from collections.abc import Iterator, Sequence
 
-from setpoint.artifacts.store import ObjectStore
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.core.operations import Backend
 from setpoint.errors import NotFound
 from setpoint.models import service as versions

@@ -158,13 +158,13 @@ def _of_its_run(call: Call, path: str) -> dict[str, Artifact]:
         return {}
 
 
-def _children(artifacts: dict[str, Artifact], folder: str) -> list[Entry]:
+def _children(sizes: dict[str, int], folder: str) -> list[Entry]:
     prefix = f"{folder}/" if folder else ""
     found: dict[str, Entry] = {}
-    for path, each in artifacts.items():
+    for path, size in sizes.items():
         if path == folder:
-            found[path] = Entry(path.rpartition("/")[2], each.size)
+            found[path] = Entry(path.rpartition("/")[2], size)
         elif path.startswith(prefix):
             name, deeper, _ = path[len(prefix) :].partition("/")
-            found[name] = Entry(name, None if deeper else each.size)
+            found[name] = Entry(name, None if deeper else size)
     return [found[name] for name in sorted(found)]
