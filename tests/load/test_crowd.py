@@ -93,7 +93,8 @@ def test_a_crowd_is_answered_or_told_to_come_again(tmp_path: Path, many_files: N
         assert set(told) <= {200, 503}
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-        assert peak >> 10 < 900  #: MB
+        # What the sockets of all have brought before any is answered, and room for some bodies.
+        assert peak >> 10 < 400 + CROWD // 10  #: MB
         for run in runs:
             kept = backend.call(service.history, service.History(run=run, metric="loss"))
             steps = columns.arrays(kept).steps

@@ -12,7 +12,7 @@ from setpoint.artifacts.contract import CHUNK
 from setpoint.errors import Unavailable
 from setpoint.server import problems
 
-_ROOM = 128 * 1024 * 1024  #: bytes of bodies at once
+_ROOM = 64 * 1024 * 1024  #: bytes of bodies at once; decoded and joined they are a few times that
 _LEAST = 16 * 1024  #: bytes that a request takes whatever its body
 _UNTOLD = 4 * 1024 * 1024  #: bytes counted for a body that does not say how long it is
 _AGAIN = 1  #: seconds
