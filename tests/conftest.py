@@ -1,6 +1,5 @@
 """What every test may ask for: a store of its own, on SQLite and on PostgreSQL."""
 
-import itertools
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import psycopg
 import pytest
 from tests.s3_server import S3Server, s3_server
+from tests.stores import Databases, Files, file_url
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
@@ -21,7 +20,6 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_databases = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +43,37 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Any) -> Iterator[Databases]:
+    """Databases of that PostgreSQL."""
+    made = Databases(postgres)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def file_stores(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Stores in files: lays an empty one into a folder."""
+    return Files(tmp_path_factory.mktemp("migrated"))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; every test that uses it runs on both kinds."""
+    """The URL of an empty store's database; every test that uses it runs on both kinds."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'home' / 'setpoint.db'}"
-    server: Any = request.getfixturevalue("postgres")
-    name = f"test_{next(_databases)}"
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    url: str = server.get_uri(database=name)
-    return url
+        stores: Files = request.getfixturevalue("file_stores")
+        return stores.empty(tmp_path / "home")
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.empty()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables, for those who try what makes them."""
+    if request.param == "sqlite":
+        return file_url(tmp_path / "home")
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.blank()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.stores import Files
 
 from setpoint.cli.main import run
 from setpoint.cli.why import tree
@@ -15,8 +16,9 @@ from setpoint.monitor.service import open_alarm
 
 
 @pytest.fixture
-def alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_stores: Files) -> str:
     monkeypatch.chdir(tmp_path)
+    file_stores.empty(tmp_path / ".setpoint")
     backend = open_local(settings(tmp_path / ".setpoint"))
     with backend.engine.begin() as conn:
         made = open_alarm(

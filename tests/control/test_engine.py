@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.stores import Files
 
 from setpoint.cli.init_project import create
 from setpoint.config import Settings
@@ -22,12 +23,12 @@ from setpoint.errors import Unavailable
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalBackend]:
+def home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_stores: Files
+) -> Iterator[LocalBackend]:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
     folder = tmp_path / "home"
-    local = open_local(
-        Settings(home=folder, database_url=f"sqlite:///{folder / 'setpoint.db'}", actor="ada")
-    )
+    local = open_local(Settings(home=folder, database_url=file_stores.empty(folder), actor="ada"))
     yield local
     local.engine.dispose()
 

@@ -63,7 +63,7 @@ def test_a_store_opened_again_has_what_it_had(settings: Settings, clock: ManualC
 
 
 def test_a_replays_clock_is_the_stores_clock(settings: Settings, clock: ManualClock) -> None:
-    settings.home.mkdir(parents=True)
+    settings.home.mkdir(parents=True, exist_ok=True)
     simulated = FileClock(settings.home / "clock", start=clock.now())
     local = open_local(settings)
     with local.engine.begin() as conn:

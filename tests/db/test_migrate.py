@@ -22,6 +22,12 @@ OPENS = "import sys; from setpoint.db import engine, migrate; "
 OPENS += "migrate.migrate(engine.connect(sys.argv[1]))"
 
 
+@pytest.fixture
+def database_url(blank_url: str) -> str:
+    """Nothing is there before it is migrated."""
+    return blank_url
+
+
 def test_every_table_is_there_and_doing_it_again_changes_nothing(settings: Settings) -> None:
     engine = connect(settings.database_url)
     migrate(engine)

@@ -22,7 +22,7 @@ table = Table(
 
 
 def kept(backend: LocalBackend, at: datetime | None = None, what: Any = None) -> Any:
-    with backend.engine.begin() as conn:
+    with backend.engine.connect() as conn:  # never committed: the table is for one test
         table.create(conn)
         conn.execute(insert(table).values(id=1, at=at, what=what))
         return conn.execute(select(table)).one()

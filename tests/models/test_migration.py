@@ -27,6 +27,12 @@ VALUES
 
 
 @pytest.fixture
+def database_url(blank_url: str) -> str:
+    """Nothing is there before it is migrated."""
+    return blank_url
+
+
+@pytest.fixture
 def old(settings: Settings) -> Settings:
     """A database of the first schema, with two versions and an alias."""
     settings.home.mkdir(parents=True)

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import msgspec
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
@@ -16,6 +17,12 @@ from setpoint.db.local import open_local
 from setpoint.runs import service
 
 AT = 1_760_000_000_000_000
+
+
+@pytest.fixture
+def database_url(blank_url: str) -> str:
+    """Nothing is there before it is migrated."""
+    return blank_url
 
 
 def write_old(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.cli.running import ENVIRONMENT, free_ports, server, setpoint, until
 from tests.sdk.conftest import NOTHING
 from tests.sdk.reading import only_folder
+from tests.stores import Files
 
 import setpoint as sp
 from setpoint.artifacts.store import open_store
@@ -36,7 +37,8 @@ from setpoint.server.app import create_app
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[LocalBackend]:
+def home(tmp_path: Path, file_stores: Files) -> Iterator[LocalBackend]:
+    file_stores.empty(tmp_path / "home")
     backend = open_local(settings(tmp_path / "home"))
     yield backend
     backend.engine.dispose()

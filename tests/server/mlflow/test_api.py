@@ -2,7 +2,6 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,8 @@ from setpoint.runs import service
 from setpoint.runs.commands import Log, ShowRun, Start
 from setpoint.runs.entities import Point
 
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """SQLite alone: clients' stories run on both."""
-    return f"sqlite:///{tmp_path / 'home' / 'setpoint.db'}"
+# Nothing here is a matter of the database; clients' stories run on both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def post(url: str, path: str, **message: Any) -> tuple[int, Any]:

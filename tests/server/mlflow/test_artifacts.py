@@ -27,10 +27,8 @@ STORE = "/api/2.0/mlflow-artifacts"
 FILES = f"{STORE}/artifacts"
 
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """SQLite alone: nothing here is a matter of the database; clients' stories run on both."""
-    return f"sqlite:///{tmp_path / 'home' / 'setpoint.db'}"
+# Nothing here is a matter of the database; clients' stories run on both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def put(url: str, path: str, body: bytes, **headers: str) -> Answer:
