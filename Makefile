@@ -11,6 +11,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# uv takes a fifth of pip's time and knows nothing of pip's settings: where it fails, pip goes on.
+LOCKED = --no-deps --require-hashes
+INSTALL = install() { $(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) "$$@" || { \
+  echo "setup: once more, with pip"; $(PIP) install -qq $(LOCKED) "$$@"; }; }; install
 BUILT := src/setpoint/server/static/.built
 ARGS ?=
 ONLY ?=
@@ -70,12 +74,13 @@ docs: $(VENV)/.dev
 setup: $(VENV)/.dev
 
 # What running needs; a few seconds when it is there already.
-$(VENV)/.installed: requirements/lock.txt requirements/build.lock pyproject.toml hatch_build.py
+$(VENV)/.installed: $(addprefix requirements/,install.lock lock.txt build.lock) pyproject.toml hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "setup: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing the locked dependencies (a minute the first time)"
-	@$(PIP) install -qq --no-deps --require-hashes -r requirements/lock.txt -r requirements/build.lock
+	@$(PIP) install -qq $(LOCKED) -r requirements/install.lock
+	@$(INSTALL) -r requirements/lock.txt -r requirements/build.lock
 	@echo "setup: building setpoint"
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -87,7 +92,7 @@ $(BUILT): $(wildcard frontend/*.json) $(shell find frontend/src -type f) | $(VEN
 # What testing needs besides.
 $(VENV)/.dev: $(VENV)/.installed requirements/dev.lock
 	@echo "setup: installing test tools"
-	@$(PIP) install -qq --no-deps --require-hashes -r requirements/dev.lock
+	@$(INSTALL) -r requirements/dev.lock
 	@touch $@
 
 # The locks hold versions and hashes only, no address: any index can serve them.
@@ -95,10 +100,11 @@ LOCK = $(BIN)/python -m uv pip compile --quiet --no-config --universal --python-
   --fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade
 lock:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq uv
+	@$(PIP) install -qq $(LOCKED) -r requirements/install.lock
 	@$(LOCK) pyproject.toml --extra postgres --extra s3 --group dev -o requirements/dev.lock
 	@$(LOCK) pyproject.toml -c requirements/dev.lock -o requirements/lock.txt
 	@$(LOCK) --group build -c requirements/dev.lock -o requirements/build.lock
+	@$(LOCK) --group install -o requirements/install.lock
 	@wc -l requirements/*
 
 clean:
