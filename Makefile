@@ -19,6 +19,9 @@ BUILT := src/setpoint/server/static/.built
 ARGS ?=
 ONLY ?=
 
+# Tests run in as many processes as there are cores, a file of them in one.
+WORKERS ?= logical
+
 # Small shared machines: more threads than cores makes LightGBM and BLAS slower, not faster.
 export OMP_NUM_THREADS ?= 1
 export POLARS_MAX_THREADS ?= 2
@@ -39,7 +42,7 @@ demo: $(VENV)/.installed $(BUILT)
 	@$(BIN)/setpoint demo $(ARGS)
 
 test: check $(BUILT)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev
 	@echo "check: ruff"
@@ -49,7 +52,7 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 	@echo "check: types"
 	@$(BIN)/python hatch_build.py check
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 
 crash: $(VENV)/.dev $(BUILT)
 	@CRASH_POINTS=all $(BIN)/python -m pytest -m crash $(ARGS)
