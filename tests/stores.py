@@ -2,11 +2,14 @@
 
 import itertools
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
+from sqlalchemy.engine import make_url
 
 from setpoint.db.engine import connect
 from setpoint.db.migrate import migrate
@@ -86,6 +89,15 @@ class Databases:
         with psycopg.connect(self._url(now)) as connection:
             connection.execute(self._emptying)
         return self._url(now)
+
+    @contextmanager
+    def copy(self, url: str) -> Iterator[str]:
+        """Give the URL of a copy of the database at `url`, to which nobody is connected."""
+        name, its = Identifier(copied := self._name()), Identifier(make_url(url).database or "")
+        how = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self._admin.execute(how.format(name, its))
+        yield self._url(copied)
+        self._admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
     def close(self) -> None:
         self._admin.close()

@@ -5,18 +5,25 @@ import html
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
+from msgspec import structs
+from tests.conftest import NOON
 from tests.server.conftest import serving
 from tests.server.web import Answer, ask, call, send
+from tests.stores import Databases, file_url, migrated
 
 from setpoint.artifacts.store import open_store
+from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
-from setpoint.db.local import LocalBackend
+from setpoint.db.local import LocalBackend, open_local
 from setpoint.runs import columns, service
 from setpoint.runs.commands import Append, Finish, Log, SearchRuns, ShowRun, Start
 from setpoint.runs.entities import Artifact, Code, Run, View
@@ -27,9 +34,43 @@ MATRIX = b'{"type": "confusion", "step": 3, "labels": ["y", "n"], "counts": [[5,
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def first(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A store of 130 runs in two experiments, made once to be copied."""
+    home = tmp_path_factory.mktemp("tracked") / "home"
+    if request.param == "sqlite":
+        url = request.getfixturevalue("file_stores").empty(home)
+    else:
+        url = migrated(request.getfixturevalue("databases").blank())
+    settings = Settings(home=home, database_url=url, actor="ada")
+    clock = ManualClock(NOON)
+    backend = open_local(settings, clock)
+    _fill(backend, clock)
+    backend.engine.dispose()
+    return settings
+
+
 @pytest.fixture
-def tracked(backend: LocalBackend, clock: ManualClock) -> LocalBackend:
-    """A store of 130 runs in two experiments; the last ones have curves and files."""
+def tracked(
+    first: Settings, request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
+) -> Iterator[LocalBackend]:
+    """That store, to do with as a test likes."""
+    home = tmp_path / "home"
+    shutil.copytree(first.home, home)
+    clock.advance(timedelta(minutes=COUNT))
+    with ExitStack() as stack:
+        if first.database_url == file_url(first.home):
+            url = file_url(home)
+        else:
+            databases: Databases = request.getfixturevalue("databases")
+            url = stack.enter_context(databases.copy(first.database_url))
+        local = open_local(structs.replace(first, home=home, database_url=url), clock)
+        stack.callback(local.engine.dispose)
+        yield local
+
+
+def _fill(backend: LocalBackend, clock: ManualClock) -> None:
+    """Make the runs; the last ones have curves and files."""
     rng = np.random.default_rng(3)
     steps = np.arange(50)
     for i in range(COUNT):
@@ -55,7 +96,6 @@ def tracked(backend: LocalBackend, clock: ManualClock) -> LocalBackend:
         if i < COUNT - 1:
             backend.call(service.finish, Finish(run=f"run-{i}"))
     _files(backend)
-    return backend
 
 
 def _files(backend: LocalBackend) -> None:
