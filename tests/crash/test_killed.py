@@ -53,6 +53,7 @@ _MEASURED = re.compile(
     r'"detail":"seconds of CPU[^}]*|(?<=judged\', \'address\': \')b3:\w+'
 )  # how fast the model answered at the gate, and the judgement with that number in it
 _OFTEN = {("jobs", "attempts"), ("step_results", "seconds"), ("events", "seq"), ("runs", "code")}
+_OFTEN |= {("data_home", "mark")}
 _OFTEN |= {("run_metrics", "loose_rows"), ("run_metrics", "loose_points")}
 
 
