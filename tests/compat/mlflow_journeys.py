@@ -699,6 +699,34 @@ def a_registered_model_is_loaded_by_its_alias(client: MlflowClient, name: str) -
 
 
 @journey
+def one_call_makes_every_library_log_by_itself(client: MlflowClient, name: str) -> None:
+    import lightgbm  # noqa: PLC0415
+    import xgboost  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    mlflow.set_experiment(name)
+    x, y = _data()
+    mlflow.autolog(silent=True)  # before the stories that switch one library: those it leaves alone
+    try:
+        runs = []
+        for fit in (
+            lambda: LogisticRegression().fit(x, y),
+            lambda: xgboost.XGBClassifier(n_estimators=3).fit(x, y),
+            lambda: lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(x, y),
+        ):
+            fit()
+            runs.append(mlflow.last_active_run().info.run_id)
+    finally:
+        mlflow.autolog(disable=True)
+    assert len(set(runs)) == 3
+    for run in runs:
+        found = client.get_run(run)
+        assert found.info.status == "FINISHED"
+        assert found.data.params
+        assert found.outputs.model_outputs
+
+
+@journey
 def sklearn_logs_by_itself(client: MlflowClient, name: str) -> None:
     from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415
     from sklearn.model_selection import GridSearchCV  # noqa: PLC0415
@@ -773,34 +801,6 @@ def lightgbm_logs_by_itself(client: MlflowClient, name: str) -> None:
     assert found.data.params["objective"] == "binary"
     assert len(client.get_metric_history(run.info.run_id, "train-binary_logloss")) == 5
     assert found.outputs.model_outputs
-
-
-@journey
-def one_call_makes_every_library_log_by_itself(client: MlflowClient, name: str) -> None:
-    import lightgbm  # noqa: PLC0415
-    import xgboost  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-
-    mlflow.set_experiment(name)
-    x, y = _data()
-    mlflow.autolog(silent=True)
-    try:
-        runs = []
-        for fit in (
-            lambda: LogisticRegression().fit(x, y),
-            lambda: xgboost.XGBClassifier(n_estimators=3).fit(x, y),
-            lambda: lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(x, y),
-        ):
-            fit()
-            runs.append(mlflow.last_active_run().info.run_id)
-    finally:
-        mlflow.autolog(disable=True)
-    assert len(set(runs)) == 3
-    for run in runs:
-        found = client.get_run(run)
-        assert found.info.status == "FINISHED"
-        assert found.data.params
-        assert found.outputs.model_outputs
 
 
 @journey

@@ -59,6 +59,7 @@ def _commands(backend: LocalBackend) -> dict[str, dict[str, Any]]:
         "other": 2,
         "channel": "none of this name",
         "delivery": "none of this name",
+        "person": "ada",
     }
     return dict.fromkeys(OPERATIONS, known)
 

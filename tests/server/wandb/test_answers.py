@@ -298,7 +298,8 @@ def test_the_address_that_the_client_prints_leads_to_the_run(empty: str) -> None
     assert answer.status == 303
     assert ask(empty, answer.headers["location"]).status == 200
     assert ask(empty, "/setpoint/p/runs/none").status == 404
-    for path in ("/setpoint/p", "/setpoint/p/sweeps/s1"):
+    sweep, _ = _sweep(empty, {"method": "grid", "parameters": {"a": {"values": [1]}}})
+    for path in ("/setpoint/p", f"/setpoint/p/sweeps/{sweep}"):
         answer = ask(empty, path)
         assert answer.status == 303
         assert ask(empty, answer.headers["location"]).status == 200
