@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
@@ -12,6 +13,12 @@ from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
 from setpoint.db.engine import connect
 from setpoint.db.local import open_local
+
+
+@pytest.fixture
+def database_url(blank_url: str) -> str:
+    """A database without tables: what is tried is how they come to be."""
+    return blank_url
 
 
 def test_comments_on_models_and_versions_are_brought_forward(
