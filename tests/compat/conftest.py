@@ -25,6 +25,8 @@ _QUIET = {
     "OMP_NUM_THREADS": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Which packages a model asks for is found by loading it in a new process, or, here, assumed.
+    "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 

@@ -152,7 +152,7 @@ def test_registered_models_of_a_database_of_mlflow(ours: Here, tmp_path: Path) -
     assert (again.versions, again.versions_known) == (0, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # two servers of theirs; runs go that way in any case, models by the database
 def test_registered_models_of_a_server_of_mlflow_and_back(ours: Here, tmp_path: Path) -> None:
     with mlflow_server(tmp_path) as url:
         client("mlflow", IMPORT, "write-models", url, folder=tmp_path)
