@@ -19,7 +19,8 @@ BUILT := src/setpoint/server/static/.built
 ARGS ?=
 ONLY ?=
 
-# Tests run in as many processes as there are cores, a file of them in one.
+# Tests run in as many processes as there are cores, a file of them in one; in the order of folders,
+# where those with processes and browsers of their own come first.
 WORKERS ?= logical
 
 # Small shared machines: more threads than cores makes LightGBM and BLAS slower, not faster.
@@ -42,7 +43,7 @@ demo: $(VENV)/.installed $(BUILT)
 	@$(BIN)/setpoint demo $(ARGS)
 
 test: check $(BUILT)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
 	@echo "check: ruff"
