@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 _LEAST = 5  #: runs, below which nothing can be said
 _GROUPS = 5  #: of a parameter with many values: as many runs in each
@@ -36,7 +35,7 @@ def importance(params: Mapping[str, Sequence[Any]], metric: Sequence[float]) -> 
         params: By name: a value for each run, None where it has none.
         metric: What the runs came to, in the same order; no NaN.
     """
-    ranks = rankdata(np.asarray(metric, np.float64))
+    ranks = _ranks(np.asarray(metric, np.float64))
     if len(ranks) < _LEAST or np.ptp(ranks) == 0:
         return []
     found = [
@@ -58,7 +57,7 @@ def _groups(values: Sequence[Any]) -> NDArray[np.intp] | None:
     numbers, count = _numbers(values), int(by_value.max()) + 1
     if numbers is not None and count > _GROUPS:
         groups = max(2, min(_GROUPS, len(values) // _IN_A_GROUP))
-        by_value = ((rankdata(numbers) - 0.5) * groups // len(values)).astype(np.intp)
+        by_value = ((_ranks(numbers) - 0.5) * groups // len(values)).astype(np.intp)
     return by_value if by_value.min() < by_value.max() else None
 
 
@@ -80,4 +79,12 @@ def _trend(values: Sequence[Any], ranks: Floats) -> float | None:
     numbers = _numbers(values)
     if numbers is None:
         return None
-    return float(np.corrcoef(rankdata(numbers), ranks)[0, 1])
+    return float(np.corrcoef(_ranks(numbers), ranks)[0, 1])
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the rank of each value from 1; those alike share the mean of theirs."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - a second that starting need not wait
+
+    ranks: NDArray[np.float64] = rankdata(values)
+    return ranks
