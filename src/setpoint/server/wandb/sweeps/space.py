@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
-from scipy.special import betaincinv, ndtri
 
 from setpoint.errors import Invalid
 
@@ -219,10 +218,14 @@ def _inverse_values(p: Parameter, u: float) -> float:
 
 
 def _normal(p: Parameter, u: float) -> float:
+    from scipy.special import ndtri  # noqa: PLC0415 - a server starts without it
+
     return float(p.mu + p.sigma * ndtri(min(max(u, 1e-12), 1 - 1e-12)))
 
 
 def _beta(p: Parameter, u: float) -> float:
+    from scipy.special import betaincinv  # noqa: PLC0415
+
     return float(betaincinv(p.a, p.b, u))
 
 
