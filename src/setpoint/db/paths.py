@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, type_coerce
-from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy import JSON, ColumnElement, Connection, Text, case, cast, func, type_coerce
 
 
 def text_at(conn: Connection, column: ColumnElement[Any], *path: str) -> ColumnElement[Any]:

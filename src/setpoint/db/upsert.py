@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 _Merge = Callable[[Any], dict[str, Any]]
 _Update = tuple[str, ...] | _Merge
@@ -42,11 +42,20 @@ def upsert(
     )
 
 
+def insertion(conn: Connection, table: Table) -> Any:
+    """Return an INSERT that can be told what to do on a conflict, in the database's own words."""
+    return _insertion(table, conn.dialect.name)
+
+
+def _insertion(table: Table, dialect: str) -> Any:
+    # A dialect comes with all of its drivers: the one that nobody uses is not loaded.
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
 @lru_cache(maxsize=256)
 def _statement(table: Table, dialect: str, on: tuple[str, ...], update: _Update) -> Any:
     """Return the statement, made once: making it takes longer than running it on a few rows."""
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement: Any = make(table)
+    statement = _insertion(table, dialect)
     keys = list(on) or [column.name for column in table.primary_key.columns]
     if callable(update):
         values = update(statement.excluded)

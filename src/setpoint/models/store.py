@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from setpoint.db.upsert import insertion
 from setpoint.errors import NotFound
 from setpoint.models.entities import PROMPT, Alias, ModelSummary, ModelVersion, Override
 from setpoint.models.tables import model_aliases, model_tags, model_versions, models
@@ -30,9 +30,8 @@ def lock(conn: Connection, model: str, now: datetime) -> int:
     A model that was deleted is there again, without the versions it had. The lock ends with
     the caller's transaction.
     """
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     row = {"model": model, "versions": 0, "created_at": now, "updated_at": now, "description": ""}
-    conn.execute(make(models).values(row).on_conflict_do_nothing())
+    conn.execute(insertion(conn, models).values(row).on_conflict_do_nothing())
     touched = (
         update(models)
         .where(models.c.model == model)
@@ -139,8 +138,7 @@ def alias(conn: Connection, model: str, name: str) -> int | None:
 
 def put_alias(conn: Connection, new: Alias) -> None:
     """Point an alias at a version, wherever it pointed before."""
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(model_aliases).values(msgspec.structs.asdict(new))
+    statement = insertion(conn, model_aliases).values(msgspec.structs.asdict(new))
     conn.execute(
         statement.on_conflict_do_update(
             index_elements=["model", "alias"], set_={"number": new.number}

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, case, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from setpoint.db.upsert import insertion
 from setpoint.errors import Conflict, NotFound
 from setpoint.releases.entities import OPEN, Look, Release
 from setpoint.releases.evidence import Evidence
@@ -106,8 +106,7 @@ def put_evidence(conn: Connection, release_id: str, evidence: Evidence) -> None:
 
 def add_look(conn: Connection, release: Release, at: datetime) -> None:
     """Keep the evidence as it is; a second look at the same time replaces the first."""
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(release_looks).values(
+    statement = insertion(conn, release_looks).values(
         release_id=release.id,
         at=at,
         step=release.step,

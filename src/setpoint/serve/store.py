@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Integer, bindparam, case, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.core.clock import to_micros
+from setpoint.db.upsert import insertion
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.serve.entities import Deployment, Labelled, Prediction, PredictionRow, Role
 from setpoint.serve.tables import deployments as d
@@ -361,8 +361,7 @@ def _update(
 def _wait(conn: Connection, model: str, labels: list[tuple[str, float]], at: datetime) -> None:
     if not labels:
         return
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    query = dialect.insert(w)
+    query = insertion(conn, w)
     new = query.excluded
     query = query.on_conflict_do_update(
         index_elements=[w.c.model, w.c.id],

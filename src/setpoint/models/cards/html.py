@@ -2,8 +2,6 @@
 
 import html
 
-from markdown_it import MarkdownIt
-
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;
 color:#1a1d21;background:#fff}
@@ -18,6 +16,8 @@ th,td{border-color:#343a41}}
 
 def page(markdown: str, title: str) -> str:
     """Return a whole HTML document of a text in Markdown; HTML in the text is shown as text."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - starting need not wait for it
+
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

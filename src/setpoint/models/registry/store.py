@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from setpoint.comments import store as comments
+from setpoint.db.upsert import insertion
 from setpoint.errors import NotFound
 from setpoint.models import store as versions_store
 from setpoint.models.entities import ModelVersion
@@ -52,10 +52,9 @@ def get(conn: Connection, model: str, *, lock: bool = False) -> Model:
 
 def add(conn: Connection, model: Model) -> bool:
     """Insert a model without versions, its tags included, unless there is one of the name."""
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     row = {name: getattr(model, name) for name in _COLUMNS}
-    insertion = make(models).values(row).on_conflict_do_nothing().returning(models.c.model)
-    added = conn.execute(insertion).one_or_none() is not None
+    statement = insertion(conn, models).values(row).on_conflict_do_nothing()
+    added = conn.execute(statement.returning(models.c.model)).one_or_none() is not None
     if added:
         put_tags(conn, model.model, 0, model.tags)
     return added
@@ -202,11 +201,10 @@ def tags(conn: Connection, model: str, number: int = 0) -> dict[str, str]:
 
 def put_tags(conn: Connection, model: str, number: int, new: dict[str, str]) -> None:
     """Set tags, over what they were."""
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     for key, value in new.items():
         row = {"model": model, "number": number, "key": key, "value": value}
         conn.execute(
-            make(model_tags)
+            insertion(conn, model_tags)
             .values(row)
             .on_conflict_do_update(index_elements=["model", "number", "key"], set_={"value": value})
         )

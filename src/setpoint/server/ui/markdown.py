@@ -1,13 +1,14 @@
 """Markdown that people write, as HTML that is safe to show."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 
 from setpoint.comments.rules import pieces
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 #: Draws a block of its own language, e.g. a chart, from what stands in it.
 Block = Callable[[str], Markup]
@@ -27,10 +28,12 @@ def render(
         image: What turns an image's address into another one.
         person: The address of somebody's page: then ``@name`` leads there.
     """
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - starting need not wait for it
+
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     known = dict(blocks or {})
 
-    def fence(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    def fence(tokens: "Sequence[Token]", index: int, options: Any, env: Any) -> str:
         drawn = known.get(tokens[index].info.strip())
         if drawn is None:
             usual: str = parser.renderer.fence(tokens, index, options, env)  # type: ignore[attr-defined]
@@ -52,8 +55,10 @@ def render(
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - escaped by it
 
 
-def _mentioning(children: Sequence[Token], person: Callable[[str], str]) -> Iterator[Token]:
+def _mentioning(children: "Sequence[Token]", person: Callable[[str], str]) -> "Iterator[Token]":
     """Yield what a line is made of, with a link for each person it mentions outside of links."""
+    from markdown_it.token import Token  # noqa: PLC0415
+
     inside = 0
     for child in children:
         inside += child.nesting if child.type.startswith("link_") else 0
