@@ -35,15 +35,6 @@ def _bucket(url: str, aws: Aws, aside: Path) -> ObjectStore:
     return S3Store(url, aws, aside)
 
 
-def check(settings: Settings) -> None:
-    """Ask the store one thing, so that what is wrong with it is told at the start.
-
-    Raises:
-        Unavailable: If it cannot be reached, or refuses.
-    """
-    next(open_store(settings).addresses(), None)
-
-
 def free(store: ObjectStore, addresses: Iterable[str], *, dry: bool = False) -> Freed:
     """Delete objects, or only count them; return how many there were, and their bytes."""
     found = store.find(addresses)

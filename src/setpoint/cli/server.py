@@ -22,19 +22,20 @@ def server(home: str | None, host: str, port: int) -> None:
     Servers of one database and one artifact store serve one another's runs. What trains,
     serves and watches models is: setpoint up.
     """
-    from setpoint.artifacts import store  # noqa: PLC0415 - heavy
+    from setpoint.artifacts import home as artifacts  # noqa: PLC0415 - heavy
+    from setpoint.artifacts import store  # noqa: PLC0415
     from setpoint.cli import pages  # noqa: PLC0415
     from setpoint.db.local import open_local  # noqa: PLC0415
 
     pages.only_loopback(host)
     pages.require_free(host, port, "--port")
     where = settings(home)
-    store.check(where)
     backend = open_local(where)
-    click.echo(f"pages      http://{host}:{port}")
-    click.echo(f"artifacts  {store.open_store(where)}")
-    click.echo("stop with Ctrl-C")
     try:
+        artifacts.require(backend)
+        click.echo(f"pages      http://{host}:{port}")
+        click.echo(f"artifacts  {store.open_store(where)}")
+        click.echo("stop with Ctrl-C")
         with pages.delivering(backend):
             pages.serve(backend, host, port)
     finally:

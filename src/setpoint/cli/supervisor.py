@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from setpoint.artifacts import store
+from setpoint.artifacts import home as artifacts
 from setpoint.cli import pages
 from setpoint.config import Settings, environment
 from setpoint.core.defects import in_words
@@ -66,24 +66,34 @@ class Supervisor:
                 (self._inference_port, "--inference-port"),
             ):
                 pages.require_free(self._host, port, option)
-            store.check(self.settings)
-            self._backend = open_local(self.settings)
-            self._require_here()
-            self._inference = self._start_inference()
-            threads = [threading.Thread(target=self._keep_inference, daemon=True)]
-            if self._control:
-                threads.append(threading.Thread(target=self._reconcile, daemon=True))
-            for thread in threads:
-                thread.start()
+            self._inference = self._start_inference()  # it loads while the store is opened
             try:
-                with pages.delivering(self._backend):
+                self._backend = open_local(self.settings)
+                artifacts.require(self._backend)
+                self._require_here()
+                with self._working(), pages.delivering(self._backend):
                     yield
             finally:
                 self._stopping.set()
                 _stop(self._inference)
-                for thread in threads:
-                    thread.join(_STOP_SECONDS)
-                self._backend.engine.dispose()
+                if self._backend is not None:
+                    self._backend.engine.dispose()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Keep inference running, and the controller if there shall be one."""
+        threads = [threading.Thread(target=self._keep_inference, daemon=True)]
+        if self._control:
+            threads.append(threading.Thread(target=self._reconcile, daemon=True))
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            _stop(self._inference)
+            for thread in threads:
+                thread.join(_STOP_SECONDS)
 
     def serve(self) -> None:
         """Answer pages and API until told to stop."""

@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from setpoint.artifacts import store
+from setpoint.artifacts import home
 from setpoint.config import settings
 from setpoint.core.lifetime import end_with_parent
 from setpoint.db.local import open_local
@@ -24,8 +24,9 @@ def main() -> int:
         end_with_parent(options.with_parent)
     try:
         where = settings(options.home)
-        store.check(where)
-        app = create_app(open_local(where))
+        backend = open_local(where)
+        home.require(backend)
+        app = create_app(backend)
     except SetpointError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
