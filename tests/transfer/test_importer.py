@@ -38,7 +38,7 @@ from setpoint.transfer.entities import (
     SourceVersion,
 )
 from setpoint.transfer.files import read_in_pieces
-from setpoint.transfer.importer import FROM, WHOLE
+from setpoint.transfer.importer import FROM, WHOLE, bring
 from setpoint.transfer.mlflow import Login
 from setpoint.transfer.sources import KINDS, open_source
 
@@ -182,6 +182,14 @@ def test_registered_models_are_brought_once_also_after_a_break(here: Here) -> No
     assert (again.versions, again.versions_known) == (0, 3)
     model = here.backend.call(registry.about, OneModel(model="late"))
     assert (model.versions, model.aliases) == (6, {})  # what was decided here stays
+
+
+def test_what_is_on_its_way_is_told(here: Here) -> None:
+    told: list[tuple[int, int | None, str]] = []
+    source = WithModels(made("r1"), made("r2"))
+    bring(here.backend, here.store, source, told=lambda *said: told.append(said))
+    assert told[:2] == [(0, 2, "r1"), (1, 2, "r2")]
+    assert told[2:] == [(0, 3, "late/2"), (1, 3, "late/5"), (2, 3, "late/6")]
 
 
 def test_versions_whose_numbers_are_taken_get_others_and_say_so(here: Here) -> None:

@@ -1,7 +1,8 @@
 """``setpoint import`` and ``setpoint export``: runs and models from and for other systems."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from setpoint.artifacts.store import open_store
 from setpoint.cli.console import backend, home_option, json_option, say, table
 from setpoint.runs.entities import Artifact
-from setpoint.transfer.entities import Left, Report, Sent
+from setpoint.transfer.entities import Left, Report, Sent, Told
 from setpoint.transfer.exporter import Target, send
 from setpoint.transfer.importer import bring
 from setpoint.transfer.mlflow import Login
@@ -65,16 +66,8 @@ def import_(
     login = Login(token=token, user=user, password=password)
     source = open_source(kind, where, login=login, python=python)
     store = open_store(ours.settings)
-    with _progress("importing") as (bar, task):
-        report = bring(
-            ours,
-            store,
-            source,
-            experiment=experiment,
-            told=lambda done, runs, run: bar.update(
-                task, completed=done, total=runs, what=run.name or run.id
-            ),
-        )
+    with _progress("importing") as told:
+        report = bring(ours, store, source, experiment=experiment, told=told)
     say(_brought(report), report, as_json=as_json)
 
 
@@ -113,14 +106,14 @@ def runs(
     """
     ours = backend(home)
     target = _target(kind, where, Login(token=token, user=user, password=password))
-    with _progress("exporting") as (bar, task):
+    with _progress("exporting") as told:
         sent = send(
             ours,
             open_store(ours.settings),
             target,
             experiments=list(experiments),
             filter=text,
-            told=lambda done, run: bar.update(task, completed=done, what=run.name or run.id),
+            told=told,
         )
     say(_sent(sent), sent, as_json=as_json)
 
@@ -161,7 +154,9 @@ def models(
         with ours.reading() as conn:
             return files_of(conn, model)
 
-    sent = send_models(ours, open_store(ours.settings), target, list(names), logged)
+    store = open_store(ours.settings)
+    with _progress("exporting") as told:
+        sent = send_models(ours, store, target, list(names), logged, told)
     say(_sent(sent), sent, as_json=as_json)
 
 
@@ -175,20 +170,14 @@ def _target(kind: str, where: str, login: Login) -> Target:
     return ParquetFolder(where)
 
 
-class _progress:  # noqa: N801 - used like a function
-    """A bar on stderr while runs are on their way, gone when they have arrived."""
-
-    def __init__(self, verb: str) -> None:
-        columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        told = TextColumn("{task.fields[what]}", markup=False)
-        self._bar = Progress(*columns, told, console=Console(stderr=True), transient=True)
-
-    def __enter__(self) -> tuple[Progress, Any]:
-        self._bar.start()
-        return self._bar, self._bar.add_task("", total=None, what="")
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+@contextmanager
+def _progress(verb: str) -> Iterator[Told]:
+    """Show a bar on stderr while things are on their way, gone when they have arrived."""
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    name = TextColumn("{task.fields[what]}", markup=False)
+    with Progress(*columns, name, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, what="")
+        yield lambda done, all_, what: bar.update(task, completed=done, total=all_, what=what)
 
 
 def _brought(report: Report) -> str:

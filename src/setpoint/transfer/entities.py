@@ -10,6 +10,13 @@ from setpoint.models.registry.entities import Stage
 from setpoint.runs.columns import Columns
 from setpoint.runs.entities import Dataset, Status, Value
 
+#: Told what is on its way: how many are done, of how many if that is known, the next one's name.
+Told = Callable[[int, int | None, str], object]
+
+
+def untold(_done: int, _all: int | None, _name: str) -> None:
+    """Tell nobody."""
+
 
 class SourceRun(Struct, frozen=True, kw_only=True):
     """A run as its own store knows it."""

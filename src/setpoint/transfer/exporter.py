@@ -1,6 +1,6 @@
 """Write runs out: for MLflow, or as Parquet files that anything reads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from setpoint.artifacts.contract import ObjectStore
@@ -8,7 +8,7 @@ from setpoint.core.operations import Backend
 from setpoint.runs import service
 from setpoint.runs.commands import History, ListArtifacts, SearchRuns, ShowRun
 from setpoint.runs.entities import Artifact, Run, Series
-from setpoint.transfer.entities import Left, Sent
+from setpoint.transfer.entities import Left, Sent, Told, untold
 
 _PAGE = 200
 
@@ -56,7 +56,7 @@ def send(
     *,
     experiments: list[str],
     filter: str,  # noqa: A002 - as searching calls it
-    told: Callable[[int, Run], None] = lambda _done, _run: None,
+    told: Told = untold,
 ) -> Sent:
     """Export the runs that a search finds.
 
@@ -66,12 +66,12 @@ def send(
         target: Where they go. A run that is there, whole, is not written again.
         experiments: Their names; empty means all.
         filter: In the language of `runs search`.
-        told: Called before each run with how many are done.
+        told: Called before each run.
     """
     runs = known = points = files = size = 0
     left: list[Left] = []
     for run in _found(backend, experiments, filter):
-        told(runs + known, run)
+        told(runs + known, None, run.name or run.id)
         if target.has(run):
             known += 1
             continue

@@ -6,7 +6,7 @@ points are numbered by where they stand in their source and files are kept by th
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from blake3 import blake3
 
@@ -26,7 +26,16 @@ from setpoint.runs.commands import (
     UpdateRun,
 )
 from setpoint.runs.entities import Artifact, Lifecycle, Run, Series
-from setpoint.transfer.entities import Left, Registry, Report, Source, SourceFile, SourceRun
+from setpoint.transfer.entities import (
+    Left,
+    Registry,
+    Report,
+    Source,
+    SourceFile,
+    SourceRun,
+    Told,
+    untold,
+)
 from setpoint.transfer.files import stored
 from setpoint.transfer.registered import Bringing
 
@@ -37,8 +46,6 @@ _POINTS = 50_000  #: in one call
 _FILES = 200  #: registered in one call
 _LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")
 
-Told = Callable[[int, int, SourceRun], None]  #: runs done, runs in all, the one that begins
-
 
 def bring(
     backend: Backend,
@@ -46,7 +53,7 @@ def bring(
     source: Source,
     *,
     experiment: str | None = None,
-    told: Told = lambda _done, _all, _run: None,
+    told: Told = untold,
 ) -> Report:
     """Import every run of `source`, and its registered models if it has any.
 
@@ -55,7 +62,7 @@ def bring(
         store: Takes their files.
         source: A store of another system.
         experiment: Puts all runs there instead of where they were.
-        told: Called before each run.
+        told: Called before each run, then before each version of a model.
     """
     try:
         found = _parents_first(source.runs())
@@ -64,11 +71,11 @@ def bring(
         counts = _Counts()
         ids: dict[str, str] = {}
         for done, run in enumerate(found):
-            told(done, len(found), run)
+            told(done, len(found), run.name or run.id)
             ids[run.id] = _Bringing(backend, store, source, run, counts).whole(experiment, ids)
         registered = Bringing(backend, store, source.kind, ids)
         models = source.models() if isinstance(source, Registry) else ()
-        registered.bring(models)
+        registered.bring(models, told)
         left = [*source.left(), *counts.left, *registered.left]
     finally:
         source.close()

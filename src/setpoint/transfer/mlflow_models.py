@@ -21,7 +21,7 @@ from setpoint.runs import service as runs
 from setpoint.runs.commands import ShowRun
 from setpoint.runs.entities import Artifact, Run
 from setpoint.transfer import pyfunc
-from setpoint.transfer.entities import Left, Sent
+from setpoint.transfer.entities import Left, Sent, Told, untold
 from setpoint.transfer.exporter import Held
 from setpoint.transfer.mlflow import named_so
 from setpoint.transfer.mlflow_target import PROXIED, MlflowTarget
@@ -41,6 +41,7 @@ def send_models(
     target: MlflowTarget,
     names: list[str],
     logged: Callable[[str], Files] = lambda _id: {},
+    told: Told = untold,
 ) -> Sent:
     """Export registered models; versions that are there are not written again.
 
@@ -50,10 +51,12 @@ def send_models(
         target: The server.
         names: Of models; empty means all, prompts among them.
         logged: Returns the files of a logged model by its id.
+        told: Called before each model.
     """
     names = names or list(_names(backend))
     sending = _Sending(backend, store, target, logged)
-    for name in names:
+    for done, name in enumerate(names):
+        told(done, len(names), name)
         sending.model(backend.call(registry.about, OneModel(model=name)))
     target.close()
     return Sent(

@@ -20,7 +20,7 @@ from setpoint.models.service import SetAlias, ShowModel
 from setpoint.runs import service as runs
 from setpoint.runs.commands import Log
 from setpoint.runs.entities import Artifact
-from setpoint.transfer.entities import Left, SourceModel, SourceVersion
+from setpoint.transfer.entities import Left, SourceModel, SourceVersion, Told, untold
 from setpoint.transfer.files import stored
 
 BROUGHT = "setpoint.import.versions"  #: the tag of a model whose aliases are set, too
@@ -49,12 +49,15 @@ class Bringing:
         self.versions = self.known = self.files = self.bytes = 0
         self.left: list[Left] = []
 
-    def bring(self, models: Sequence[SourceModel]) -> None:
+    def bring(self, models: Sequence[SourceModel], told: Told = untold) -> None:
         """Bring all versions of these models, and what is said of them."""
+        done, every = 0, sum(len(model.versions) for model in models)
         for model in models:
             here = self._model(model)
             numbers = self._numbers(model.name)
             for version in model.versions:
+                told(done, every, f"{model.name}/{version.number}")
+                done += 1
                 if version.number in numbers:
                     self.known += 1
                 else:
