@@ -78,7 +78,7 @@ def build(name: str, packages: tuple[str, ...] = ()) -> None:
 
 def _install(python: Path, wanted: tuple[str, ...], *, by_uv: bool) -> None:
     """Install with uv, which takes a fifth of the time, or with pip where it may not or fails."""
-    uv = ["uv", "pip", "install", "--quiet", "--python", str(python)]
+    uv = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     pip = ["pip", "--disable-pip-version-check", "--python", str(python), "install", "-qq"]
     if by_uv and not subprocess.run([sys.executable, "-m", *uv, *wanted], check=False).returncode:
         return
