@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from tests.s3_server import S3Server
 
 from setpoint import config
+from setpoint.artifacts import home
 from setpoint.artifacts import s3 as module
 from setpoint.artifacts.contract import ObjectStore, address_of
 from setpoint.artifacts.files import FileStore
 from setpoint.artifacts.s3 import PART, S3Store
-from setpoint.artifacts.store import check, free, open_store
+from setpoint.artifacts.store import free, open_store
 from setpoint.config import Aws, Settings
+from setpoint.db.local import open_local
 from setpoint.errors import Invalid, MissingExtra, Unavailable
 
 
@@ -72,14 +74,23 @@ def test_a_service_that_is_away_is_told_as_such(
     assert "AWS_ENDPOINT_URL" in caught.value.hint
 
 
+def start(settings: Settings) -> None:
+    """Do what a server does with its store before it answers."""
+    backend = open_local(settings)
+    try:
+        home.require(backend)
+    finally:
+        backend.engine.dispose()
+
+
 def test_what_is_wrong_is_told_at_the_start(settings: Settings) -> None:
-    check(settings)
+    start(settings)
     for wrong, says in (
         ({"artifact_url": "s3://nobodys/x"}, "no bucket"),
         ({"aws": replace(settings.aws, access_key_id="nobody")}, "refuses"),
     ):
         with pytest.raises(Unavailable, match=says):
-            check(replace(settings, **wrong))
+            start(replace(settings, **wrong))
 
 
 @pytest.mark.parametrize("url", ["bucket/x", "s3://", "http://x/y", "file:///tmp/x", "s3:bucket"])

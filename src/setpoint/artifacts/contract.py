@@ -26,8 +26,8 @@ class Incoming(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def write(self, data: bytes) -> None:
-        """Add bytes at the end."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes at the end; their memory is the caller's again on return."""
 
     def commit(self, expected: str | None = None) -> tuple[str, int]:
         """Keep the object durably, whole or not at all; return its address and its size in bytes.

@@ -99,7 +99,7 @@ class FileIncoming:
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with self._telling():
             view = memoryview(data)
             while view:

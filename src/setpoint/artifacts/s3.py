@@ -238,7 +238,7 @@ class S3Incoming:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with self._telling():
             self._file.write(data)
         self._digest.update(data)

@@ -274,7 +274,7 @@ class _Check:
             for name, value in promised.items()
         }
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         for _, digest in self._promised.values():
             digest.update(data)
 
