@@ -71,6 +71,22 @@ def test_what_was_taken_back_is_not_told(used: LocalBackend, empty: str) -> None
     assert "too much said" not in ask(empty, "/activity").text
 
 
+def test_a_channel_is_added_on_the_page_and_its_secret_shown_once(empty: str) -> None:
+    hook = {"name": "ops", "kind": "webhook", "url": "https://example.com/h", "events": "model.*"}
+    page = send(empty, "/channels", hook)
+    check_page(page)
+    assert "whsec_" in page.text
+    assert "told of <code>model.*</code>" in page.text
+    listed = ask(empty, "/channels")
+    assert "whsec_" not in listed.text
+    assert "ops" in listed.text
+    letter = {"name": "post", "kind": "email", "url": "smtp://mail.example.com", "events": "*"}
+    page = send(empty, "/channels", letter | {"to": "a@b.org, c@d.org", "sender": "s@b.org"})
+    assert "from s@b.org to a@b.org, c@d.org" in page.text
+    for wrong in ({"url": "ftp://x"}, {"kind": "pigeon"}, {"name": ""}, {"events": ""}):
+        assert send(empty, "/channels", hook | {"name": "other"} | wrong).status == 400
+
+
 def test_a_channel_is_tried_turned_off_and_removed_on_its_page(
     used: LocalBackend, empty: str
 ) -> None:

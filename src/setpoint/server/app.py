@@ -128,6 +128,7 @@ _ACTIONS: tuple[tuple[str, Handler], ...] = (
     ("/models/{model}", registry.change),
     ("/models/{model}/{number:int}", versions.change),
     ("/models/{model}/{number:int}/card", cards.change),
+    ("/channels", channels.create),
     ("/channels/{channel}", channels.change),
     ("/channels/{channel}/{delivery}", channels.again),
     ("/comments", talk.say),

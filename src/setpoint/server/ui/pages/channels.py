@@ -7,14 +7,17 @@ import msgspec
 
 from setpoint.errors import Invalid
 from setpoint.notify.deliver import trial
-from setpoint.notify.entities import Channel, Delivery, State
+from setpoint.notify.entities import Channel, Delivery, Mail, State
 from setpoint.notify.service import (
+    AddChannel,
+    Added,
     Delivered,
     ListChannels,
     ListDeliveries,
     OneChannel,
     OneDelivery,
     UpdateChannel,
+    add,
     delivery,
     log,
     ls,
@@ -27,6 +30,7 @@ from setpoint.server.mlflow.registry_webhooks import KINDS
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
 
 _SHOWN = 200
+_FIELDS = ("name", "kind", "url", "events", "to", "sender", "user", "secret")
 
 
 def channels(ask: Ask) -> Page:
@@ -70,7 +74,10 @@ def _heading(found: list[Channel], failing: list[Channel]) -> str:
 
 def channel(ask: Ask) -> Page:
     """Answer "did it arrive?" of one channel."""
-    found: Channel = ask.call(show, OneChannel(channel=ask.params["channel"]))
+    return _channel(ask, ask.call(show, OneChannel(channel=ask.params["channel"])))
+
+
+def _channel(ask: Ask, found: Channel, secret: str = "") -> Page:
     state = ask.query.get("state", "")
     listed = _log(ask, found.id, state, _SHOWN)
     return Page(
@@ -79,6 +86,7 @@ def channel(ask: Ask) -> Page:
         active="Team",
         values={
             "channel": found,
+            "secret": secret,
             "deliveries": listed,
             "state": state,
             "states": [each.value for each in State],
@@ -134,6 +142,23 @@ def _laid(body: str) -> str:
         return msgspec.json.format(body.encode(), indent=2).decode()
     except msgspec.DecodeError:
         return textwrap.dedent(body)
+
+
+def create(ask: Ask) -> Page:
+    """Add a channel, and show it with its secret if one was made for it."""
+    given = {name: ask.form.get(name, "").strip() for name in _FIELDS}
+    to = given["to"].replace(",", " ").split()
+    letters = Mail(to=to, sender=given["sender"], user=given["user"])
+    cmd = AddChannel(
+        name=given["name"],
+        kind=given["kind"],
+        url=given["url"],
+        events=given["events"].replace(",", " ").split(),
+        secret=given["secret"] or None,
+        mail=letters if given["kind"] == "email" else None,
+    )
+    added: Added = ask.call(add, cmd)
+    return _channel(ask, added.channel, added.secret)
 
 
 def change(ask: Ask) -> Redirect:
