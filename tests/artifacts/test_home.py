@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from setpoint.artifacts import home
+from setpoint.artifacts.home import service as artifacts
 from setpoint.artifacts.store import open_store
 from setpoint.cli.main import run
 from setpoint.config import Settings
@@ -20,37 +20,37 @@ def elsewhere(settings: Settings, folder: Path) -> LocalBackend:
 
 
 def test_the_first_store_is_the_one(backend: LocalBackend, tmp_path: Path) -> None:
-    home.require(backend)
-    home.require(backend)
+    artifacts.require(backend)
+    artifacts.require(backend)
     other = elsewhere(backend.settings, tmp_path / "other")
     with pytest.raises(Conflict, match="in another store") as refused:
-        home.require(other)
+        artifacts.require(other)
     assert str(backend.settings.objects) in str(refused.value)
     assert str(other.settings.objects) in str(refused.value)
-    home.require(backend)
+    artifacts.require(backend)
     other.engine.dispose()
 
 
 def test_a_store_may_move_with_its_objects(backend: LocalBackend, tmp_path: Path) -> None:
     kept = open_store(backend.settings).put(b"weights")
-    home.require(backend)
+    artifacts.require(backend)
     moved = elsewhere(backend.settings, tmp_path / "moved")
     shutil.copytree(backend.settings.objects, moved.settings.objects)
     shutil.rmtree(backend.settings.objects)
-    home.require(moved)
+    artifacts.require(moved)
     assert open_store(moved.settings).get(kept) == b"weights"
     with pytest.raises(Conflict, match="in another store"):
-        home.require(backend)
+        artifacts.require(backend)
     moved.engine.dispose()
 
 
 def test_a_store_that_was_emptied_is_still_the_one(backend: LocalBackend, tmp_path: Path) -> None:
-    home.require(backend)
+    artifacts.require(backend)
     shutil.rmtree(backend.settings.objects)
-    home.require(backend)
+    artifacts.require(backend)
     other = elsewhere(backend.settings, tmp_path / "other")
     with pytest.raises(Conflict):
-        home.require(other)
+        artifacts.require(other)
     other.engine.dispose()
 
 
@@ -60,7 +60,7 @@ def test_a_server_that_is_given_another_store_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    home.require(backend)
+    artifacts.require(backend)
     monkeypatch.setenv("SETPOINT_DATABASE_URL", backend.settings.database_url)
     for command in ("server", "up"):
         assert run([command, "--home", str(tmp_path / "other"), "--port", "0"]) != 0

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from tests.s3_server import S3Server
 
 from setpoint import config
-from setpoint.artifacts import home
 from setpoint.artifacts import s3 as module
 from setpoint.artifacts.contract import ObjectStore, address_of
 from setpoint.artifacts.files import FileStore
+from setpoint.artifacts.home import service as artifacts
 from setpoint.artifacts.s3 import PART, S3Store
 from setpoint.artifacts.store import free, open_store
 from setpoint.config import Aws, Settings
@@ -78,7 +78,7 @@ def start(settings: Settings) -> None:
     """Do what a server does with its store before it answers."""
     backend = open_local(settings)
     try:
-        home.require(backend)
+        artifacts.require(backend)
     finally:
         backend.engine.dispose()
 

@@ -22,8 +22,8 @@ def server(home: str | None, host: str, port: int) -> None:
     Servers of one database and one artifact store serve one another's runs. What trains,
     serves and watches models is: setpoint up.
     """
-    from setpoint.artifacts import home as artifacts  # noqa: PLC0415 - heavy
     from setpoint.artifacts import store  # noqa: PLC0415
+    from setpoint.artifacts.home import service as artifacts  # noqa: PLC0415 - heavy
     from setpoint.cli import pages  # noqa: PLC0415
     from setpoint.db.local import open_local  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from setpoint.artifacts import home as artifacts
+from setpoint.artifacts.home import service as artifacts
 from setpoint.cli import pages
 from setpoint.config import Settings, environment
 from setpoint.core.defects import in_words

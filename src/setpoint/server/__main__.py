@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from setpoint.artifacts import home
+from setpoint.artifacts.home import service as artifacts
 from setpoint.config import settings
 from setpoint.core.lifetime import end_with_parent
 from setpoint.db.local import open_local
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         where = settings(options.home)
         backend = open_local(where)
-        home.require(backend)
+        artifacts.require(backend)
         app = create_app(backend)
     except SetpointError as error:
         sys.stderr.write(f"error: {error}\n")
