@@ -1,7 +1,9 @@
 """Tables and the prediction log are files of one folder, and who asks elsewhere is told."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import polars as pl
 import pytest
@@ -71,3 +73,18 @@ def test_of_two_who_are_first_at_once_one_has_them(
     with pytest.raises(Conflict):
         place.claim(backend.engine, backend.settings, NOON)
     assert _lies_here(elsewhere)
+
+
+def test_a_folder_that_many_mark_at_once_has_one_mark(tmp_path: Path) -> None:
+    for turn in range(40):
+        home = tmp_path / str(turn)
+        together = Barrier(6)
+
+        def mark(home: Path = home, together: Barrier = together) -> str:
+            together.wait()
+            return place._mark(home, make=True)
+
+        with ThreadPoolExecutor(6) as pool:
+            marks = {each.result() for each in [pool.submit(mark) for _ in range(6)]}
+        assert marks == {place._mark(home)}
+        assert marks != {""}

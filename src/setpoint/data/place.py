@@ -5,6 +5,7 @@ makes any writes down where they lie, and whoever needs them from another folder
 folder may move: what makes it the same is a mark in it, not its name.
 """
 
+import fcntl
 import secrets
 import socket
 from datetime import datetime
@@ -68,9 +69,15 @@ def _place(owner: Owner) -> tuple[str, str]:
 def _mark(home: Path, *, make: bool = False) -> str:
     """Return the mark of a folder; empty if it has none and none is to be made."""
     path = home / _MARK
-    if make and not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{secrets.token_hex(4)}")
-        aside.write_text(secrets.token_hex(16))
-        aside.rename(path)
-    return path.read_text() if path.exists() else ""
+    found = path.read_text() if path.exists() else ""
+    if found or not make:
+        return found
+    home.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of several who come at once, the first makes it
+        file.seek(0)
+        found = file.read()
+        if not found:
+            found = secrets.token_hex(16)
+            file.write(found)
+    return found
