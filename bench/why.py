@@ -67,7 +67,8 @@ def _fill(backend: LocalBackend) -> None:
             rows=objects.put(rowset.encode([str(i) for i in range(number % 7, _ROWS)])),
         )
         backend.call(models.register, made)
-    backend.call(releases.start, releases.Start(model="late", version=_VERSIONS))
+    with backend.engine.begin() as conn:
+        releases.start(backend.context(conn), releases.Start(model="late", version=_VERSIONS))
     at = to_micros(datetime.now(UTC))
     for start in range(0, _PREDICTIONS, 50_000):
         rows = [
