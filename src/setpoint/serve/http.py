@@ -1,48 +1,25 @@
-"""The edges of HTTP: bodies in, errors and descriptions out."""
+"""The edges of HTTP: bodies in, whole and unpacked; replies out, packed where it is asked for."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from setpoint.errors import Denied, Invalid, SetpointError
-from setpoint.serve import v2
-from setpoint.serve.endpoints import Endpoint
+from setpoint.errors import Denied, Invalid
+from setpoint.serve.exchange import Reply
+from setpoint.serve.rest.errors import TooLarge
 
 MOST_BYTES = 10_000_000  #: of a body, unpacked
-JSON = (b"content-type", b"application/json")
-TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-TEXT_OK = -200  #: a status 200 whose body is Prometheus text
-PATHS = (
-    "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
-    "POST /v2/models/MODEL/labels, GET /metrics"
-)
+_LEAST_PACKED = 1_024  #: bytes; packing less makes it no shorter to speak of
+_WBITS = {"gzip": 31, "deflate": 15}
 
-_WBITS = {b"gzip": 31, b"deflate": 15}
-
-
-class TooLarge(Invalid):
-    """The body is longer than the server reads."""
-
-    code = "too-large"
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Gone(Exception):
     """The client hung up before its request was complete."""
 
 
-class SyncRequest(Struct):
-    """What ``POST /-/sync`` waits for."""
-
-    generation: int = 0
-    model: str | None = None
-
-
-async def body(
-    scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
-) -> bytes:
+async def body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """Return the whole body, unpacked.
 
     Raises:
@@ -50,31 +27,25 @@ async def body(
         Denied: If a browser sends it for another site's page.
         Gone: If the client hangs up.
     """
-    encoding = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            if int(value) > MOST_BYTES:
-                raise _too_large()
-        elif name == b"content-encoding":
-            encoding = value
-        elif name == b"origin":
-            raise Denied(
-                "requests from web pages are refused",
-                where=value.decode("latin-1"),
-                hint="call the inference port from a program",
-            )
-        elif name == b"inference-header-content-length":
-            raise Invalid("binary tensors are not understood yet", hint="send the data as JSON")
+    if int(headers.get(b"content-length", b"0")) > MOST_BYTES:
+        raise _too_large()
+    if b"origin" in headers:
+        raise Denied(
+            "requests from web pages are refused",
+            where=headers[b"origin"].decode("latin-1"),
+            hint="call the inference port from a program",
+        )
     message = await receive()
     got: bytes = message.get("body", b"")
     if message["type"] == "http.disconnect":
         raise Gone
     if message.get("more_body"):
         got = await _rest(got, receive)
+    encoding = headers.get(b"content-encoding")
     return _unpacked(got, encoding) if encoding else got
 
 
-async def _rest(first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
+async def _rest(first: bytes, receive: Receive) -> bytes:
     chunks, size = [first], len(first)
     while True:
         message = await receive()
@@ -89,59 +60,40 @@ async def _rest(first: bytes, receive: Callable[[], Awaitable[MutableMapping[str
 
 
 def _unpacked(packed: bytes, encoding: bytes) -> bytes:
-    name = encoding.strip().lower()
-    if name == b"identity":
+    name = encoding.decode("latin-1").strip().lower()
+    if name == "identity":
         return packed
     if name not in _WBITS:
         raise Invalid(
-            f"the content encoding {name.decode('latin-1')!r} is not understood",
+            f"the content encoding {name!r} is not understood",
             hint="use gzip, deflate or none",
         )
     unpacker = zlib.decompressobj(_WBITS[name])
     try:
         plain = unpacker.decompress(packed, MOST_BYTES + 1)
     except zlib.error as error:
-        raise Invalid(f"the body is not {name.decode()}: {error}") from None
+        raise Invalid(f"the body is not {name}: {error}") from None
     if len(plain) > MOST_BYTES:
         raise _too_large()
     return plain
 
 
+def packed(reply: Reply, accepted: bytes) -> Reply:
+    """Return a reply in an encoding that the client accepts, if it is long enough for one."""
+    if len(reply.body) < _LEAST_PACKED:
+        return reply
+    wanted = [part.partition(";") for part in accepted.decode("latin-1").lower().split(",")]
+    names = [name.strip() for name, _, weight in wanted if weight.strip() != "q=0"]
+    name = next((name for name in ("gzip", "deflate") if name in names), None)
+    if name is None:
+        return reply
+    packer = zlib.compressobj(1, wbits=_WBITS[name])
+    body = packer.compress(reply.body) + packer.flush()
+    headers = (*reply.headers, (b"content-encoding", name.encode()), (b"vary", b"accept-encoding"))
+    return Reply(body, reply.status, reply.kind, headers)
+
+
 def _too_large() -> TooLarge:
     return TooLarge(
         f"the body is longer than {MOST_BYTES:,} bytes", hint="send fewer rows in a request"
-    )
-
-
-def sync_request(raw: bytes) -> SyncRequest:
-    try:
-        return msgspec.json.decode(raw or b"{}", type=SyncRequest)
-    except msgspec.MsgspecError as error:
-        raise Invalid(f"the sync request is not as it should be: {error}") from None
-
-
-def error(problem: SetpointError) -> bytes:
-    """Return ``{"error": what, where and what to do}``, as V2 has it."""
-    text = problem.message
-    if problem.where:
-        text += f" (at {problem.where})"
-    if problem.hint:
-        text += f"; {problem.hint}"
-    return v2.encode({"error": text})
-
-
-def metadata(endpoint: Endpoint) -> bytes:
-    """Return V2's description of a model."""
-    known = {i.name: i.datatype for i in endpoint.live.inputs}
-    return v2.encode(
-        {
-            "name": endpoint.model,
-            "versions": [str(one.version) for one in endpoint.deployed],
-            "platform": "setpoint",
-            "inputs": [
-                {"name": name, "datatype": datatype, "shape": [-1]}
-                for name, datatype in known.items()
-            ],
-            "outputs": [{"name": v2.OUTPUT, "datatype": "FP64", "shape": [-1]}],
-        }
     )

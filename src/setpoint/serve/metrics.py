@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import NamedTuple
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
 BUCKETS = (
@@ -9,7 +10,19 @@ BUCKETS = (
     *(25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000),
 )
 
+OK = 200
+
 Labels = tuple[str, ...]
+
+
+class Counted(NamedTuple):
+    """What one version answered, in any part of a release."""
+
+    answered: int  #: requests, or parts of them
+    failed: int
+    rows: int
+    micros: int  #: that all of them took
+    last_us: int  #: when the last one came, microseconds since 1970; 0: none has
 
 
 class Metrics:
@@ -20,6 +33,8 @@ class Metrics:
         self.requests: dict[tuple[str, int, str, int], int] = {}
         #: rows by (model, version, role)
         self.rows: dict[tuple[str, int, str], int] = {}
+        self._micros: dict[tuple[str, int], int] = {}
+        self._last: dict[tuple[str, int], int] = {}
         self._latency: dict[str, list[int]] = {}
         self._latency_sum: dict[str, int] = {}
         self.swaps: dict[str, int] = {}
@@ -30,9 +45,12 @@ class Metrics:
         self.fallbacks: dict[str, int] = {}
 
     def answered(
-        self, model: str, version: int, role: str, status: int, rows: int, micros: int
+        self, model: str, version: int, role: str, status: int, rows: int, micros: int, at_us: int
     ) -> None:
         """Count one arm's part of a request."""
+        answering = (model, version)
+        self._micros[answering] = self._micros.get(answering, 0) + micros
+        self._last[answering] = at_us
         key = (model, version, role, status)
         self.requests[key] = self.requests.get(key, 0) + 1
         served = key[:3]
@@ -58,6 +76,17 @@ class Metrics:
 
     def shadowed(self, model: str, rows: int) -> None:
         self.shadows[model] = self.shadows.get(model, 0) + rows
+
+    def of_version(self, model: str, version: int) -> Counted:
+        """Return what one version answered since the server started."""
+        mine = [(key, n) for key, n in list(self.requests.items()) if key[:2] == (model, version)]
+        return Counted(
+            answered=sum(count for key, count in mine if key[3] == OK),
+            failed=sum(count for key, count in mine if key[3] != OK),
+            rows=sum(n for key, n in list(self.rows.items()) if key[:2] == (model, version)),
+            micros=self._micros.get((model, version), 0),
+            last_us=self._last.get((model, version), 0),
+        )
 
     def text(self, *, log_bytes: int, generations: dict[str, int]) -> str:
         """Return everything as Prometheus reads it."""

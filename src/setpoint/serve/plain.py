@@ -43,6 +43,8 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
         request = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    if request.parameters is not None and request.parameters.binary_data_output:
+        return None
     tensor = request.inputs[0]
     count, width = tensor.shape
     if (

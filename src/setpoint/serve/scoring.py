@@ -27,15 +27,15 @@ class Part(Struct, frozen=True):
     why: str = ""
 
 
-def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
-    """Route every row to its arm and score it.
+def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0) -> list[Part]:
+    """Route every row to its arm and score it; all to one `version` where that is given.
 
     The live version stands in for a canary that fails, and its baseline, if it has one,
     for a live version that fails. An arm fails as a whole: one row without a finite score
     and nothing missing in it casts doubt on the others of the request. A row that lacks an
     input its version needs is no failure; it is answered by null.
     """
-    parts = _score(endpoint, rows, keys)
+    parts = _score(endpoint, rows, keys) if not version else [_by(endpoint, rows, version)]
     endpoint.took(sum([part.nanos for part in parts]))
     return parts
 
@@ -55,6 +55,13 @@ def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
         _live_part(endpoint, take(rows, live), live),
         _canary_part(endpoint, endpoint.canary, take(rows, canary), canary),
     ]
+
+
+def _by(endpoint: Endpoint, rows: Rows, version: int) -> Part:
+    canary = endpoint.canary
+    if canary is not None and canary.version == version:
+        return _canary_part(endpoint, canary, rows, None)
+    return _live_part(endpoint, rows, None)
 
 
 def record(

@@ -1,8 +1,8 @@
 """The Open Inference Protocol V2 over JSON: requests to columns of rows, scores to answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -10,10 +10,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
+from setpoint.serve.decoding import read
 from setpoint.serve.protocols import Floats
 
-T = TypeVar("T")
-
+VERSION = "0.1.0"  #: of the server
 OUTPUT = "score"  #: the one output: positive-class probability or value, FP64 [n]
 LONGEST_ID = 256
 
@@ -30,6 +30,7 @@ class Parameters(Struct):
 
     ids: list[str] | None = None  #: prediction ids, one a row; made up where absent
     keys: list[str] | None = None  #: what routing sticks to, one a row; else the ids
+    binary_data_output: bool = False  #: all outputs as raw bytes
 
 
 class Tensor(Struct, tag_field="datatype"):
@@ -62,17 +63,23 @@ def _tagged(base: type[Tensor], tag: str) -> type[Tensor]:
     return cast("type[Tensor]", made)
 
 
-_TENSORS = (
+TENSORS: tuple[type[Tensor], ...] = (
     *(_tagged(Numbers, tag) for tag in _FLOATS),
     *(_tagged(Integers, tag) for tag in _INTEGERS),
     _tagged(Booleans, "BOOL"),
     Texts,
 )
 DATATYPES = (*_FLOATS, *_INTEGERS, "BOOL", "BYTES")
+HINTS = {"datatype": f"datatypes are {', '.join(DATATYPES)}"}  #: by what a path in JSON has
+
+
+class OutputParameters(Struct):
+    binary_data: bool | None = None  #: this output as raw bytes
 
 
 class OutputAsked(Struct):
     name: str
+    parameters: OutputParameters | None = None
 
 
 class InferRequest(Struct):
@@ -141,8 +148,8 @@ encode = msgspec.json.Encoder().encode
 
 
 def _request_type() -> Any:
-    union: Any = _TENSORS[0]
-    for tensor in _TENSORS[1:]:
+    union: Any = TENSORS[0]
+    for tensor in TENSORS[1:]:
         union = union | tensor
     return msgspec.defstruct(
         "InferRequest",
@@ -167,7 +174,7 @@ def infer_request(body: bytes) -> InferRequest:
     Raises:
         Invalid: If it is no JSON, or no V2 request; says where.
     """
-    return _read(_decode_infer, body, "infer request")
+    return read(_decode_infer, body, "infer request", HINTS)
 
 
 def label_request(body: bytes) -> LabelRequest:
@@ -176,7 +183,7 @@ def label_request(body: bytes) -> LabelRequest:
     Raises:
         Invalid: If it is anything else, or the two differ in length.
     """
-    request = _read(_decode_labels, body, "label request")
+    request = read(_decode_labels, body, "label request")
     if len(request.ids) != len(request.labels):
         raise Invalid(
             f"{len(request.ids)} ids but {len(request.labels)} labels",
@@ -259,7 +266,7 @@ def _columns(tensors: Sequence[Tensor], inputs: Inputs) -> Rows:
     named = {tensor.name: (i, tensor) for i, tensor in enumerate(tensors)}
     if len(named) != len(tensors):
         raise Invalid("an input is given twice", where="$.inputs", hint="send each input once")
-    _check_names(named, inputs)
+    check_names(named, inputs, "$.inputs")
     counts = {tensor.shape[0] if tensor.shape else -1 for tensor in tensors}
     if len(counts) > 1:
         raise Invalid(
@@ -293,21 +300,26 @@ def _columns(tensors: Sequence[Tensor], inputs: Inputs) -> Rows:
     return Rows(count, values, texts, inputs.optional - named.keys())
 
 
-def _check_names(named: dict[str, Any], inputs: Inputs) -> None:
+def check_names(named: Mapping[str, Any], inputs: Inputs, where: str) -> None:
+    """Refuse inputs if one that is needed is missing, or one is unknown.
+
+    Raises:
+        Invalid: If so; says which, and what the model takes.
+    """
     if named.keys() == inputs.names:
         return
     missing = [name for name in inputs.required if name not in named]
     if missing:
         raise Invalid(
             f"missing input {_some(missing)}",
-            where="$.inputs",
+            where=where,
             hint=f"the model takes: {_names(inputs)}",
         )
     unknown = named.keys() - inputs.names
     if unknown:
         raise Invalid(
             f"unknown input {_some(sorted(unknown))}",
-            where="$.inputs",
+            where=where,
             hint=f"the model takes: {_names(inputs)}",
         )
 
@@ -367,23 +379,6 @@ def _misshapen(tensor: Tensor, where: str) -> Invalid:
         where=f"{where}.data",
         hint="data are flat in row-major order, or nested like the shape",
     )
-
-
-def _read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
-    try:
-        return decode(body)
-    except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at ")
-        hint = ""
-        if "datatype" in where:
-            hint = f"datatypes are {', '.join(DATATYPES)}"
-        raise Invalid(
-            f"the {what} is not as it should be: {text}", where=where.strip("`"), hint=hint
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(
-            f"the body of the {what} is not JSON: {error}", hint="send UTF-8 JSON"
-        ) from None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,0 +1,165 @@
+"""Rows as other protocols have them (records, columns, a matrix) in an endpoint's order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from setpoint.errors import Invalid
+from setpoint.serve import v2
+from setpoint.serve.protocols import Floats
+from setpoint.serve.v2 import Inputs, Rows
+
+
+def from_records(records: Sequence[Any], inputs: Inputs, where: str) -> Rows:
+    """Read one mapping a row; what a row leaves out is missing.
+
+    Raises:
+        Invalid: If a row is no mapping, a name is unknown, or a value has the wrong type.
+    """
+    names: dict[str, None] = {}
+    for i, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise Invalid(
+                f"row {i} is {_kind(record)}, others are objects",
+                where=f"{where}[{i}]",
+                hint="send every row as an object of inputs, or every row as an array",
+            )
+        names |= dict.fromkeys(record)
+    named = {name: [record.get(name) for record in records] for name in names}
+    return from_columns(named, inputs, where, count=len(records))
+
+
+def from_columns(
+    named: Mapping[str, Any], inputs: Inputs, where: str, *, count: int | None = None
+) -> Rows:
+    """Read one sequence a column.
+
+    Args:
+        named: Sequences of one value a row, each maybe in a list of its own: ``[n]`` or ``[n, 1]``.
+        inputs: What the endpoint takes.
+        where: Of the columns in the request, for errors.
+        count: Of rows, where it is known.
+
+    Raises:
+        Invalid: If an input is missing or unknown, columns differ in length, or a value has
+            the wrong type.
+    """
+    if count == 0 and not named:
+        return Rows(0, np.empty((0, len(inputs.numeric))), {})
+    v2.check_names(named, inputs, where)
+    columns = {name: _flat(values, f"{where}.{name}") for name, values in named.items()}
+    counts = {len(column) for column in columns.values()}
+    if len(counts) > 1:
+        raise Invalid(
+            f"the inputs differ in their number of rows: {sorted(counts)}",
+            where=where,
+            hint="send every input with one value a row",
+        )
+    size = counts.pop() if counts else count or 0
+    values = np.full((size, len(inputs.numeric)), np.nan)
+    for i, name in enumerate(inputs.numeric):
+        if name in columns:
+            values[:, i] = _numbers(columns[name], f"{where}.{name}")
+    texts: dict[str, list[str | None]] = {
+        known.name: _texts(columns[known.name], f"{where}.{known.name}")
+        if known.name in columns
+        else [None] * size
+        for known in inputs.specs
+        if known.text
+    }
+    return Rows(size, values, texts, inputs.optional - named.keys())
+
+
+def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
+    """Read one sequence a row, its values in the order of the inputs.
+
+    Raises:
+        Invalid: If rows differ in length, have too many or too few values, or a value has the
+            wrong type.
+    """
+    width = len(inputs.required)
+    if isinstance(rows, np.ndarray):
+        rows = rows.tolist()
+    lengths = {len(row) if isinstance(row, list) else -1 for row in rows}
+    if lengths - {width, len(inputs.specs)} or len(lengths) > 1:
+        raise Invalid(
+            "the rows have not as many values as the model has inputs",
+            where=where,
+            hint=f"send {width} values a row, in this order: {', '.join(inputs.required)}",
+        )
+    names = [known.name for known in inputs.specs]
+    if lengths == {width}:
+        names = inputs.required
+    named = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    return from_columns(named, inputs, where, count=len(rows))
+
+
+def from_instances(rows: Any, inputs: Inputs, where: str) -> Rows:
+    """Read rows that are all objects, all arrays, or, of a model with one input, all values.
+
+    Raises:
+        Invalid: If they are neither, or do not fit.
+    """
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise Invalid(f"the rows are {_kind(rows)}", where=where, hint="send an array of rows")
+    if not rows or isinstance(rows[0], Mapping):
+        return from_records(rows, inputs, where)
+    if isinstance(rows[0], Sequence) and not isinstance(rows[0], str):
+        return from_matrix(rows, inputs, where)
+    if len(inputs.required) != 1:
+        raise Invalid(
+            f"row 0 is {_kind(rows[0])}, the model takes {len(inputs.required)} inputs",
+            where=f"{where}[0]",
+            hint=f"send every row as an object or an array of: {', '.join(inputs.required)}",
+        )
+    return from_columns({inputs.required[0]: rows}, inputs, where)
+
+
+def _flat(values: Any, where: str) -> Sequence[Any]:
+    """Return a column without the lists of one that some clients put around each value."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise Invalid(f"this is {_kind(values)}", where=where, hint="send an array of values")
+    if values and all(isinstance(value, list) and len(value) == 1 for value in values):
+        return [value[0] for value in values]
+    return values
+
+
+def _numbers(column: Sequence[Any], where: str) -> Floats:
+    for i, value in enumerate(column):
+        if value is not None and not isinstance(value, int | float):
+            raise Invalid(
+                f"row {i} is {_kind(value)}, not a number",
+                where=f"{where}[{i}]",
+                hint="send numbers; null stands for a missing value",
+            )
+    try:
+        return np.array(column, dtype=np.float64)
+    except OverflowError:
+        hint = "send numbers below 1e308"
+        raise Invalid("a number is too large", where=where, hint=hint) from None
+
+
+def _texts(column: Sequence[Any], where: str) -> list[str | None]:
+    for i, value in enumerate(column):
+        if value is not None and not isinstance(value, str):
+            raise Invalid(
+                f"row {i} is {_kind(value)}, not a text",
+                where=f"{where}[{i}]",
+                hint="send texts; null stands for a missing value",
+            )
+    return list(column)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "a text"),
+        (Mapping, "an object"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), "an array")

@@ -1,0 +1,1 @@
+"""The protocols of the inference port over HTTP, a file each."""

@@ -1,0 +1,317 @@
+"""``/invocations``: MLflow's scoring server and SageMaker's container contract.
+
+Both have one model behind one address. Where several are served, a request names its own: by
+SageMaker's header, or by one of the addresses with a name in them, which its multi-model
+contract and its runtime's clients use.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from time import perf_counter_ns
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Struct
+
+from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve import columns, v2
+from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.decoding import read
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.exchange import TEXT, Headers, Reply, Request
+from setpoint.serve.rest import errors
+from setpoint.serve.rest.contract import Protocol, headers_of
+
+_SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
+_NAMED = re.compile(r"/models(?:/(?P<model>[^/]+)(?P<invoke>/invoke)?)?")
+_RUNTIME = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/invocations")
+_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
+_TARGET_VARIANT = b"x-amzn-sagemaker-target-variant"
+_INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
+_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+_SESSION = b"x-amzn-sagemaker-session-id"
+_VARIANT = b"x-amzn-invoked-production-variant"
+_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 403: "PERMISSION_DENIED"}
+_EXCEPTIONS = {400: "ValidationError", 404: "ValidationError", 503: "ServiceUnavailable"}
+
+
+class _Split(Struct):
+    columns: list[str]
+    data: list[list[Any]]
+    index: Any = None
+
+
+class _Body(Struct):
+    """What MLflow's clients send: exactly one of the forms."""
+
+    dataframe_split: _Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    instances: Any = None
+    inputs: Any = None
+    params: dict[str, Any] | None = None
+    parameters: v2.Parameters | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+_load = msgspec.json.Decoder(dict[str, Any])
+
+
+async def _single(serving: Answering, request: Request) -> Reply:
+    """Answer for the only model there is, or the one a header names."""
+    path = request.path
+    if request.method in {"GET", "HEAD"} and path != "/invocations":
+        if serving.endpoints.problem is not None:
+            raise Unavailable(f"not ready: {serving.endpoints.problem}")
+        return Reply(v2.VERSION.encode() if path == "/version" else b"\n", kind=TEXT)
+    if request.method == "POST" and path == "/invocations":
+        target = request.header(_TARGET_MODEL)
+        return await _invoke(serving, request, _only(serving, target))
+    raise NotFound(f"nothing answers {request.method} {path}", hint="try POST /invocations")
+
+
+def _only(serving: Answering, target: str) -> Endpoint:
+    served = sorted(serving.endpoints.all())
+    if target:
+        return serving.endpoint(target)
+    if len(served) == 1:
+        return serving.endpoint(served[0])
+    raise Invalid(
+        f"{len(served)} models are served here, and none is named",
+        hint="name it in the header X-Amzn-SageMaker-Target-Model, or POST /models/MODEL/invoke: "
+        + (", ".join(served) or "none is served yet"),
+    )
+
+
+async def _named(serving: Answering, request: Request) -> Reply:
+    """Answer SageMaker's contract for containers of many models, and its runtime's clients."""
+    runtime = _RUNTIME.fullmatch(request.path)
+    if runtime is not None and request.method == "POST":
+        target = request.header(_TARGET_MODEL) or unquote(runtime["endpoint"])
+        return await _invoke(serving, request, serving.endpoint(target))
+    asked = _NAMED.fullmatch(request.path)
+    if asked is None:
+        raise NotFound(f"nothing answers {request.method} {request.path[:200]}")
+    name = asked["model"] and unquote(asked["model"])
+    if asked["invoke"] and request.method == "POST":
+        return await _invoke(serving, request, serving.endpoint(name))
+    if request.method == "GET" and not asked["invoke"]:
+        if name:
+            return Reply(v2.encode(_loaded(serving.endpoint(name))))
+        every = [_loaded(one) for one in serving.endpoints.all().values()]
+        return Reply(v2.encode({"models": every}))
+    if request.method == "POST" and not name:
+        wanted = str(read(_load.decode, request.body, "load request").get("model_name", ""))
+        serving.endpoint(wanted)  # or it is not found: models come here by releases
+        raise Conflict(f"{wanted!r} is loaded already")
+    if request.method == "DELETE" and name and not asked["invoke"]:
+        serving.endpoint(name)
+        raise Denied(f"{name!r} is live", hint="what is served follows the releases of a model")
+    raise NotFound(f"nothing answers {request.method} {request.path[:200]}")
+
+
+def _loaded(endpoint: Endpoint) -> dict[str, str]:
+    return {"modelName": endpoint.model, "modelUrl": f"models:/{endpoint.model}@live"}
+
+
+async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
+    started = perf_counter_ns()
+    rows, parameters = _rows(request, endpoint.inputs)
+    variant = request.header(_TARGET_VARIANT)
+    asked = serving.asked(
+        endpoint,
+        rows,
+        started,
+        parameters=_identified(request, parameters, rows.count),
+        version=_version(endpoint, variant) if variant else 0,
+    )
+    predicted = await serving.predict(asked)
+    body, kind = _written(request.header(b"accept"), predicted)
+    return Reply(body, kind=kind, headers=(*headers_of(predicted), *_answered(request, predicted)))
+
+
+def _rows(request: Request, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters | None]:
+    """Read a body in the format that its content type names."""
+    kind, _, _ = request.header(b"content-type").lower().partition(";")
+    kind = kind.strip()
+    if kind == "text/csv":
+        return _from_csv(request.body, inputs), None
+    if kind in {"application/jsonlines", "application/x-jsonlines", "application/jsonl"}:
+        return _from_lines(request.body, inputs), None
+    if kind in {"application/x-parquet", "application/vnd.apache.parquet"}:
+        return _from_parquet(request.body, inputs), None
+    if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
+        body = read(_body.decode, request.body, "request")
+        return _from_json(body, inputs), body.parameters
+    raise Invalid(
+        f"the content type {kind!r} is not understood",
+        hint="send application/json, text/csv, application/jsonlines or application/x-parquet",
+    )
+
+
+def _from_json(body: _Body, inputs: v2.Inputs) -> v2.Rows:
+    given = [form for form in _FORMS if getattr(body, form) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise Invalid(f"the body has {found}", where="$", hint=f"send one of: {', '.join(_FORMS)}")
+    where = f"$.{given[0]}"
+    if body.dataframe_split is not None:
+        return _from_split(body.dataframe_split, inputs, where)
+    if body.dataframe_records is not None:
+        return columns.from_records(body.dataframe_records, inputs, where)
+    if body.instances is not None:
+        return columns.from_instances(body.instances, inputs, where)
+    if isinstance(body.inputs, Mapping):
+        return columns.from_columns(body.inputs, inputs, where)
+    return columns.from_instances(body.inputs, inputs, where)
+
+
+def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
+    width = len(split.columns)
+    for i, row in enumerate(split.data):
+        if len(row) != width:
+            raise Invalid(
+                f"row {i} has {len(row)} values for {width} columns",
+                where=f"{where}.data[{i}]",
+                hint="send one value a column",
+            )
+    if len(set(split.columns)) != width:
+        raise Invalid("a column is given twice", where=f"{where}.columns")
+    named = {name: [row[i] for row in split.data] for i, name in enumerate(split.columns)}
+    return columns.from_columns(named, inputs, f"{where}.data", count=len(split.data))
+
+
+def _from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
+    """Read CSV with a line of names, as MLflow has it, or without one, as SageMaker does."""
+    try:
+        text = io.StringIO(body.decode("utf-8-sig"))
+        lines = [row for row in csv.reader(text, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        hint = "send UTF-8, commas, one row a line"
+        raise Invalid(f"the body is no CSV: {error}", hint=hint) from None
+    if not lines:
+        raise Invalid("the body is empty", hint="send CSV, one row a line")
+    names = lines[0]
+    if set(names) & inputs.names:
+        data = lines[1:]
+    else:
+        names, data = inputs.required, lines
+    for i, row in enumerate(data):
+        if len(row) != len(names):
+            raise Invalid(
+                f"row {i} has {len(row)} values for {len(names)} columns",
+                where=f"line {i + 1 + len(lines) - len(data)}",
+                hint=f"send {', '.join(names)} in this order",
+            )
+    texts = {known.name for known in inputs.specs if known.text}
+    named = {
+        name: [_cell(row[i], text=name in texts) for row in data] for i, name in enumerate(names)
+    }
+    return columns.from_columns(named, inputs, "$", count=len(data))
+
+
+def _cell(value: str, *, text: bool) -> str | float | None:
+    if not value:
+        return None
+    if text:
+        return value
+    lowered = value.strip().lower()
+    if lowered in {"true", "false"}:
+        return float(lowered == "true")
+    try:
+        return float(value)
+    except ValueError:
+        return value  # not a number: said where the column is read
+
+
+def _from_lines(body: bytes, inputs: v2.Inputs) -> v2.Rows:
+    """Read one row a line: an object, an array, or ``{"features": [...]}``."""
+    try:
+        rows = msgspec.json.Decoder().decode_lines(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = "send one row a line"
+        raise Invalid(f"the body is no JSON by lines: {error}", hint=hint) from None
+    return columns.from_instances([_unwrapped(row) for row in rows], inputs, "$")
+
+
+def _unwrapped(row: Any) -> Any:
+    return row["features"] if isinstance(row, dict) and row.keys() == {"features"} else row
+
+
+def _from_parquet(body: bytes, inputs: v2.Inputs) -> v2.Rows:
+    import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
+
+    try:
+        frame = pl.read_parquet(io.BytesIO(body))
+    except Exception as error:  # noqa: BLE001 - whatever its reader says of foreign bytes
+        raise Invalid(f"the body is no Parquet: {error}") from None
+    named = {name: frame[name].to_list() for name in frame.columns if name in inputs.names}
+    return columns.from_columns(named, inputs, "$", count=frame.height)
+
+
+def _identified(
+    request: Request, parameters: v2.Parameters | None, count: int
+) -> v2.Parameters | None:
+    """Return what names the rows: the body's own words, or SageMaker's inference id."""
+    inference, session = request.header(_INFERENCE_ID), request.header(_SESSION)
+    if parameters is not None or not (inference or session):
+        return parameters
+    ids = [inference] if count == 1 else [f"{inference}.{i}" for i in range(count)]
+    keys = [session] * count if session else None
+    return v2.Parameters(ids=ids if inference else None, keys=keys)
+
+
+def _version(endpoint: Endpoint, variant: str) -> int:
+    """Return the version that a variant names: by its number, or by its part in a release."""
+    roles = {one.role.value: one.version for one in endpoint.deployed}
+    if variant in roles:
+        return roles[variant]
+    if variant.isdecimal():
+        return int(variant)
+    raise NotFound(
+        f"there is no variant {variant!r} of {endpoint.model!r}",
+        hint=f"name a version, or one of: {', '.join(roles)}",
+    )
+
+
+def _answered(request: Request, predicted: Predicted) -> Headers:
+    """Return the headers that SageMaker's clients read."""
+    headers: list[tuple[bytes, bytes]] = [(_VARIANT, b"%d" % predicted.version)]
+    if attributes := request.header(_ATTRIBUTES):
+        headers.append((_ATTRIBUTES, attributes.encode("latin-1")))
+    return tuple(headers)
+
+
+def _written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
+    """Return the body and its type: JSON, or what is asked for."""
+    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    if "text/csv" in wanted:
+        lines = "".join(f"{_number(score)}\n" for score in predicted.scores)
+        return lines.encode(), b"text/csv"
+    if wanted & {"application/jsonlines", "application/jsonl"}:
+        lines = "".join(f'{{"score": {_number(score) or "null"}}}\n' for score in predicted.scores)
+        return lines.encode(), b"application/jsonlines"
+    return v2.encode({"predictions": predicted.scores}), b"application/json"
+
+
+def _number(score: float) -> str:
+    return "" if score != score else repr(score)  # noqa: PLR0124 - NaN alone is not itself
+
+
+def _failed(status: int, error: SetpointError) -> Reply:
+    code = _CODES.get(status, "INTERNAL_ERROR")
+    return Reply(v2.encode({"error_code": code, "message": errors.said(error)}), status)
+
+
+def _failed_named(status: int, error: SetpointError) -> Reply:
+    """Return an error as SageMaker's clients know them: by a header."""
+    kind = _EXCEPTIONS.get(status, "ModelError" if status >= 500 else "ValidationError")
+    headers = ((b"x-amzn-errortype", kind.encode()),)
+    return Reply(v2.encode({"message": errors.said(error)}), status, headers=headers)
+
+
+SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed)
+NAMED = Protocol(lambda path: path.startswith(("/models", "/endpoints/")), _named, _failed_named)

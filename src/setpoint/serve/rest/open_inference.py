@@ -1,0 +1,224 @@
+"""The Open Inference Protocol V2 over HTTP, with binary tensors and, besides, labels."""
+
+import re
+from time import perf_counter_ns
+from typing import Any
+from urllib.parse import unquote
+
+from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve import v2, v2_binary
+from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.rest import errors
+from setpoint.serve.rest.contract import Protocol
+
+_MODEL = re.compile(
+    r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
+    r"(?:/(?P<what>infer|labels|ready|config|stats))?"
+)
+_REPOSITORY = re.compile(r"/v2/repository/models/(?P<model>[^/]+)/(?P<what>load|unload)")
+#: What servers of this protocol may offer, and this one does not.
+_ABSENT = re.compile(
+    r"/v2/(systemsharedmemory|cudasharedmemory|trace|logging)(/.*)?|/v2/models/[^/]+(/versions/[^/]+)?/trace(/.*)?"
+)
+_EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+HINT = (
+    "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
+    "POST /v2/models/MODEL/labels, GET /metrics"
+)
+
+
+async def _answer(serving: Answering, request: Request) -> Reply:
+    path, post = request.path.rstrip("/"), request.method == "POST"
+    asked = _MODEL.fullmatch(path)
+    if path == "/v2/models/stats" and not post:
+        return Reply(v2.encode({"model_stats": _every_stats(serving)}))
+    if asked is not None:
+        endpoint = serving.endpoint(unquote(asked["model"]))
+        version = _version(endpoint, asked["version"])
+        what = asked["what"]
+        if post and what == "infer":
+            return await _infer(serving, request, endpoint, version)
+        if post and what == "labels":
+            return _label(serving, request, endpoint)
+        if not post and what not in {"infer", "labels"}:
+            return Reply(v2.encode(_told(serving, endpoint, version, what)))
+    elif post and path == "/v2/repository/index":
+        return Reply(v2.encode(_index(serving)))
+    elif post and (asked := _REPOSITORY.fullmatch(path)):
+        return _load(serving, unquote(asked["model"]), asked["what"])
+    elif _ABSENT.fullmatch(path):
+        raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
+    elif not post:
+        return _state(serving, path)
+    raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=HINT)
+
+
+def _version(endpoint: Endpoint, text: str | None) -> int:
+    """Return the version that a path names, 0 where it names none."""
+    if not text:
+        return 0
+    if text.isdecimal() and int(text) in [one.version for one in endpoint.deployed]:
+        return int(text)
+    raise NotFound(
+        f"version {text} of {endpoint.model!r} is not served here",
+        hint=f"served now: {', '.join(str(one.version) for one in endpoint.deployed)}",
+    )
+
+
+async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
+    started = perf_counter_ns()
+    length = request.header(v2_binary.HEADER)
+    if length:
+        asked = v2_binary.infer_request(request.body, length)
+    else:
+        asked = v2.infer_request(request.body)
+    given = serving.asked(
+        endpoint,
+        v2.rows(asked, endpoint.inputs),
+        started,
+        request_id=asked.id or "",
+        parameters=asked.parameters,
+        version=version,
+    )
+    predicted = await serving.predict(given)
+    if v2_binary.is_wanted(asked):
+        body, header = v2_binary.answer(written(predicted))
+        headers = ((v2_binary.HEADER, b"%d" % header),)
+        return Reply(body, kind=b"application/octet-stream", headers=headers)
+    return Reply(v2.encode(written(predicted)))
+
+
+def written(predicted: Predicted) -> v2.InferAnswer:
+    """Return an answer in the protocol's fields."""
+    scores = predicted.scores
+    return v2.InferAnswer(
+        predicted.endpoint.model,
+        str(predicted.version),
+        predicted.request_id,
+        v2.AnswerParameters(predicted.ids, predicted.versions, predicted.fallback),
+        [v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)],
+    )
+
+
+def _label(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
+    asked = v2.label_request(request.body)
+    serving.label(endpoint, asked.ids, [float(label) for label in asked.labels])
+    return Reply(v2.encode({"accepted": len(asked.ids)}))
+
+
+def _state(serving: Answering, path: str) -> Reply:
+    if path == "/v2/health/live":
+        return Reply(v2.encode({"live": True}))
+    if path == "/v2/health/ready":
+        return ready(serving)
+    if path == "/v2":
+        about = {"name": "setpoint", "version": v2.VERSION, "extensions": _EXTENSIONS}
+        return Reply(v2.encode(about))
+    raise NotFound(f"nothing answers GET {path[:200]}", hint=HINT)
+
+
+def ready(serving: Answering) -> Reply:
+    """Answer whether the deployments are known."""
+    if serving.endpoints.problem is not None:
+        raise Unavailable(f"not ready: {serving.endpoints.problem}")
+    return Reply(v2.encode({"ready": True}))
+
+
+def _told(serving: Answering, endpoint: Endpoint, version: int, what: str | None) -> dict[str, Any]:
+    if what == "ready":
+        return {"name": endpoint.model, "ready": True}
+    if what == "config":
+        return _config(endpoint)
+    if what == "stats":
+        return {"model_stats": _stats(serving, endpoint, version)}
+    return {
+        "name": endpoint.model,
+        "versions": [str(one.version) for one in endpoint.deployed],
+        "platform": "setpoint",
+        "inputs": [_tensor(known.name, known.datatype) for known in endpoint.live.inputs],
+        "outputs": [_tensor(v2.OUTPUT, "FP64")],
+    }
+
+
+def _tensor(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1]}
+
+
+def _config(endpoint: Endpoint) -> dict[str, Any]:
+    def tensor(name: str, datatype: str) -> dict[str, Any]:
+        kind = "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
+        return {"name": name, "data_type": kind, "dims": [-1]}
+
+    return {
+        "name": endpoint.model,
+        "platform": "setpoint",
+        "backend": "setpoint",
+        "max_batch_size": 0,  # the first dimension is among the shapes
+        "input": [tensor(known.name, known.datatype) for known in endpoint.live.inputs],
+        "output": [tensor(v2.OUTPUT, "FP64")],
+    }
+
+
+def _every_stats(serving: Answering) -> list[dict[str, Any]]:
+    return [one for found in serving.endpoints.all().values() for one in _stats(serving, found, 0)]
+
+
+def _stats(serving: Answering, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
+    """Return what each version answered since the server started, in Triton's fields."""
+    found = []
+    for one in endpoint.deployed:
+        if version not in {0, one.version}:
+            continue
+        counted = serving.metrics.of_version(endpoint.model, one.version)
+        none = {"count": 0, "ns": 0}
+        found.append(
+            {
+                "name": endpoint.model,
+                "version": str(one.version),
+                "last_inference": counted.last_us // 1000,
+                "inference_count": counted.rows,
+                "execution_count": counted.answered + counted.failed,
+                "inference_stats": {
+                    "success": {"count": counted.answered, "ns": counted.micros * 1000},
+                    "fail": {"count": counted.failed, "ns": 0},
+                    "queue": none,
+                    "compute_input": none,
+                    "compute_infer": {"count": counted.answered, "ns": counted.micros * 1000},
+                    "compute_output": none,
+                    "cache_hit": none,
+                    "cache_miss": none,
+                },
+                "batch_stats": [],
+            }
+        )
+    return found
+
+
+def _index(serving: Answering) -> list[dict[str, str]]:
+    return [
+        {
+            "name": endpoint.model,
+            "version": str(one.version),
+            "state": "UNAVAILABLE" if endpoint.broken else "READY",
+            "reason": endpoint.broken or "",
+        }
+        for endpoint in serving.endpoints.all().values()
+        for one in endpoint.deployed
+    ]
+
+
+def _load(serving: Answering, model: str, what: str) -> Reply:
+    """Loading what is served changes nothing; nothing else is loaded or unloaded this way."""
+    serving.endpoint(model)
+    if what == "unload":
+        raise Invalid(f"{model!r} is live", hint="what is served follows the releases of a model")
+    return Reply(b"{}")
+
+
+def _failed(status: int, error: SetpointError) -> Reply:
+    return Reply(v2.encode({"error": errors.said(error)}), status)
+
+
+PROTOCOL = Protocol(lambda path: path == "/v2" or path.startswith("/v2/"), _answer, _failed)

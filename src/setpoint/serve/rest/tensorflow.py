@@ -1,0 +1,203 @@
+"""TensorFlow Serving's REST API, and KServe's V1 protocol, which has the same addresses.
+
+A model's state is answered for both at once: the fields that KServe's clients read and those
+that TensorFlow's do.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from time import perf_counter_ns
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from setpoint.errors import Invalid, NotFound, SetpointError
+from setpoint.serve import columns, v2
+from setpoint.serve.answering import Answering
+from setpoint.serve.decoding import read
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.rest import errors
+from setpoint.serve.rest.contract import Protocol, headers_of
+
+_PATH = re.compile(
+    r"/v1/models/(?P<model>[^/:]+)"
+    r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+    r"(?P<what>/metadata|:[a-z]+)?"
+)
+_SIGNATURE = "serving_default"
+_HINT = "try GET /v1/models/MODEL, POST /v1/models/MODEL:predict"
+_TYPES = {"FP64": "DT_DOUBLE", "FP32": "DT_FLOAT", "FP16": "DT_HALF", "BYTES": "DT_STRING"}
+
+
+class _Predict(Struct):
+    """The body of ``:predict``."""
+
+    instances: Any = None  #: row by row
+    inputs: Any = None  #: column by column
+    signature_name: str = _SIGNATURE
+    parameters: v2.Parameters | None = None
+
+
+class _Examples(Struct):
+    """The body of ``:classify`` and ``:regress``."""
+
+    examples: list[dict[str, Any]]
+    context: dict[str, Any] = {}
+    signature_name: str = _SIGNATURE
+    parameters: v2.Parameters | None = None
+
+
+_predict = msgspec.json.Decoder(_Predict)
+_examples = msgspec.json.Decoder(_Examples)
+
+
+async def _answer(serving: Answering, request: Request) -> Reply:
+    if request.path in {"/v1/models", "/v1/models/"} and request.method == "GET":
+        return Reply(v2.encode({"models": sorted(serving.endpoints.all())}))
+    asked = _PATH.fullmatch(request.path)
+    if asked is None:
+        raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
+    endpoint = serving.endpoint(asked["model"])
+    version = _version(endpoint, asked["version"], asked["label"])
+    what = asked["what"]
+    if request.method == "GET" and what is None:
+        return Reply(_state(endpoint, version))
+    if request.method == "GET" and what == "/metadata":
+        return Reply(_metadata(endpoint, version))
+    if request.method == "POST" and what in {":predict", ":classify", ":regress"}:
+        ask = _ask_predict if what == ":predict" else _ask_examples
+        return await ask(serving, request, endpoint, version, what)
+    raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
+
+
+def _version(endpoint: Endpoint, version: str | None, label: str | None) -> int:
+    """Return the version that a path names, 0 where it names none."""
+    if version is not None:
+        number = int(version)
+        if number not in [one.version for one in endpoint.deployed]:
+            raise NotFound(f"version {number} of {endpoint.model!r} is not served here")
+        return number
+    if label is None:
+        return 0
+    roles = {one.role.value: one.version for one in endpoint.deployed}
+    if label not in roles:
+        raise NotFound(
+            f"no version of {endpoint.model!r} is {label!r}", hint=f"labels: {', '.join(roles)}"
+        )
+    return roles[label]
+
+
+async def _ask_predict(
+    serving: Answering, request: Request, endpoint: Endpoint, version: int, _: str
+) -> Reply:
+    started = perf_counter_ns()
+    body = read(_predict.decode, request.body, "predict request")
+    _check_signature(body.signature_name)
+    if (body.instances is None) == (body.inputs is None):
+        raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
+    if body.inputs is None:
+        rows = columns.from_instances(_plain(body.instances), endpoint.inputs, "$.instances")
+    else:
+        rows = _columnar(_plain(body.inputs), endpoint.inputs)
+    asked = serving.asked(endpoint, rows, started, parameters=body.parameters, version=version)
+    predicted = await serving.predict(asked)
+    key = "predictions" if body.inputs is None else "outputs"
+    return Reply(v2.encode({key: predicted.scores}), headers=headers_of(predicted))
+
+
+def _columnar(given: Any, inputs: v2.Inputs) -> v2.Rows:
+    if isinstance(given, Mapping):
+        return columns.from_columns(given, inputs, "$.inputs")
+    return columns.from_instances(given, inputs, "$.inputs")
+
+
+async def _ask_examples(
+    serving: Answering, request: Request, endpoint: Endpoint, version: int, what: str
+) -> Reply:
+    started = perf_counter_ns()
+    body = read(_examples.decode, request.body, "request")
+    _check_signature(body.signature_name)
+    records = [_plain(body.context | example) for example in body.examples]
+    rows = columns.from_records(records, endpoint.inputs, "$.examples")
+    asked = serving.asked(endpoint, rows, started, parameters=body.parameters, version=version)
+    predicted = await serving.predict(asked)
+    results: list[Any] = predicted.scores
+    if what == ":classify":
+        results = [[["0", 1 - score], ["1", score]] for score in predicted.scores]
+    return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
+
+
+def _check_signature(name: str) -> None:
+    if name not in {"", _SIGNATURE}:
+        raise Invalid(
+            f"there is no signature {name!r}",
+            where="$.signature_name",
+            hint=f"ask for {_SIGNATURE!r}, or leave it out",
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON with ``{"b64": …}`` as the text that it stands for."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"b64"}:
+        return {key: _plain(each) for key, each in value.items()}
+    try:
+        return base64.b64decode(value["b64"], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
+        hint = "encode it in base 64"
+        raise Invalid("what stands in b64 is no text in UTF-8", hint=hint) from None
+
+
+def _state(endpoint: Endpoint, version: int) -> bytes:
+    """Return a model's state in both protocols' fields."""
+    states = [
+        {
+            "version": str(one.version),
+            "state": "AVAILABLE",
+            "status": {"error_code": "OK", "error_message": ""},
+        }
+        for one in endpoint.deployed
+        if version in {0, one.version}
+    ]
+    return v2.encode({"name": endpoint.model, "ready": True, "model_version_status": states})
+
+
+def _metadata(endpoint: Endpoint, version: int) -> bytes:
+    inputs = {
+        known.name: _tensor(known.name, _TYPES.get(known.datatype, f"DT_{known.datatype}"))
+        for known in endpoint.live.inputs
+    }
+    signature = {
+        "inputs": inputs,
+        "outputs": {v2.OUTPUT: _tensor(v2.OUTPUT, "DT_DOUBLE")},
+        "method_name": "tensorflow/serving/predict",
+    }
+    return v2.encode(
+        {
+            "model_spec": {
+                "name": endpoint.model,
+                "signature_name": "",
+                "version": str(version or endpoint.live.version),
+            },
+            "metadata": {"signature_def": {"signature_def": {_SIGNATURE: signature}}},
+        }
+    )
+
+
+def _tensor(name: str, kind: str) -> dict[str, Any]:
+    shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    return {"dtype": kind, "tensor_shape": shape, "name": f"{name}:0"}
+
+
+def _failed(status: int, error: SetpointError) -> Reply:
+    return Reply(v2.encode({"error": errors.said(error)}), status)
+
+
+PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, _failed)
