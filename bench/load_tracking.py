@@ -11,7 +11,7 @@ from setpoint.runs.columns import Columns
 from setpoint.sdk.remote import HttpBackend
 
 _METRICS, _POINTS = 10, 100  #: of a request
-RATE = 3_500  #: points a second that each run would like to send
+RATE = 3_050  #: points a second that each run would like to send
 
 
 class Load:

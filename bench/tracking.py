@@ -224,7 +224,7 @@ def _ingest() -> list[dict[str, Any]]:
     """Measure a hundred runs that send 1,000 points at a time to a server for a minute."""
     found, spent = _loaded(SECONDS, RATE)
     steady = 0.0
-    for rate in (3_000, 2_500, 2_000, 1_500, 1_000):
+    for rate in (3_400, 3_200, 3_000, 2_500, 2_000, 1_500, 1_000):
         tried, _ = _loaded(SECONDS / 4, rate)
         if tried["p99"] <= _PROMPT:
             steady = tried["rate"]
