@@ -1,6 +1,7 @@
 """The control plane over HTTP: pages, the JSON API, and the record as it grows."""
 
 import asyncio
+import gc
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -179,6 +180,7 @@ def create_app(backend: LocalBackend) -> Starlette:
 async def _living(app: Starlette) -> AsyncIterator[None]:
     """Merge what runs that pause left loose, now and then; at the end, write what waits."""
     settling = asyncio.create_task(_settle(app.state.backend))
+    gc.freeze()  # what starting made stays: no collection need look at it again
     try:
         yield
     finally:

@@ -39,6 +39,21 @@ class Card(Struct, kw_only=True, array_like=True):
         return _latest.decode(self.full)
 
 
+class _Read(Card, kw_only=True, array_like=True):
+    """A card read from the tables: its metrics in full need no decoding."""
+
+    known: dict[str, Latest] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> dict[str, Latest]:
+        return self.known
+
+    def kept(self) -> Card:
+        """Return the card as it is written."""
+        fields = {name: getattr(self, name) for name in Card.__struct_fields__}
+        return Card(**fields | {"full": msgspec.Raw(msgspec.msgpack.encode(self.known))})
+
+
 _decoder = msgspec.msgpack.Decoder(Card)
 _latest = msgspec.msgpack.Decoder(dict[str, Latest])
 _KEPT = select(k.c.run_key, k.c.body).where(k.c.run_key.in_(bindparam("runs", expanding=True)))
@@ -47,14 +62,16 @@ _KEPT = select(k.c.run_key, k.c.body).where(k.c.run_key.in_(bindparam("runs", ex
 def of(conn: Connection, runs: Sequence[int], *, latest: bool) -> dict[int, Card]:
     """Return the cards of runs; `latest` tells whether metrics are wanted in full."""
     rows = conn.execute(_KEPT, {"runs": runs}).all()
-    found = {run: _decoder.decode(body) for run, body in rows}
+    found: dict[int, Card] = {run: _decoder.decode(body) for run, body in rows}
     missing = [run for run in runs if run not in found]
-    return found | _made(conn, missing, latest=latest) if missing else found
+    if missing:
+        found |= _made(conn, missing, latest=latest)
+    return found
 
 
 def write(conn: Connection, run: int) -> None:
     """Write the card of a run that has ended."""
-    card = _made(conn, [run], latest=True)[run]
+    card = _made(conn, [run], latest=True)[run].kept()
     upsert(conn, k, [{"run_key": run, "body": msgspec.msgpack.encode(card)}], update=["body"])
 
 
@@ -63,14 +80,14 @@ def drop(conn: Connection, runs: Sequence[int]) -> None:
     conn.execute(delete(k).where(k.c.run_key.in_(runs)))
 
 
-def _made(conn: Connection, runs: Sequence[int], *, latest: bool) -> dict[int, Card]:
+def _made(conn: Connection, runs: Sequence[int], *, latest: bool) -> dict[int, _Read]:
     """Return cards read from the tables, by a handful of queries."""
     carried = values.of(conn, runs)
     measured = series.latest(conn, runs)
     ids = {row[2] for row in carried}
     ids.update(row[1] for row in measured)
     names = naming.names_of(conn, ids)
-    cards = {run: Card() for run in runs}
+    cards = {run: _Read() for run in runs}
     for run, kind, name, kind_of, head, rest in carried:
         text = head if rest is None else head + rest
         if kind == Kind.TAG:
@@ -82,7 +99,7 @@ def _made(conn: Connection, runs: Sequence[int], *, latest: bool) -> dict[int, C
         cards[run].metrics[names[name]] = _number(value)
     if latest:
         for run, full in _in_full(measured, names).items():
-            cards[run].full = msgspec.Raw(msgspec.msgpack.encode(full))
+            cards[run].known = full
     for run, read in values.datasets(conn, runs).items():
         cards[run].datasets = read
     for run, (uses, outputs) in values.links(conn, runs).items():
