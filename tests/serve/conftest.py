@@ -54,8 +54,14 @@ class Served:
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Sequence[Any] = ()
     ) -> tuple[int, Any]:
-        status, raw = self._runner.run(self._ask(method, path, body, headers))
+        status, raw, _ = self.exchange(method, path, body, headers)
         return status, json.loads(raw) if raw[:1] == b"{" else raw.decode()
+
+    def exchange(
+        self, method: str, path: str, body: bytes = b"", headers: Sequence[Any] = ()
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Return status, body and headers of a reply."""
+        return self._runner.run(self._ask(method, path, body, headers))
 
     def get(self, path: str) -> tuple[int, Any]:
         return self.ask("GET", path)
@@ -80,7 +86,7 @@ class Served:
 
     async def _ask(
         self, method: str, path: str, body: bytes, headers: Sequence[Any]
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, dict[str, str]]:
         chunks = [body[i : i + 60_000] for i in range(0, len(body), 60_000)] or [b""]
         messages = [
             {"type": "http.request", "body": chunk, "more_body": i + 1 < len(chunks)}
@@ -96,7 +102,8 @@ class Served:
 
         scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
         await self.app(scope, receive, send)
-        return sent[0]["status"], sent[1]["body"]
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], sent[1]["body"], told
 
 
 @pytest.fixture

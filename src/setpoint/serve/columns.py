@@ -122,9 +122,7 @@ def _flat(values: Any, where: str) -> Sequence[Any]:
         values = values.tolist()
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise Invalid(f"this is {_kind(values)}", where=where, hint="send an array of values")
-    if values and all(isinstance(value, list) and len(value) == 1 for value in values):
-        return [value[0] for value in values]
-    return values
+    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
 
 
 def _numbers(column: Sequence[Any], where: str) -> Floats:
