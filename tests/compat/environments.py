@@ -33,6 +33,12 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "numpy",
         "pillow",  # images
     ),
+    "inference": (
+        "tritonclient[http,grpc]",  # V2, and its binary tensors
+        "kserve",  # V1 and V2
+        "boto3",  # SageMaker's runtime
+        "cloudevents",
+    ),
     # Frameworks for deep learning: they log to MLflow's client, and to ours by its callbacks.
     "frameworks": (
         "torch==2.13.0",  # of which there is a build without CUDA

@@ -116,8 +116,10 @@ def test_models_by_name_as_containers_of_many_have_them(m: Served) -> None:
     assert m.get("/models") == (200, {"models": [listed]})
     assert m.get("/models/m") == (200, listed)
     body = b'{"instances": [[1, 2]]}'
-    for path in ("/models/m/invoke", "/endpoints/m/invocations"):
+    for path in ("/models/m/invoke", "/models/m/invocations", "/endpoints/m/invocations"):
         assert m.ask("POST", path, body, [JSON]) == (200, {"predictions": [3.0]})
+    assert m.get("/models/m/ping")[0] == 200
+    assert m.get("/models/other/ping")[0] == 404
     assert m.ask("POST", "/models", b'{"model_name": "m", "url": "/x"}')[0] == 409
     assert m.ask("POST", "/models", b'{"model_name": "n", "url": "/x"}')[0] == 404
     assert m.ask("DELETE", "/models/m")[0] == 403

@@ -26,7 +26,8 @@ from setpoint.serve.rest import errors
 from setpoint.serve.rest.contract import Protocol, headers_of
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
-_NAMED = re.compile(r"/models(?:/(?P<model>[^/]+)(?P<invoke>/invoke)?)?")
+#: SageMaker's of many models; and a model's own ``/invocations``, for clients that take a prefix.
+_NAMED = re.compile(r"/models(?:/(?P<model>[^/]+)(?P<what>/invoke|/invocations|/ping)?)?")
 _RUNTIME = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/invocations")
 _TARGET_MODEL = b"x-amzn-sagemaker-target-model"
 _TARGET_VARIANT = b"x-amzn-sagemaker-target-variant"
@@ -63,7 +64,7 @@ _load = msgspec.json.Decoder(dict[str, Any])
 async def _single(serving: Answering, request: Request) -> Reply:
     """Answer for the only model there is, or the one a header names."""
     path = request.path
-    if request.method in {"GET", "HEAD"} and path != "/invocations":
+    if request.method == "GET" and path != "/invocations":
         if serving.endpoints.problem is not None:
             raise Unavailable(f"not ready: {serving.endpoints.problem}")
         return Reply(v2.VERSION.encode() if path == "/version" else b"\n", kind=TEXT)
@@ -96,9 +97,13 @@ async def _named(serving: Answering, request: Request) -> Reply:
     if asked is None:
         raise NotFound(f"nothing answers {request.method} {request.path[:200]}")
     name = asked["model"] and unquote(asked["model"])
-    if asked["invoke"] and request.method == "POST":
+    what = asked["what"]
+    if request.method == "POST" and what in {"/invoke", "/invocations"}:
         return await _invoke(serving, request, serving.endpoint(name))
-    if request.method == "GET" and not asked["invoke"]:
+    if request.method == "GET" and what == "/ping":
+        serving.endpoint(name)
+        return Reply(b"\n", kind=TEXT)
+    if request.method == "GET" and not what:
         if name:
             return Reply(v2.encode(_loaded(serving.endpoint(name))))
         every = [_loaded(one) for one in serving.endpoints.all().values()]
@@ -107,7 +112,7 @@ async def _named(serving: Answering, request: Request) -> Reply:
         wanted = str(read(_load.decode, request.body, "load request").get("model_name", ""))
         serving.endpoint(wanted)  # or it is not found: models come here by releases
         raise Conflict(f"{wanted!r} is loaded already")
-    if request.method == "DELETE" and name and not asked["invoke"]:
+    if request.method == "DELETE" and name and not what:
         serving.endpoint(name)
         raise Denied(f"{name!r} is live", hint="what is served follows the releases of a model")
     raise NotFound(f"nothing answers {request.method} {request.path[:200]}")

@@ -30,9 +30,11 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     path = request.path
     if request.method == "POST" and path == "/-/sync":
         return await _synced(serving, read(_sync.decode, request.body or b"{}", "sync request"))
-    if request.method in {"GET", "HEAD"} and path == "/healthz":
+    if request.method == "GET" and path == "/healthz":
         return open_inference.ready(serving)
-    if request.method in {"GET", "HEAD"} and path == "/metrics":
+    if request.method == "GET" and path == "/":
+        return Reply(v2.encode({"status": "alive"}))  # where KServe's V1 clients look
+    if request.method == "GET" and path == "/metrics":
         served = serving.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
         text = serving.metrics.text(log_bytes=serving.log.bytes, generations=generations)

@@ -1,0 +1,252 @@
+"""Stories of clients of inference servers: Triton's, KServe's, SageMaker's, CloudEvents'.
+
+``python inference_journeys.py URL`` tells each, with the packages as they are.
+"""
+
+import asyncio
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import httpx
+import numpy as np
+import tritonclient.http as triton
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from cloudevents.http import CloudEvent, from_http, to_binary, to_structured
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from stories import tell
+from tritonclient.utils import InferenceServerException
+
+URL = sys.argv[1]
+ROWS = np.array([[1.0, 2.0], [3.0, 4.5]])
+SUMS = [3.0, 7.5]
+
+JOURNEYS: dict[str, Callable[[], None]] = {}
+
+
+def journey(story: Callable[[], None]) -> Callable[[], None]:
+    JOURNEYS[story.__name__] = story
+    return story
+
+
+def connected() -> triton.InferenceServerClient:
+    return triton.InferenceServerClient(URL.removeprefix("http://"))
+
+
+def matrix(rows: Any = ROWS, *, binary: bool = True) -> triton.InferInput:
+    given = triton.InferInput("x", list(rows.shape), "FP64")
+    given.set_data_from_numpy(rows, binary_data=binary)
+    return given
+
+
+@journey
+def triton_state_and_metadata() -> None:
+    client = connected()
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("m")
+    assert client.is_model_ready("m", "2")
+    assert not client.is_model_ready("other")
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+    assert client.get_model_metadata("m")["versions"] == ["1", "2"]
+    assert [one["name"] for one in client.get_model_config("m")["input"]] == ["a", "b"]
+
+
+@journey
+def triton_tensors_in_json() -> None:
+    client = connected()
+    out = [triton.InferRequestedOutput("score", binary_data=False)]
+    answer = client.infer("m", [matrix(binary=False)], outputs=out, request_id="r-1")
+    assert answer.as_numpy("score").tolist() == SUMS
+    assert answer.get_response()["id"] == "r-1"
+    assert answer.get_response()["parameters"]["versions"] == [1, 1]
+
+
+@journey
+def triton_binary_tensors() -> None:
+    client = connected()
+    for dtype in (np.float32, np.int64, np.int8):
+        rows = np.array([[1, 2], [3, 4]], dtype)
+        given = triton.InferInput("x", [2, 2], triton.np_to_triton_dtype(dtype))
+        given.set_data_from_numpy(rows)
+        assert client.infer("m", [given]).as_numpy("score").tolist() == [3.0, 7.0]
+    out = [triton.InferRequestedOutput("score", binary_data=True)]
+    assert client.infer("m", [matrix()], outputs=out).as_numpy("score").tolist() == SUMS
+
+
+@journey
+def triton_packed_both_ways() -> None:
+    client = connected()
+    rows = np.ones((500, 2))
+    for way in ("gzip", "deflate"):
+        answer = client.infer(
+            "m",
+            [matrix(rows)],
+            request_compression_algorithm=way,
+            response_compression_algorithm=way,
+        )
+        assert answer.as_numpy("score").tolist() == [2.0] * 500
+
+
+@journey
+def triton_texts() -> None:
+    client = connected()
+    texts = triton.InferInput("text", [2, 1], "BYTES")
+    texts.set_data_from_numpy(np.array([["grün"], [""]], dtype=object))
+    numbers = triton.InferInput("a", [2], "FP64")
+    for binary in (True, False):
+        numbers.set_data_from_numpy(np.array([1.0, 2.0]), binary_data=binary)
+        assert client.infer("t", [texts, numbers]).as_numpy("score").tolist() == [5.0, 2.0]
+
+
+@journey
+def triton_versions_and_many_at_once() -> None:
+    client = triton.InferenceServerClient(URL.removeprefix("http://"), concurrency=8)
+    assert client.infer("m", [matrix()], model_version="2").as_numpy("score").tolist() == [
+        30.0,
+        75.0,
+    ]
+    asked = [client.async_infer("m", [matrix()]) for _ in range(64)]
+    assert all(one.get_result().as_numpy("score").tolist() == SUMS for one in asked)
+
+
+@journey
+def triton_statistics_and_repository() -> None:
+    client = connected()
+    client.infer("m", [matrix()])
+    (one, _) = client.get_inference_statistics("m")["model_stats"]
+    assert one["inference_count"] >= 2
+    assert client.get_inference_statistics()["model_stats"]
+    index = client.get_model_repository_index()
+    assert {(each["name"], each["state"]) for each in index} >= {("m", "READY"), ("t", "READY")}
+    client.load_model("m")
+    refused(client.unload_model, "m")
+
+
+@journey
+def triton_is_told_what_is_wrong() -> None:
+    client = connected()
+    assert "no model" in refused(client.infer, "other", [matrix()])
+    assert "3 columns" in refused(client.infer, "m", [matrix(np.ones((1, 3)))])
+    assert "version 9" in refused(client.infer, "m", [matrix()], model_version="9")
+    refused(client.get_system_shared_memory_status)
+    refused(client.get_trace_settings)
+
+
+def refused(call: Callable[..., Any], *args: Any, **more: Any) -> str:
+    try:
+        call(*args, **more)
+    except InferenceServerException as error:
+        return str(error.message())
+    raise AssertionError("it was taken")
+
+
+@journey
+def kserve_v1() -> None:
+    async def story() -> None:
+        client = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
+        assert await client.is_server_live(URL)
+        assert await client.is_model_ready(URL, "m")
+        told: dict[str, str] = {}
+        answer = await client.infer(URL, {"instances": ROWS.tolist()}, "m", response_headers=told)
+        assert answer == {"predictions": SUMS}
+        assert told["setpoint-model-version"] == "1"
+        records = [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.5}]
+        assert await client.infer(URL, {"instances": records}, "m") == {"predictions": SUMS}
+        await client.close()
+
+    asyncio.run(story())
+
+
+@journey
+def kserve_v2() -> None:
+    async def story() -> None:
+        client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
+        assert await client.is_server_ready(URL)
+        assert await client.is_model_ready(URL, "m")
+        for binary in (True, False):
+            given = InferInput("x", [2, 2], "FP64")
+            given.set_data_from_numpy(ROWS, binary_data=binary)
+            asked = InferRequest("m", [given], request_id="r-2")
+            answer = await client.infer(URL, asked, "m")
+            assert answer.outputs[0].as_numpy().tolist() == SUMS
+            assert answer.id == "r-2"
+        await client.close()
+
+    asyncio.run(story())
+
+
+def runtime() -> Any:
+    return boto3.client(
+        "sagemaker-runtime",
+        endpoint_url=URL,
+        region_name="eu-central-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",  # noqa: S106 - none is asked for
+        config=Config(retries={"max_attempts": 1}),
+    )
+
+
+@journey
+def sagemaker_invokes_an_endpoint() -> None:
+    client = runtime()
+    answer = client.invoke_endpoint(
+        EndpointName="m",
+        ContentType="application/json",
+        Body=json.dumps({"instances": ROWS.tolist()}),
+        CustomAttributes="trace=1",
+    )
+    assert json.load(answer["Body"]) == {"predictions": SUMS}
+    assert answer["CustomAttributes"] == "trace=1"
+    assert answer["InvokedProductionVariant"] == "1"
+    answer = client.invoke_endpoint(
+        EndpointName="m",
+        ContentType="text/csv",
+        Accept="text/csv",
+        Body="1,2\n3,4.5\n",
+        TargetVariant="canary",
+    )
+    assert answer["Body"].read() == b"30.0\n75.0\n"
+    answer = client.invoke_endpoint(
+        EndpointName="all", TargetModel="t", ContentType="text/csv", Body="1,grün\n".encode()
+    )
+    assert json.load(answer["Body"]) == {"predictions": [5.0]}
+
+
+@journey
+def sagemaker_is_told_what_is_wrong() -> None:
+    client = runtime()
+    for asked in (
+        {"EndpointName": "other", "Body": b"1,2"},
+        {"EndpointName": "m", "Body": b"1,2,3"},
+        {"EndpointName": "m", "Body": b"1,2", "TargetVariant": "9"},
+    ):
+        code = ""
+        try:
+            client.invoke_endpoint(ContentType="text/csv", **asked)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+        assert code == "ValidationError"
+
+
+@journey
+def cloudevents_in_both_modes() -> None:
+    about = {"type": "org.kubeflow.serving.inference.request", "source": "here", "id": "e-1"}
+    for mode in (to_binary, to_structured):
+        headers, body = mode(CloudEvent(about, {"instances": ROWS.tolist()}))
+        reply = httpx.post(f"{URL}/v1/models/m:predict", content=body, headers=headers)
+        event = from_http(dict(reply.headers.items()), reply.content)
+        data = event.data if isinstance(event.data, dict) else json.loads(event.data)
+        assert data == {"predictions": SUMS}
+        assert event["id"] == "e-1"
+        assert event["type"] == "org.kubeflow.serving.inference.response"
+
+
+if __name__ == "__main__":
+    versions = ("tritonclient", "kserve", "boto3", "cloudevents")
+    told = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions)
+    tell(JOURNEYS, lambda name: JOURNEYS[name](), version=told)

@@ -1,0 +1,37 @@
+"""An inference server for foreign clients: ``python -m tests.compat.inference_server HOME``.
+
+Model ``m`` adds two numbers; its canary, which answers nobody by itself, adds ten times as much.
+Model ``t`` adds a number and the length of a text.
+"""
+
+import sys
+
+from tests.serve.made import Input, Sum
+
+from setpoint.config import settings
+from setpoint.db.local import open_local
+from setpoint.serve import store
+from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.main import run
+from setpoint.serve.protocols import Predictor
+
+
+def _load(model: str, version: int) -> Predictor:
+    inputs = {"m": [Input("a"), Input("b")], "t": [Input("a"), Input("text", "BYTES")]}
+    return Sum(10.0 ** (version - 1), inputs[model])
+
+
+def main(home: str) -> None:
+    where = settings(home)
+    backend = open_local(where)
+    with backend.engine.begin() as conn:
+        live = [Deployment(model=m, version=1, role=Role.LIVE, weight=1.0) for m in ("m", "t")]
+        canary = Deployment(model="m", version=2, role=Role.CANARY, weight=0.0)
+        store.deploy(conn, "m", [live[0], canary])
+        store.deploy(conn, "t", [live[1]])
+    backend.engine.dispose()
+    run(where, port=0, load=_load)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
