@@ -141,6 +141,7 @@ def _numbers(column: Sequence[Any], where: str) -> Floats:
 
 
 def _texts(column: Sequence[Any], where: str) -> list[str | None]:
+    column = [None if value != value else value for value in column]  # noqa: PLR0124 - NaN
     for i, value in enumerate(column):
         if value is not None and not isinstance(value, str):
             raise Invalid(
@@ -148,7 +149,7 @@ def _texts(column: Sequence[Any], where: str) -> list[str | None]:
                 where=f"{where}[{i}]",
                 hint="send texts; null stands for a missing value",
             )
-    return list(column)
+    return column
 
 
 def _kind(value: object) -> str:

@@ -55,6 +55,14 @@ def test_every_form_of_mlflow_is_read(m: Served, body: Any) -> None:
     assert len(told["setpoint-prediction-id"].split(",")) == 2
 
 
+def test_nan_as_pandas_writes_it_is_a_missing_value(mixed: Served) -> None:
+    body = b'{"dataframe_records": [{"a": NaN, "t": "ab", "b": 1}, {"a": 1, "t": NaN, "b": 1}]}'
+    status, answer, _ = invoke(mixed, body)
+    assert (status, json.loads(answer)) == (200, {"predictions": [None, 2.0]})
+    for broken in (b'{"instances": [[NaN, 1]}', b'{"instances": "NaN"', b'{"inputs": NaN'):
+        assert invoke(mixed, broken)[0] == 400
+
+
 def test_tables_as_csv_lines_of_json_and_parquet(mixed: Served) -> None:
     frame = pl.DataFrame({"t": ["ab", None], "a": [1.0, 2.0], "b": [3.0, None], "more": [1, 1]})
     parquet = io.BytesIO()

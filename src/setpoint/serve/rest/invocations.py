@@ -7,6 +7,7 @@ contract and its runtime's clients use.
 
 import csv
 import io
+import json
 import re
 from collections.abc import Mapping
 from time import perf_counter_ns
@@ -149,12 +150,27 @@ def _rows(request: Request, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters |
     if kind in {"application/x-parquet", "application/vnd.apache.parquet"}:
         return _from_parquet(request.body, inputs), None
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
-        body = read(_body.decode, request.body, "request")
+        body = read(_decode, request.body, "request")
         return _from_json(body, inputs), body.parameters
     raise Invalid(
         f"the content type {kind!r} is not understood",
         hint="send application/json, text/csv, application/jsonlines or application/x-parquet",
     )
+
+
+def _decode(raw: bytes) -> _Body:
+    """Decode a body. NaN and Infinity, which pandas writes though JSON has none, are numbers."""
+    try:
+        return _body.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"NaN" not in raw and b"Infinity" not in raw:
+            raise
+        try:
+            return msgspec.convert(json.loads(raw), _Body)
+        except (ValueError, RecursionError) as error:
+            raise msgspec.DecodeError(str(error)) from None
 
 
 def _from_json(body: _Body, inputs: v2.Inputs) -> v2.Rows:
