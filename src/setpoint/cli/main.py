@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("transfer", "Bring runs from MLflow, W&B, Neptune, TensorBoard or Aim."),
     "export": ("transfer", "Write runs for MLflow, or as Parquet."),
     "runs": ("runs", "Runs: ls, show, compare."),
+    "build": ("build", "Build a version as an OCI image, without Docker."),
     "sync": ("sync", "Deliver runs that were tracked offline or killed."),
     "models": ("models", "Models: ls, show, search, alias, approve, diff, card, sign, gc, …"),
     "releases": (

@@ -20,7 +20,7 @@ from setpoint.serve import http, plain, scoring, v2
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
-from setpoint.serve.log import LogWriter
+from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -67,9 +67,7 @@ class Asked(Struct, frozen=True, gc=False):
 
 
 class App:
-    def __init__(
-        self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, log: Log, metrics: Metrics, clock: Clock) -> None:
         self.endpoints = endpoints
         self.log = log
         self.metrics = metrics
@@ -239,7 +237,7 @@ class App:
         return v2.encode({"generations": served, "position": position})
 
     def _read(self, path: str, parts: list[str]) -> tuple[int, bytes]:
-        if path in {"/healthz", "/v2/health/ready"}:
+        if path in {"/healthz", "/ping", "/v2/health/ready"}:
             if self.endpoints.problem is not None:
                 raise Unavailable(f"not ready: {self.endpoints.problem}")
             return 200, v2.encode({"ready": True})
