@@ -35,6 +35,7 @@ _DROPS = re.compile(
     r"|usr/lib/python3[^/]*/(test|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo|config-)"
 )
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  #: at the root, links into usr
+_MOUNTED = ("dev", "proc", "run", "sys")  #: by whoever runs the image
 _LINE = re.compile(r"'[^']*' (?P<file>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})")
 _DEPENDS = re.compile(r" (?P<either>[ |])(?:Pre)?Depends: (?P<name>\S+)")
 _HINT = "give an image to stand on: --base oci:PATH or --base REGISTRY/NAME:TAG"
@@ -60,12 +61,9 @@ def debian(workshop: Workshop, told: Told) -> Base:
         raise Invalid("this machine has no Debian packages to make a base of", hint=_HINT)
     packages = _packages(_closure())
     made_of = [
-        "debian",
-        sys.version.split()[0],
+        Path(__file__).read_text(encoding="utf-8"),
         *(f"{each.file} {each.sha256}" for each in packages),
     ]
-    # What is written decides, too: another Python compiles otherwise, other rules keep other files.
-    made_of += [_KEEPS.pattern, _DROPS.pattern]
     layer = workshop.keep(made_of, lambda: _tree(packages, told))
     return Base(
         name=f"packages of {_system()}",
@@ -145,6 +143,8 @@ def _tree(packages: list[Package], told: Told) -> Tree:
     tree.file("etc/group", _GROUPS)
     tree.file("etc/os-release", Path("/etc/os-release").read_bytes())
     tree.folder("tmp", 0o1777)
+    for each in _MOUNTED:
+        tree.folder(each)
     compile_all(tree)
     return tree
 

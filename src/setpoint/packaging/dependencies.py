@@ -49,7 +49,8 @@ class Needed(Struct, frozen=True):
         records = [_record(metadata.distribution(name)) for name in self.distributions]
         digests = [hashlib.sha256(record.encode()).hexdigest() for record in records]
         named = zip(self.distributions, digests, strict=True)
-        return [_UNUSED.pattern, *(f"{name} {digest}" for name, digest in named)]
+        rules = Path(__file__).read_text(encoding="utf-8")
+        return [rules, *(f"{name} {digest}" for name, digest in named)]
 
 
 def needed(held: Iterable[Stored], natives: dict[str, bytes]) -> Needed:

@@ -1,6 +1,7 @@
 """Where layers lie while an image is built; those that many images share stay there."""
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,10 +11,15 @@ import msgspec
 from msgspec import Struct
 
 from setpoint.errors import Unavailable
+from setpoint.packaging import bytecode, trees
 from setpoint.packaging.entities import Layer
 from setpoint.packaging.trees import Tree, layer
 
-_FORMAT = "1"  #: of what is kept; another one is made anew
+#: The rules by which a layer is written: others write another one of the same.
+_RULES = [
+    sys.version.split()[0],
+    *(Path(each.__file__).read_text(encoding="utf-8") for each in (bytecode, trees)),
+]
 
 
 class Kept(Struct, frozen=True):
@@ -44,10 +50,10 @@ class Workshop:
         """Return the layer made of the same as before, or make it and keep it.
 
         Args:
-            made_of: All that decides what is in the layer.
+            made_of: All that decides what is in the layer, the rules of its maker included.
             tree: Brings its files together; called only if the layer is new.
         """
-        key = hashlib.sha256("\n".join([_FORMAT, *made_of]).encode()).hexdigest()
+        key = hashlib.sha256("\n".join([*_RULES, *made_of]).encode()).hexdigest()
         note = self._kept / "layers" / f"{key}.json"
         found = self._found(note)
         if found is None:
