@@ -117,7 +117,7 @@ def registry(folder: Path, **settings: Any) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "version": 0.1,
-        "log": {"level": "panic", "accesslog": {"disabled": True}},
+        "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
         "http": {"addr": host},
         **settings,
