@@ -138,6 +138,14 @@ def registry_logins() -> list[Path]:
     return [docker] if not given else [Path(given), docker]
 
 
+def without_telemetry() -> None:
+    """Have libraries report nothing to their makers; to be called before they are loaded.
+
+    ONNX Runtime does so by default since 1.32, once even before its own switch can be set.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def environment(found: Settings) -> dict[str, str]:
     """Return the environment in which a process of ours has the same settings."""
     said = {"SETPOINT_HOME": str(found.home), "SETPOINT_DATABASE_URL": found.database_url}
