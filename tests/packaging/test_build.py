@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -230,7 +231,7 @@ def test_a_version_that_may_not_serve_is_not_packed(house: LocalBackend) -> None
     failed = made.registered(house, "bad", made.tree(), gate=Gate(checks=[], passed=False))
     with pytest.raises(Conflict, match="gate has not passed"):
         images.check(failed)
-    guest = made.msgspec.structs.replace(failed, flavor="", source="s3://bucket/m")
+    guest = msgspec.structs.replace(failed, flavor="", source="s3://bucket/m")
     with pytest.raises(Invalid, match="registered from elsewhere"):
         images.check(guest)
 

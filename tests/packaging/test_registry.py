@@ -15,7 +15,8 @@ from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Denied, Invalid, NotFound, Unavailable
 from setpoint.models.entities import ModelVersion
 from setpoint.packaging import references
-from setpoint.packaging.bases import base_of
+from setpoint.packaging.bases import architecture, base_of
+from setpoint.packaging.debian import PYTHON
 from setpoint.packaging.entities import CYCLONEDX, Image
 from setpoint.packaging.images import assemble
 from setpoint.packaging.logins import Login
@@ -97,7 +98,7 @@ def test_a_base_comes_from_a_registry_and_its_layers_are_mounted(
 
 
 def test_a_base_of_many_machines_is_the_one_for_this(host: str, tmp_path: Path, house: Any) -> None:
-    ours = made.image_of({f"usr/local/bin/{made.PYTHON}": b"x"}, tmp_path / "made")
+    ours = made.image_of({f"usr/local/bin/{PYTHON}": b"x"}, tmp_path / "made")
     push(ours, f"{host}/many:ours")
     other = made.image_of({"x": b"x"}, tmp_path / "made", architecture="riscv64")
     push(other, f"{host}/many:other")
@@ -106,7 +107,7 @@ def test_a_base_of_many_machines_is_the_one_for_this(host: str, tmp_path: Path, 
             **msgspec.to_builtins(each.manifest.descriptor),
             "platform": {"os": "linux", "architecture": kind},
         }
-        for each, kind in ((other, "riscv64"), (ours, made.architecture()))
+        for each, kind in ((other, "riscv64"), (ours, architecture()))
     ]
     kind = "application/vnd.oci.image.index.v1+json"
     index = {"schemaVersion": 2, "mediaType": kind, "manifests": manifests}
@@ -114,7 +115,7 @@ def test_a_base_of_many_machines_is_the_one_for_this(host: str, tmp_path: Path, 
     shop = Workshop(house.settings.home / "images", tmp_path)
     found = base_of(references.image(f"{host}/many:all"), shop, None, [], silent)
     assert found.digest == ours.digest
-    assert found.python == f"/usr/local/bin/{made.PYTHON}"
+    assert found.python == f"/usr/local/bin/{PYTHON}"
     with pytest.raises(Invalid, match="riscv64"):
         base_of(references.image(f"{host}/many:other"), shop, None, [], silent)
 

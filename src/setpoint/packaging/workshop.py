@@ -1,6 +1,7 @@
 """Where layers lie while an image is built; those that many images share stay there."""
 
 import hashlib
+import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from setpoint.packaging.trees import Tree, layer
 #: The rules by which a layer is written: others write another one of the same.
 _RULES = [
     sys.version.split()[0],
-    *(Path(each.__file__).read_text(encoding="utf-8") for each in (bytecode, trees)),
+    *(inspect.getsource(each) for each in (bytecode, trees)),
 ]
 
 
