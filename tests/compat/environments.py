@@ -33,6 +33,10 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "numpy",
         "pillow",  # images
     ),
+    "aws": (
+        "boto3",  # checks what it is told before it sends it
+        "moto",  # answers as SageMaker does
+    ),
     # Frameworks for deep learning: they log to MLflow's client, and to ours by its callbacks.
     "frameworks": (
         "torch==2.13.0",  # of which there is a build without CUDA
