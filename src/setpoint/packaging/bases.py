@@ -1,15 +1,15 @@
 """What an image stands on: somebody's image with a Python, or Debian packages of this machine."""
 
-import json
 import platform
 import re
 import sys
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.packaging.debian import PYTHON, debian
@@ -19,6 +19,8 @@ from setpoint.packaging.logins import Login, login_for
 from setpoint.packaging.references import Folder, ImageReference
 from setpoint.packaging.registry import Registry
 from setpoint.packaging.workshop import Workshop
+
+T = TypeVar("T")
 
 #: What OCI and Docker call a machine, by what Python calls it.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
@@ -58,6 +60,43 @@ def base_of(
     registry = Registry(asked, login_for(asked.host, login, files))
     found = _opened(_OfRegistry(registry, asked.which, workshop.blobs), str(asked))
     return msgspec.structs.replace(found, mounts=asked.name)
+
+
+class _Manifest(Struct):
+    """Of a manifest, what a base is made of."""
+
+    config: Descriptor
+    layers: list[Descriptor]
+
+
+class _Files(Struct):
+    diff_ids: list[str]
+
+
+class _Inside(Struct, rename="pascal"):
+    env: list[str] | None = None
+
+
+class _Config(Struct):
+    """Of a configuration, what goes into the image that stands on it."""
+
+    architecture: str
+    rootfs: _Files
+    config: _Inside | None = None
+    history: list[dict[str, Any]] | None = None
+
+
+class _Platform(Struct):
+    os: str
+    architecture: str
+
+
+class _Listed(Descriptor, frozen=True, kw_only=True):
+    platform: _Platform | None = None
+
+
+class _Index(Struct):
+    manifests: list[_Listed]
 
 
 class _Image(Protocol):
@@ -107,23 +146,21 @@ class _OfRegistry:
 def _opened(image: _Image, name: str) -> Base:
     top = image.top()
     manifest = _for_this_machine(image, top, name)
-    said = _json(manifest.data, name)
-    config = _json(image.small(_descriptor(said["config"])), name)
-    if config.get("architecture") != architecture():
+    said = _read(manifest.data, _Manifest, name)
+    config = _read(image.small(said.config), _Config, name)
+    if config.architecture != architecture():
         raise Invalid(
-            f"the base {name} is for {config.get('architecture')}, "
+            f"the base {name} is for {config.architecture}, "
             f"the packages here are for {architecture()}",
             hint="build on a machine of that kind, or give another --base",
         )
-    descriptors = [_descriptor(each) for each in said["layers"]]
-    diff_ids = config.get("rootfs", {}).get("diff_ids", [])
-    if len(diff_ids) != len(descriptors):
+    diff_ids = config.rootfs.diff_ids
+    if len(diff_ids) != len(said.layers):
         raise Invalid(f"the base {name} is no image: its layers and its configuration differ")
     layers = [
         _layer(image, each, diff_id, name)
-        for each, diff_id in zip(descriptors, diff_ids, strict=True)
+        for each, diff_id in zip(said.layers, diff_ids, strict=True)
     ]
-    inside = config.get("config") or {}
     digest = manifest.descriptor.digest
     hashes = {"SHA-256": digest.removeprefix("sha256:")}
     return Base(
@@ -131,8 +168,8 @@ def _opened(image: _Image, name: str) -> Base:
         digest=digest,
         layers=layers,
         python=f"/{_interpreter(layers, name)}",
-        env=inside.get("Env") or [],
-        history=config.get("history") or [],
+        env=(config.config.env if config.config else None) or [],
+        history=config.history or [],
         components=[Component(kind="container", name=name, version=digest, hashes=hashes)],
     )
 
@@ -142,11 +179,10 @@ def _for_this_machine(image: _Image, top: Blob, name: str) -> Blob:
         return top
     if top.descriptor.media_type not in INDEXES:
         raise Invalid(f"the base {name} is no image", where=top.descriptor.media_type)
-    for each in _json(top.data, name).get("manifests", []):
-        of = each.get("platform") or {}
-        if of.get("os") == "linux" and of.get("architecture") == architecture():
-            found = _descriptor(each)
-            return Blob(descriptor=found, data=image.small(found))
+    wanted = _Platform("linux", architecture())
+    for each in _read(top.data, _Index, name).manifests:
+        if each.platform == wanted:
+            return Blob(descriptor=each, data=image.small(each))
     raise Invalid(f"the base {name} has no image for linux/{architecture()}")
 
 
@@ -194,15 +230,8 @@ def _interpreter(layers: list[Layer], name: str) -> str:
     )
 
 
-def _descriptor(said: Any) -> Descriptor:
-    return msgspec.convert(said, Descriptor)
-
-
-def _json(data: bytes, name: str) -> Any:
+def _read(data: bytes, kind: type[T], name: str) -> T:
     try:
-        said = json.loads(data)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise Invalid(f"the base {name} is no image: a part of it is no JSON")
-    return said
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"the base {name} is no image", where=str(error)) from None

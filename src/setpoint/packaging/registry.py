@@ -6,6 +6,7 @@ Source: OCI distribution specification 1.1; Docker's token authentication.
 import hashlib
 import http.client
 import json
+import os
 import re
 import urllib.error
 import urllib.request
@@ -80,7 +81,7 @@ class Registry:
         if path.exists() and path.stat().st_size == descriptor.size:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}")
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
         digest = hashlib.sha256()
 
         def keep(source: Any) -> None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import os
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -70,17 +72,19 @@ def layer(tree: Tree, into: Path) -> Layer:
     """
     folder = into / "sha256"
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / ".new"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
+    aside = Path(name)
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             out = _Gzip(file)
             pipe = cast("IO[bytes]", out)
             # PAX, as the specification has it. The writer reads nothing back: a pipe is enough.
             with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-                for name, entry in tree:
-                    tar.addfile(_header(name, entry), io.BytesIO(entry.data))
+                for at, entry in tree:
+                    tar.addfile(_header(at, entry), io.BytesIO(entry.data))
             out.finish()
         path = folder / out.digest.hexdigest()
+        aside.chmod(0o644)
         aside.rename(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ class Workshop:
             found = layer(tree(), self.blobs)
             note.parent.mkdir(parents=True, exist_ok=True)
             said = Kept(found.digest, found.diff_id, found.size)
-            aside = note.with_suffix(".new")
+            aside = note.with_suffix(f".{os.getpid()}")
             aside.write_bytes(msgspec.json.encode(said))
             aside.rename(note)
         return found
@@ -70,10 +71,11 @@ class Workshop:
         try:
             kept = msgspec.json.decode(note.read_bytes(), type=Kept)
             path = blob_path(self.blobs, kept.digest)
-            whole = path.stat().st_size == kept.size
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, msgspec.MsgspecError):
             return None
-        if not whole:
+        if kept.digest != f"sha256:{found}":  # damaged: made anew
             return None
         return Layer(digest=kept.digest, diff_id=kept.diff_id, size=kept.size, path=path)
 
