@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.cli.running import answers, until
 from tests.compat.environments import needed
 from tests.packaging import made
 from tests.stores import Files
@@ -91,4 +93,37 @@ def test_mlflow_loads_a_folder_and_scores_as_the_version_does(
     rows = {"distance": [0.5, -1.5, 2.0], "gusts": [1.0, 0.25, -3.0]}
     said = told("mlflow", "mlflow_export_journeys.py", str(tmp_path / "late"), json.dumps(rows))
     matrix = np.array([*zip(*rows.values(), strict=True)])
+    assert said == load(store, version).predict(matrix).tolist()
+
+
+def test_bentoml_serves_a_folder(house: LocalBackend, tmp_path: Path) -> None:
+    python = needed("bentoml")
+    version = made.registered(house, "late", made.tree())
+    store = open_store(house.settings)
+    export("bentoml", alone(version), store, tmp_path / "late", Wanted())
+    port = made.free_port()
+    words = ["-m", "bentoml", "serve", "service:Model", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}
+    url = f"http://127.0.0.1:{port}"
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [python, *words], cwd=tmp_path / "late", env=environment, stdout=log, stderr=log
+        ) as server,
+    ):
+        try:
+            until(lambda: server.poll() is not None or answers(f"{url}/readyz"), "it is ready", 90)
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            rows = [{"distance": 0.5, "gusts": 1.0}, {"distance": -1.5, "gusts": 0.25}]
+            request = urllib.request.Request(  # noqa: S310
+                f"{url}/predict",
+                data=json.dumps({"rows": rows}).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                said = json.loads(answer.read())
+        finally:
+            server.terminate()
+    matrix = np.array([[0.5, 1.0], [-1.5, 0.25]])
     assert said == load(store, version).predict(matrix).tolist()

@@ -260,6 +260,39 @@ def test_a_base_that_does_not_fit_is_one_clear_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ([{"created_by": "x"}, {"created_by": "ENV", "empty_layer": True}], 5),
+        ([], 4),
+        (None, 4),
+    ],
+)
+def test_what_is_told_of_layers_is_told_of_each(
+    history: Any, told: int, late: ModelVersion, objects: ObjectStore, house: Any, tmp_path: Path
+) -> None:
+    base = made.base(tmp_path / "base", history=history)
+    wanted = Wanted(to=Folder(tmp_path / "out"), base=Folder(base))
+    build(late, objects, house.settings.home, wanted, silent)
+    config = config_of(tmp_path / "out")
+    assert len(config["rootfs"]["diff_ids"]) == 4
+    assert len(config["history"]) == told
+
+
+@pytest.mark.parametrize("part", ["manifest", "config"])
+def test_a_base_that_is_no_image_is_one_clear_error(
+    part: str, late: ModelVersion, objects: ObjectStore, base: Path, tmp_path: Path
+) -> None:
+    index = json.loads((base / "index.json").read_bytes())
+    digest = index["manifests"][0]["digest"]
+    if part == "config":
+        digest = blob(base, digest)["config"]["digest"]
+    (base / "blobs" / digest.replace(":", "/")).write_bytes(b'{"schemaVersion": 1}')
+    wanted = Wanted(to=Folder(tmp_path / "out"), base=Folder(base))
+    with pytest.raises(Invalid, match="is no image"):
+        build(late, objects, tmp_path / "home", wanted, silent)
+
+
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     house: LocalBackend, base: Path, tmp_path: Path
 ) -> None:

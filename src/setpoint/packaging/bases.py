@@ -169,9 +169,16 @@ def _opened(image: _Image, name: str) -> Base:
         layers=layers,
         python=f"/{_interpreter(layers, name)}",
         env=(config.config.env if config.config else None) or [],
-        history=config.history or [],
+        history=_history(config.history or [], name, len(layers)),
         components=[Component(kind="container", name=name, version=digest, hashes=hashes)],
     )
+
+
+def _history(told: list[dict[str, Any]], name: str, layers: int) -> list[dict[str, Any]]:
+    """Return what is told of as many layers as there are: readers count them."""
+    if sum(not each.get("empty_layer") for each in told) == layers:
+        return told
+    return [{"created_by": f"layer {number} of {name}"} for number in range(1, layers + 1)]
 
 
 def _for_this_machine(image: _Image, top: Blob, name: str) -> Blob:

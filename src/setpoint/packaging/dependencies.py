@@ -94,8 +94,7 @@ def tree_of(distributions: Iterable[str], at: str) -> Tree:
     tree = Tree()
     for name in distributions:
         for path, data in _files(metadata.distribution(name)):
-            shared = path.endswith((".so", ".py")) or ".so." in path
-            tree.file(f"{at}/{path}", data, executable=shared and data.startswith(b"#!"))
+            tree.file(f"{at}/{path}", data)
     compile_all(tree)
     return tree
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Conflict, Invalid
 from setpoint.models.entities import ModelVersion
+from setpoint.packaging.bentoml import bentoml
 from setpoint.packaging.images import check
 from setpoint.packaging.kubernetes import kserve, kubernetes, seldon
 from setpoint.packaging.sagemaker import sagemaker
@@ -105,6 +106,11 @@ def _mlflow(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, b
     return _folder(traffic.live.version, store)
 
 
+def _bentoml(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, bytes]:  # noqa: ARG001
+    version = traffic.live.version
+    return bentoml(version, _folder(version, store))
+
+
 def _onnx(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, bytes]:  # noqa: ARG001
     version = traffic.live.version
     if version.onnx is None:
@@ -138,6 +144,7 @@ KINDS: dict[str, Callable[[Traffic, ObjectStore, Wanted], dict[str, bytes]]] = {
     "kserve": _kserve,
     "seldon": _seldon,
     "sagemaker": _sagemaker,
+    "bentoml": _bentoml,
     "mlflow": _mlflow,
     "onnx": _onnx,
 }

@@ -88,7 +88,7 @@ def assemble(
         return dependencies.tree_of(need.distributions, _PACKAGES)
 
     layers = Layers(
-        dependencies=workshop.keep(["dependencies", base.python, *need.made_of], gathered),
+        dependencies=workshop.keep(need.made_of, gathered),
         server=workshop.make(_server(need.server)),
         model=workshop.make(_model(files, bill)),
     )
