@@ -43,7 +43,7 @@ def version(
     storage: str | None,
     role: str | None,
 ) -> None:
-    """Write a version for Kubernetes, KServe, Seldon, SageMaker, MLflow, or as ONNX.
+    """Write a version for Kubernetes, KServe, Seldon and others, or as ONNX.
 
     MODEL alone is its live version; while a release is in progress, the manifests share requests
     out as it does now. PATH is a folder, MODEL-KIND by default.
