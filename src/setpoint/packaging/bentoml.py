@@ -21,7 +21,7 @@ class Model:
     def __init__(self) -> None:
         self._model = _load_pyfunc(str(Path(__file__).parent / "data"))
 
-    @bentoml.api(batchable=True)
+    @bentoml.api
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the score of each row: a probability, or a value; NaN where it has none."""
         return self._model.predict(rows)
