@@ -30,7 +30,7 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 #: What serving never reads: tests, types, headers, tools that build and convert.
 _UNUSED = re.compile(
     r"(^|/)(tests?|__pycache__|include)/|\.(pyi|pyx|pxd|c|h|hpp|a|lib|pyc)$|\.dist-info/(?!METADATA)"
-    r"|^numpy/(distutils|f2py|_pyinstaller)/|^onnxruntime/(transformers|quantization|tools|datasets"
+    r"|^numpy/(distutils|_pyinstaller)/|^onnxruntime/(transformers|quantization|tools|datasets"
     r"|backend)/|^\.\."
 )
 #: Of what is in a distribution's own folder, what tells its licence stays.
