@@ -279,6 +279,16 @@ def test_what_is_told_of_layers_is_told_of_each(
     assert len(config["history"]) == told
 
 
+def test_the_same_base_is_the_same_wherever_it_lies(
+    late: ModelVersion, objects: ObjectStore, house: LocalBackend, tmp_path: Path
+) -> None:
+    digests = set()
+    for name in ("here", "there"):
+        wanted = Wanted(to=Folder(tmp_path / name / "out"), base=Folder(made.base(tmp_path / name)))
+        digests.add(build(late, objects, house.settings.home, wanted, silent).digest)
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize("part", ["manifest", "config"])
 def test_a_base_that_is_no_image_is_one_clear_error(
     part: str, late: ModelVersion, objects: ObjectStore, base: Path, tmp_path: Path

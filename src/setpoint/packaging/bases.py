@@ -55,10 +55,10 @@ def base_of(
         return debian(workshop, told)
     if isinstance(asked, Folder):
         layout = Layout(asked.path)
-        return _opened(_OfLayout(layout, asked.tag), str(asked))
+        return _opened(_OfLayout(layout, asked.tag), str(asked), "")
     told(f"pulling the base {asked}")
     registry = Registry(asked, login_for(asked.host, login, files))
-    found = _opened(_OfRegistry(registry, asked.which, workshop.blobs), str(asked))
+    found = _opened(_OfRegistry(registry, asked.which, workshop.blobs), str(asked), str(asked))
     return msgspec.structs.replace(found, mounts=asked.name)
 
 
@@ -143,7 +143,8 @@ class _OfRegistry:
         return self._registry.pull(descriptor, self._blobs)
 
 
-def _opened(image: _Image, name: str) -> Base:
+def _opened(image: _Image, name: str, reference: str) -> Base:
+    """Return a base; `name` is for people, and not in what is built: a folder may be anywhere."""
     top = image.top()
     manifest = _for_this_machine(image, top, name)
     said = _read(manifest.data, _Manifest, name)
@@ -165,20 +166,23 @@ def _opened(image: _Image, name: str) -> Base:
     hashes = {"SHA-256": digest.removeprefix("sha256:")}
     return Base(
         name=name,
+        reference=reference,
         digest=digest,
         layers=layers,
         python=f"/{_interpreter(layers, name)}",
         env=(config.config.env if config.config else None) or [],
-        history=_history(config.history or [], name, len(layers)),
-        components=[Component(kind="container", name=name, version=digest, hashes=hashes)],
+        history=_history(config.history or [], len(layers)),
+        components=[
+            Component(kind="container", name=reference or "base", version=digest, hashes=hashes)
+        ],
     )
 
 
-def _history(told: list[dict[str, Any]], name: str, layers: int) -> list[dict[str, Any]]:
+def _history(told: list[dict[str, Any]], layers: int) -> list[dict[str, Any]]:
     """Return what is told of as many layers as there are: readers count them."""
     if sum(not each.get("empty_layer") for each in told) == layers:
         return told
-    return [{"created_by": f"layer {number} of {name}"} for number in range(1, layers + 1)]
+    return [{"created_by": f"layer {number} of the base"} for number in range(1, layers + 1)]
 
 
 def _for_this_machine(image: _Image, top: Blob, name: str) -> Blob:

@@ -58,6 +58,7 @@ class Base(Struct, frozen=True, kw_only=True):
     """What an image stands on: a system with a Python."""
 
     name: str  #: as it was asked for
+    reference: str = ""  #: what it is called in a registry; empty: it came from this machine
     digest: str = ""  #: of its manifest; empty: made here
     layers: list[Layer]
     python: str  #: path of the interpreter inside

@@ -146,7 +146,8 @@ def _labels(version: ModelVersion, base: Base) -> dict[str, str]:
     }
     if base.digest:
         labels["org.opencontainers.image.base.digest"] = base.digest
-        labels["org.opencontainers.image.base.name"] = base.name
+    if base.reference:
+        labels["org.opencontainers.image.base.name"] = base.reference
     return dict(sorted(labels.items()))
 
 
