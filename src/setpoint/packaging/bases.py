@@ -13,8 +13,19 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.packaging.debian import PYTHON, debian
-from setpoint.packaging.entities import LAYER, Base, Blob, Component, Descriptor, Layer, Told
-from setpoint.packaging.layouts import INDEXES, MANIFESTS, Layout
+from setpoint.packaging.entities import (
+    INDEXES,
+    LAYER,
+    LAYERS,
+    MANIFESTS,
+    Base,
+    Blob,
+    Component,
+    Descriptor,
+    Layer,
+    Told,
+)
+from setpoint.packaging.layouts import Layout
 from setpoint.packaging.logins import Login, login_for
 from setpoint.packaging.references import Folder, ImageReference
 from setpoint.packaging.registry import Registry
@@ -25,7 +36,6 @@ T = TypeVar("T")
 #: What OCI and Docker call a machine, by what Python calls it.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 
-_LAYERS = (LAYER, "application/vnd.docker.image.rootfs.diff.tar.gzip")
 _PLAIN = "application/vnd.oci.image.layer.v1.tar"
 _INTERPRETER = re.compile(r"(?:\./)?((?:usr/|usr/local/|opt/[^/]+/)?bin/python3\.\d+)")
 _MUSL = re.compile(r"(?:\./)?lib/ld-musl-")
@@ -198,7 +208,7 @@ def _for_this_machine(image: _Image, top: Blob, name: str) -> Blob:
 
 
 def _layer(image: _Image, descriptor: Descriptor, diff_id: str, name: str) -> Layer:
-    if descriptor.media_type not in (*_LAYERS, _PLAIN):
+    if descriptor.media_type not in (*LAYERS, _PLAIN):
         raise Invalid(
             f"a layer of the base {name} is packed in a way that is not read here",
             where=descriptor.media_type,
@@ -209,7 +219,7 @@ def _layer(image: _Image, descriptor: Descriptor, diff_id: str, name: str) -> La
         diff_id=diff_id,
         size=descriptor.size,
         path=image.file(descriptor),
-        media_type=LAYER if descriptor.media_type in _LAYERS else _PLAIN,
+        media_type=LAYER if descriptor.media_type in LAYERS else _PLAIN,
     )
 
 

@@ -4,14 +4,14 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from setpoint.errors import Conflict, Invalid, NotFound
-from setpoint.packaging.entities import INDEX, MANIFEST, REF_NAME, Descriptor, Image
+from setpoint.packaging.entities import INDEX, REF_NAME, Descriptor, Image
 from setpoint.packaging.workshop import blob_path
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -78,50 +78,50 @@ def write_folder(folder: Path, image: Image, tags: Iterable[str]) -> None:
         raise Conflict(
             f"{folder} has something else in it than images", hint="choose another with --to"
         )
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True, exist_ok=True)
+    (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     for each in image.layers:
         path = blob_path(folder / "blobs", each.digest)
         if not path.exists():
-            _whole(path, lambda aside, source=each.path: shutil.copyfile(source, aside))
-    for blob in (image.config, image.manifest):
-        path = blob_path(folder / "blobs", blob.descriptor.digest)
-        _whole(path, lambda aside, data=blob.data: aside.write_bytes(data))
-    _whole(folder / "oci-layout", lambda aside: aside.write_bytes(_LAYOUT))
+            with _whole(path) as aside:
+                shutil.copyfile(each.path, aside)
+    small = {
+        blob_path(folder / "blobs", blob.descriptor.digest): blob.data
+        for blob in (image.config, image.manifest)
+    }
+    for path, data in {**small, folder / "oci-layout": _LAYOUT}.items():
+        with _whole(path) as aside:
+            aside.write_bytes(data)
     wanted = list(tags)
     there = _index(folder) if (folder / "index.json").is_file() else []
     others = [each for each in there if not any(_named(each, tag) for tag in wanted)]
-    index = _index_of([*others, *_tagged(image, wanted)])
-    _whole(folder / "index.json", lambda aside: aside.write_bytes(index))
+    with _whole(folder / "index.json") as aside:
+        aside.write_bytes(_index_of([*others, *_tagged(image, wanted)]))
 
 
 def write_archive(path: Path, image: Image, tags: Iterable[str]) -> None:
     """Write an image as one tar file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(aside: Path) -> None:
-        with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as tar:
-            small = {blob_name(b.descriptor.digest): b.data for b in (image.config, image.manifest)}
-            large = {blob_name(each.digest): each.path for each in image.layers}
-            for folder in ("blobs", "blobs/sha256"):
-                info = tarfile.TarInfo(folder)
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(info)
-            for name in sorted(small.keys() | large.keys()):
-                if name in small:
-                    _add(tar, name, small[name])
-                else:
-                    with large[name].open("rb") as file:
-                        info = tarfile.TarInfo(name)
-                        info.size = large[name].stat().st_size
-                        tar.addfile(info, file)
-            _add(tar, "index.json", _index_of(_tagged(image, list(tags))))
-            _add(tar, "oci-layout", _LAYOUT)
-
-    _whole(path, write)
+    small = {_name(blob.descriptor.digest): blob.data for blob in (image.config, image.manifest)}
+    large = {_name(each.digest): each.path for each in image.layers}
+    with _whole(path) as aside, tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as tar:
+        for folder in ("blobs", "blobs/sha256"):
+            info = tarfile.TarInfo(folder)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(info)
+        for name in sorted({*small, *large}):
+            if name in small:
+                _add(tar, name, small[name])
+            else:
+                with large[name].open("rb") as file:
+                    info = tarfile.TarInfo(name)
+                    info.size = large[name].stat().st_size
+                    tar.addfile(info, file)
+        _add(tar, "index.json", _index_of(_tagged(image, list(tags))))
+        _add(tar, "oci-layout", _LAYOUT)
 
 
-def blob_name(digest: str) -> str:
+def _name(digest: str) -> str:
+    """Return what a blob is called inside of an archive."""
     return f"blobs/{digest.replace(':', '/')}"
 
 
@@ -131,11 +131,12 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def _whole(path: Path, write: Any) -> None:
-    """Have `write` write a file aside, and give it its name when it is whole."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield where to write a file aside; it gets its name when it is whole."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write(aside)
+        yield aside
         aside.rename(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -171,7 +172,3 @@ def _index(folder: Path) -> list[Descriptor]:
 
 def _named(descriptor: Descriptor, tag: str) -> bool:
     return (descriptor.annotations or {}).get(REF_NAME) == tag
-
-
-MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
-INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -22,13 +23,14 @@ from setpoint.packaging.entities import (
     CYCLONEDX,
     EMPTY,
     INDEX,
+    INDEXES,
     MANIFEST,
+    MANIFESTS,
     Blob,
     Descriptor,
     Image,
     Told,
 )
-from setpoint.packaging.layouts import INDEXES, MANIFESTS
 from setpoint.packaging.logins import Login
 from setpoint.packaging.references import ImageReference
 from setpoint.packaging.workshop import blob_path
@@ -334,6 +336,12 @@ def _not_this_one(of: ImageReference, login: Login) -> Denied:
 
 
 def _away(of: ImageReference, why: object) -> Unavailable:
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return Unavailable(
+            f"the certificate of the registry {of.host} is not trusted here",
+            where=why.verify_message,
+            hint="name who signed it: SSL_CERT_FILE=/path/ca.pem",
+        )
     return Unavailable(
         f"the registry {of.host} cannot be reached",
         where=f"{of.url}: {why}",
