@@ -121,7 +121,10 @@ class Registry:
         self._put_blob(image.config)
         for tag in tags:
             self._put_manifest(image.manifest, tag)
-        self._attach(image)
+        try:
+            self._attach(image)
+        except Invalid as error:  # the image is there, and has its bill inside
+            told(f"the bill of materials is not beside the image: {error.message}")
 
     def _attach(self, image: Image) -> None:
         """Push the bill of materials as an artifact whose subject is the image."""
