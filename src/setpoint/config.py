@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
+from setpoint.errors import Invalid
+
 #: The variables that every tool for S3 reads, by our name; the first that is set counts.
 AWS_VARIABLES = {
     "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -68,6 +70,36 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.home / "log"
 
 
+class Serving(Struct, frozen=True, kw_only=True):
+    """How a server of a package listens and logs, as in an image."""
+
+    host: str = "127.0.0.1"  #: address to listen on; in an image all of them, ``0.0.0.0``
+    port: int = 8766  #: of inference; 8080 in an image
+    log: Path | None = None  #: folder of its prediction log; without one, none is kept
+
+
+def serving(
+    *, host: str | None = None, port: int | None = None, log: Path | None = None
+) -> Serving:
+    """Resolve how a package is served: an argument wins over the environment.
+
+    Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``.
+
+    Raises:
+        Invalid: If the port is no number.
+    """
+    default = Serving()
+    said = os.environ.get("SETPOINT_SERVE_PORT") or str(default.port)
+    if not said.isascii() or not said.isdigit():
+        raise Invalid(f"SETPOINT_SERVE_PORT={said!r} is no port", hint="a number, such as 8080")
+    folder = log or os.environ.get("SETPOINT_SERVE_LOG") or None
+    return Serving(
+        host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
+        port=int(said) if port is None else port,
+        log=None if folder is None else Path(folder),
+    )
+
+
 def settings(
     home: Path | str | None = None,
     *,
@@ -94,6 +126,24 @@ def settings(
         url=url or os.environ.get("SETPOINT_URL") or None,
         offline=_said(os.environ.get("SETPOINT_OFFLINE")) if offline is None else offline,
     )
+
+
+def registry_logins() -> list[Path]:
+    """Return the files in which `docker login` and `podman login` leave what they were told.
+
+    Environment: ``REGISTRY_AUTH_FILE``, ``DOCKER_CONFIG``.
+    """
+    given = os.environ.get("REGISTRY_AUTH_FILE")
+    docker = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    return [docker] if not given else [Path(given), docker]
+
+
+def without_telemetry() -> None:
+    """Have libraries report nothing to their makers; to be called before they are loaded.
+
+    ONNX Runtime does so by default since 1.32, once even before its own switch can be set.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def environment(found: Settings) -> dict[str, str]:

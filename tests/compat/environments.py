@@ -39,6 +39,11 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "boto3",  # SageMaker's runtime
         "cloudevents",
     ),
+    "aws": (
+        "boto3",  # checks what it is told before it sends it
+        "moto",  # answers as SageMaker does
+    ),
+    "bentoml": ("bentoml>=1.4,<2", "pandas", "onnxruntime"),
     # Frameworks for deep learning: they log to MLflow's client, and to ours by its callbacks.
     "frameworks": (
         "torch==2.13.0",  # of which there is a build without CUDA

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from setpoint.cli.main import COMMANDS, EXIT_CODES, cli
-from setpoint.config import AWS_VARIABLES, Settings
+from setpoint.config import AWS_VARIABLES, Serving, Settings
 from setpoint.control.spec.explain import explain
 from setpoint.control.spec.parse import parse
 from setpoint.operations import OPERATIONS
@@ -98,6 +98,10 @@ def _settings() -> str:
         f"| {', '.join(f'`{variable}`' for variable in variables)} | {meanings[name]} |"
         for name, variables in AWS_VARIABLES.items()
     ]
+    serving = [
+        f"| `SETPOINT_SERVE_{name.upper()}` | {meanings[name]} |"
+        for name in Serving.__struct_fields__
+    ]
     return "\n".join(
         [
             _MADE,
@@ -109,6 +113,10 @@ def _settings() -> str:
             "The first variable that is set counts. Without keys, the role of the machine does.\n",
             "| variable | what |\n|---|---|",
             *(row.replace("``", "`") for row in reached),
+            "\n## How a package is served\n",
+            "Read by an image, and by `python -m setpoint.serve --package DIR`.\n",
+            "| variable | what |\n|---|---|",
+            *(row.replace("``", "`") for row in serving),
             "",
         ]
     )

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from tests.cli.running import ENVIRONMENT, setpoint, until, up
 from tests.docs import reference
+from tests.packaging import made
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
@@ -111,7 +112,13 @@ def test_a_guide_works_as_written(
 ) -> None:
     folder = tmp_path / "churn"
     shutil.copytree(applied, folder)
-    really = _shared(request) if page == "s3.md" else {}
+    really = {}
+    if page == "s3.md":
+        really = _shared(request)
+    elif page == "package.md":
+        made.needs("apt-get", "skopeo", "umoci", "bwrap", "docker-registry")
+        host = running.enter_context(made.registry(tmp_path / "registry"))
+        really = {"registry.example:5000": host, "18080": str(made.free_port())}
     Reader(folder, running, really).read(DOCS / "how-to" / page)
 
 

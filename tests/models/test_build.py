@@ -18,8 +18,8 @@ from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid, UserCodeFailed
 from setpoint.models.build import build, latency
 from setpoint.models.entities import Stored
+from setpoint.models.frames import columns_of
 from setpoint.models.metrics import Floats
-from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
 
 N = 1_500

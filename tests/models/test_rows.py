@@ -6,7 +6,8 @@ import pytest
 
 from setpoint.errors import Invalid
 from setpoint.models.entities import Input, Signature
-from setpoint.models.rows import columns_of, frame, matrix, only, signature_of
+from setpoint.models.frames import columns_of, frame, signature_of
+from setpoint.models.rows import matrix, only
 
 SIGNATURE = Signature(
     inputs=[Input(name="distance", datatype="FP64"), Input(name="seats", datatype="INT64")]

@@ -15,6 +15,7 @@ from setpoint.serve.entities import Deployment, Record
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Predictor
+from setpoint.serve.registered import Registered
 
 from .made import Sum
 
@@ -28,7 +29,8 @@ class Served:
         self.folder = folder
         self.writer = LogWriter(folder, segment_bytes=100_000)
         self.baselines: dict[int, Predictor | Exception] = {}
-        self.endpoints = Endpoints(backend.engine, self._load, Metrics(), self._baseline)
+        source = Registered(backend.engine, self._load, self._baseline)
+        self.endpoints = Endpoints(source, Metrics())
         self.app = App(self.endpoints, self.writer, self.endpoints.metrics, clock)
         self._runner = asyncio.Runner()
 

@@ -17,3 +17,4 @@ def test_starting_imports_nothing_heavy() -> None:
     )
     loaded = set(done.stdout.split())
     assert loaded.isdisjoint({"polars", "pandas", "sklearn", "lightgbm", "pyarrow", "scipy"})
+    assert "sqlalchemy" not in loaded, "a package is served without a database"

@@ -49,8 +49,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),
     "data": ("data", "Datasets: ls, show, validate."),
     "import": ("transfer", "Bring runs from MLflow, W&B, Neptune, TensorBoard or Aim."),
-    "export": ("transfer", "Write runs for MLflow, or as Parquet."),
+    "export": ("transfer", "Write runs, models and versions for other systems."),
     "runs": ("runs", "Runs: ls, show, compare."),
+    "build": ("build", "Build a version as an OCI image, without Docker."),
     "sync": ("sync", "Deliver runs that were tracked offline or killed."),
     "models": ("models", "Models: ls, show, search, alias, approve, diff, card, sign, gc, …"),
     "releases": (

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from setpoint.artifacts.store import open_store
 from setpoint.cli.console import backend, home_option, json_option, say, table
+from setpoint.cli.exporting import version
 from setpoint.runs.entities import Artifact
 from setpoint.transfer.entities import Left, Report, Sent, Told
 from setpoint.transfer.exporter import Target, send
@@ -158,6 +159,9 @@ def models(
     with _progress("exporting") as told:
         sent = send_models(ours, store, target, list(names), logged, told)
     say(_sent(sent), sent, as_json=as_json)
+
+
+export.add_command(version)
 
 
 def _target(kind: str, where: str, login: Login) -> Target:

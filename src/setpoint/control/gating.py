@@ -14,10 +14,10 @@ from setpoint.control.spec.entities import Spec
 from setpoint.errors import UserCodeFailed
 from setpoint.models.build import latency
 from setpoint.models.entities import Gate, ModelVersion, Stored
+from setpoint.models.frames import columns_of
 from setpoint.models.gate import Cost, GateInput, Limit, Slices, evaluate_gate, metrics_of
 from setpoint.models.intervals import Times
 from setpoint.models.leakage import Leakage, examine
-from setpoint.models.rows import columns_of
 from setpoint.models.runtime import load
 
 Floats = NDArray[np.float64]

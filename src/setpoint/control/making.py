@@ -26,7 +26,7 @@ from setpoint.data import tables_delta
 from setpoint.errors import Invalid
 from setpoint.models import build, rowset
 from setpoint.models.entities import ModelVersion, Stored
-from setpoint.models.rows import columns_of
+from setpoint.models.frames import columns_of
 from setpoint.models.runtime import load
 from setpoint.profiles.reference import DAY, WEEK, build_reference
 from setpoint.runs.handle import Handle

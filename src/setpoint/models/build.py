@@ -13,9 +13,10 @@ from setpoint.models import compiled
 from setpoint.models.entities import Parity, Signature, Stored
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import detect, flavor
+from setpoint.models.frames import columns_of, signature_of
 from setpoint.models.parity import compare, refusals
 from setpoint.models.protocols import Predictor, Rows, Score
-from setpoint.models.rows import columns_of, only, signature_of
+from setpoint.models.rows import only
 from setpoint.models.splits import splits
 
 _PROBED = 4_000  #: training rows that parity is checked on

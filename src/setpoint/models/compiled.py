@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from setpoint.config import without_telemetry
 from setpoint.errors import Invalid, MissingExtra
 from setpoint.models import linear
 from setpoint.models.entities import Input, Signature
@@ -113,6 +114,7 @@ def _filled(values: Any) -> Any:
 
 @cache
 def _onnxruntime() -> Any:
+    without_telemetry()
     try:
         import onnxruntime  # noqa: PLC0415 - 0.2 s, and only where a compiled model serves
     except ImportError:

@@ -21,10 +21,14 @@ def read(data: bytes) -> Score | None:
     """Return what scores float64 rows [n, k] with a linear model's ONNX bytes.
 
     None for a graph that is anything but ``rows @ weights + constant``, through a sigmoid or
-    not, with one output.
+    not, with one output; and where `onnx` is not installed, as in an image: ONNX Runtime
+    answers the same there.
     """
-    import onnx  # noqa: PLC0415 - 0.4 s, and only where a linear model is loaded
-    from onnx import numpy_helper  # noqa: PLC0415
+    try:
+        import onnx  # noqa: PLC0415 - 0.4 s, and only where a linear model is loaded
+        from onnx import numpy_helper  # noqa: PLC0415
+    except ImportError:
+        return None
 
     graph = onnx.load_model_from_string(data).graph
     first, last = [node.op_type for node in graph.node][:-1], graph.node[-1].op_type

@@ -19,7 +19,7 @@ from setpoint.serve import scoring, v2
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
-from setpoint.serve.log import LogWriter
+from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
 
 ROLES = ("live", "canary", "fallback")
@@ -74,9 +74,7 @@ class Predicted(Struct, frozen=True, gc=False):
 class Answering:
     """What the protocols of one server share. Used by its event loop alone."""
 
-    def __init__(
-        self, endpoints: Endpoints, log: LogWriter, metrics: Metrics, clock: Clock
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, log: Log, metrics: Metrics, clock: Clock) -> None:
         self.endpoints = endpoints
         self.log = log
         self.metrics = metrics

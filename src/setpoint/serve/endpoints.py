@@ -4,20 +4,18 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from setpoint.errors import SetpointError, Unavailable
-from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.protocols import Fallback, Floats, Load, Predictor
+from setpoint.serve.protocols import Floats, Predictor, Source
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
@@ -154,18 +152,10 @@ class Endpoint:
 
 
 class Endpoints:
-    """Follows the deployments in the database. Reads are one dictionary look-up."""
+    """Follows the deployments of a source. Reads are one dictionary look-up."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        load: Load,
-        metrics: Metrics,
-        fallback: Fallback = lambda _model, _version: None,
-    ) -> None:
-        self._engine = engine.execution_options(setpoint_reads=True)
-        self._load = load
-        self._fallback = fallback
+    def __init__(self, source: Source, metrics: Metrics) -> None:
+        self._source = source
         self.metrics = metrics
         self._now: dict[str, Endpoint] = {}
         self._tried: dict[str, int] = {}  # the generation last loaded, or attempted
@@ -188,22 +178,14 @@ class Endpoints:
         it was, where there was one; it is tried once, and once more with `again`.
 
         Raises:
-            Unavailable: If the database cannot be read.
+            Unavailable: If the source cannot be read.
         """
         with self._lock:
             try:
-                with self._engine.begin() as conn:
-                    wanted = store.generations(conn)
-                    changed = {
-                        model: store.deployments(conn, model)
-                        for model, generation in wanted.items()
-                        if self._due(model, generation, again=again)
-                    }
-            except SQLAlchemyError as error:
-                self.problem = f"the database cannot be read: {type(error).__name__}"
-                raise Unavailable(
-                    self.problem, hint="is the store set up, and reachable?"
-                ) from error
+                wanted, changed = self._source.deployed(partial(self._due, again=again))
+            except Unavailable as error:
+                self.problem = error.message
+                raise
             swapped = dict(self._now)
             for model, deployed in changed.items():
                 new = self._endpoint(model, wanted[model], deployed) if deployed else None
@@ -267,7 +249,7 @@ class Endpoints:
                 arms[version] = old
                 continue
             try:
-                arm = Arm(version, self._load(model, version))
+                arm = Arm(version, self._source.load(model, version))
                 arm.warm()
                 arm.fallback = self._baseline(model, arm)
                 arms[version] = arm
@@ -284,7 +266,7 @@ class Endpoints:
         """Load and warm a version's baseline. Without it the version serves all the same."""
         version = arm.version
         try:
-            predictor = self._fallback(model, version)
+            predictor = self._source.baseline(model, version)
             if predictor is None:
                 return None
             found = Arm(version, predictor)

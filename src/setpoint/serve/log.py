@@ -21,7 +21,7 @@ import msgspec
 
 from setpoint.errors import Conflict, Unavailable
 from setpoint.serve import frames
-from setpoint.serve.entities import Position, Record
+from setpoint.serve.entities import LabelRecord, Position, Record
 from setpoint.serve.frames import HEADER, MAGIC, START
 
 BEGINNING = Position()
@@ -209,6 +209,31 @@ class LogWriter:
                 self._failure = f"the prediction log cannot be synced: {error.strerror}"
                 _logger.exception("log sync failed")
                 return
+
+
+class NoLog:
+    """Takes the place of a log where none is kept: predictions are forgotten, labels refused."""
+
+    bytes = 0
+    position = BEGINNING
+
+    def append(self, record: Record) -> None:
+        """Forget a prediction.
+
+        Raises:
+            Conflict: If it is a label: who told it believes that it is kept.
+        """
+        if isinstance(record, LabelRecord):
+            raise Conflict(
+                "labels are not kept here: this server has no prediction log",
+                hint="start it with SETPOINT_SERVE_LOG=DIR, a folder it may write to",
+            )
+
+    def close(self) -> None:
+        """Do nothing; there is nothing to sync."""
+
+
+Log = LogWriter | NoLog
 
 
 def _hold(folder: Path) -> int:

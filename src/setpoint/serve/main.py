@@ -12,26 +12,24 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 
-from setpoint.config import Settings
-from setpoint.core.clock import clock_of
-from setpoint.db.engine import connect
-from setpoint.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from setpoint.config import Serving, Settings
+from setpoint.core.clock import Clock, SystemClock, clock_of
+from setpoint.errors import Conflict, Denied, Invalid, Unavailable
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.lane import lane
-from setpoint.serve.log import LogWriter
+from setpoint.serve.log import Log, LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.protocols import Fallback, Load, Predictor
-
-if TYPE_CHECKING:
-    from setpoint.models.entities import ModelVersion
+from setpoint.serve.package import Package
+from setpoint.serve.protocols import Load
 
 PORT = 8766
 _RETRY_SECONDS = 0.05
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -43,7 +41,7 @@ def run(
     load: Load | None = None,
     patience: float = 0.0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was begun and return.
+    """Serve what a store deploys until SIGTERM or SIGINT, then finish what was begun and return.
 
     ``home/run/inference.json`` says ``{"pid": …, "port": …}`` while the server is ready.
 
@@ -61,18 +59,77 @@ def run(
         Conflict: If the port or the store's log is in use.
         Unavailable: If the folder cannot be written.
     """
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+    from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
+
+    _tell_on_stderr(log_level)
     listener, log = _take(settings, host, port, time.monotonic() + patience)
-    metrics = Metrics()
-    fallback = baselines(settings)
-    endpoints = Endpoints(
-        connect(settings.database_url), load or from_registry(settings), metrics, fallback
-    )
-    app = App(endpoints, log, metrics, clock_of(settings.home))
+    endpoints = Endpoints(from_store(settings, load), Metrics())
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
+    _answer(endpoints, listener, log, clock_of(settings.home), ready)
+
+
+def run_package(
+    folder: Path, serving: Serving, log_level: str = "warning", *, any_host: bool = False
+) -> None:
+    """Serve the version in a package until SIGTERM or SIGINT; no store, no database.
+
+    Args:
+        folder: The package. Nothing is written to it.
+        serving: Where to listen, and where the prediction log goes, if anywhere.
+        log_level: Of the standard library's logging, to stderr.
+        any_host: Whether to listen on other addresses than loopback, where whoever reaches
+            the port may ask and label: there is no authentication.
+
+    Raises:
+        NotFound: If there is no package.
+        Invalid: If it is none, or its model does not load here: better no server than one
+            that answers nobody.
+        Denied: If the address can be reached from other machines, without `any_host`.
+        Conflict: If the port or the log is in use.
+        Unavailable: If the log's folder cannot be written.
+    """
+    _tell_on_stderr(log_level)
+    package = Package(folder)
+    endpoints = Endpoints(package, Metrics())
+    endpoints.refresh()
+    for endpoint in endpoints.all().values():
+        if endpoint.broken is not None:
+            raise Invalid(f"the package cannot be served: {endpoint.broken}", where=str(folder))
+    listener = _listen(serving.host, serving.port, any_host=any_host)
+    try:
+        log = NoLog() if serving.log is None else LogWriter(serving.log)
+    except BaseException:
+        listener.close()
+        raise
+    for consequence in _consequences(serving):
+        _logger.warning(consequence)
+    _answer(endpoints, listener, log, SystemClock())
+
+
+def _consequences(serving: Serving) -> Iterator[str]:
+    """Yield what somebody who runs a package should have been told."""
+    if not _is_loopback(serving.host):
+        yield f"anybody who reaches port {serving.port} may ask: there is no authentication"
+    if serving.log is None:
+        yield "no prediction log: answers are not kept, labels are refused (SETPOINT_SERVE_LOG=DIR)"
+
+
+def _tell_on_stderr(log_level: str) -> None:
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+
+
+def _answer(
+    endpoints: Endpoints,
+    listener: socket.socket,
+    log: Log,
+    clock: Clock,
+    ready: Path | None = None,
+) -> None:
+    """Answer requests until a signal; `ready` is a file that says so meanwhile."""
+    app = App(endpoints, log, endpoints.metrics, clock)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -92,63 +149,26 @@ def run(
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(server, app, listener))
     finally:
-        ready.unlink(missing_ok=True)
+        if ready is not None:
+            ready.unlink(missing_ok=True)
         listener.close()
-
-
-def from_registry(settings: Settings) -> Load:
-    """Return a function that loads registered versions of the store in `settings`."""
-
-    def load(model: str, version: int) -> Predictor:
-        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
-        from setpoint.models import runtime  # noqa: PLC0415
-
-        return runtime.load(open_store(settings), _registered(settings, model, version))
-
-    return load
-
-
-def baselines(settings: Settings) -> Fallback:
-    """Return a function that loads the baseline registered with a version, if there is one."""
-
-    def load(model: str, version: int) -> Predictor | None:
-        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
-        from setpoint.models import runtime  # noqa: PLC0415
-
-        try:
-            baseline = _registered(settings, model, version).baseline
-        except NotFound:
-            return None
-        return None if baseline is None else runtime.load(open_store(settings), baseline)
-
-    return load
-
-
-def _registered(settings: Settings, model: str, version: int) -> "ModelVersion":
-    from setpoint.models import store  # noqa: PLC0415 - on first use
-
-    engine = connect(settings.database_url)
-    try:
-        with engine.execution_options(setpoint_reads=True).begin() as conn:
-            return store.get(conn, model, version)
-    finally:
-        engine.dispose()
 
 
 class _Server(uvicorn.Server):
     """Tells when it is ready, and stops by signals without dying of them."""
 
-    def __init__(self, config: uvicorn.Config, ready: Path, port: int) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Path | None, port: int) -> None:
         super().__init__(config)
         self._ready = ready
         self._port = port
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._ready.with_suffix(".new")
-        aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
-        aside.rename(self._ready)
+        if self._ready is not None:
+            self._ready.parent.mkdir(parents=True, exist_ok=True)
+            aside = self._ready.with_suffix(".new")
+            aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
+            aside.rename(self._ready)
         gc.freeze()  # what starting made stays: no collection need look at it again
 
     @contextlib.contextmanager
@@ -193,13 +213,9 @@ def _take(
             time.sleep(_RETRY_SECONDS)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None
-    if not ip.is_loopback:
+def _listen(host: str, port: int, *, any_host: bool = False) -> socket.socket:
+    ip = _ip(host)
+    if not ip.is_loopback and not any_host:
         raise Denied(
             f"refusing to listen on {host}: the network could send predictions and labels",
             hint="use 127.0.0.1; other addresses need authentication, which Setpoint has not yet",
@@ -207,7 +223,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((address, port))
+        listener.bind((str(ip), port))
         listener.listen(2048)
     except OSError as error:
         listener.close()
@@ -218,3 +234,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own
     return listener
+
+
+def _is_loopback(host: str) -> bool:
+    return _ip(host).is_loopback
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None

@@ -1,10 +1,12 @@
-"""What a loaded model must do to be served."""
+"""What a loaded model must do to be served, and where models come from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from setpoint.serve.entities import Deployment
 
 Floats = NDArray[np.float64]
 
@@ -45,3 +47,23 @@ Load = Callable[[str, int], Predictor]
 
 #: ``(model, version) -> Predictor``: what answers when that version fails; None: nothing
 Fallback = Callable[[str, int], Predictor | None]
+
+#: ``(model, generation) -> bool``: whether an endpoint is to be looked at
+Due = Callable[[str, int], bool]
+
+
+class Source(Protocol):
+    """Where a server learns what to serve, and gets it: a store, or a package."""
+
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
+        """Return the generation of every endpoint, and what is behind those that are due.
+
+        Raises:
+            Unavailable: If it cannot be told now.
+        """
+
+    def load(self, model: str, version: int) -> Predictor:
+        """Bring a version into memory."""
+
+    def baseline(self, model: str, version: int) -> Predictor | None:
+        """Return what answers when that version fails; None: nothing."""

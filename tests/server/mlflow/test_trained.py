@@ -24,7 +24,7 @@ from setpoint.db.local import LocalBackend, open_local
 from setpoint.models import service
 from setpoint.models.build import build
 from setpoint.models.entities import ModelVersion
-from setpoint.models.rows import columns_of
+from setpoint.models.frames import columns_of
 from setpoint.models.runtime import load
 from setpoint.models.service import Register, SetAlias
 from setpoint.runs import service as runs

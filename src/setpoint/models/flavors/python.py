@@ -6,8 +6,8 @@ from setpoint.models.entities import Signature
 from setpoint.models.flavors import pickles
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.scores import scorer
+from setpoint.models.frames import frame
 from setpoint.models.protocols import Score
-from setpoint.models.rows import frame
 
 
 class Python:

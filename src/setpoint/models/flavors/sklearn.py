@@ -9,8 +9,9 @@ from setpoint.models.entities import Signature
 from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.scores import scorer
+from setpoint.models.frames import frame
 from setpoint.models.protocols import Score
-from setpoint.models.rows import frame, matrix
+from setpoint.models.rows import matrix
 
 
 class Sklearn:

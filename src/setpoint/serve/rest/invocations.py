@@ -263,8 +263,11 @@ def _unwrapped(row: Any) -> Any:
 
 
 def _from_parquet(body: bytes, inputs: v2.Inputs) -> v2.Rows:
-    import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
-
+    try:
+        import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
+    except ModuleNotFoundError:  # in an image, which has what its model needs
+        hint = "send application/json or text/csv"
+        raise Invalid("this server does not read Parquet", hint=hint) from None
     try:
         frame = pl.read_parquet(io.BytesIO(body))
     except Exception as error:  # noqa: BLE001 - whatever its reader says of foreign bytes

@@ -1,0 +1,128 @@
+"""A package: one version in a folder, with all that serving it takes; no store, no database.
+
+``package.json`` says what it is, ``objects/`` has its files by content address, as a store's
+folder has them. An image contains one.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from setpoint.artifacts.contract import ObjectStore, key_of
+from setpoint.artifacts.files import FileStore
+from setpoint.errors import Invalid, NotFound
+from setpoint.models import runtime
+from setpoint.models.entities import ModelVersion, Stored
+from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.protocols import Due, Predictor
+
+MANIFEST = "package.json"
+OBJECTS = "objects"
+FORMAT = 1
+
+_HINT = "setpoint build writes packages"
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a package says of itself."""
+
+    format: int = FORMAT  #: greater ones are those of later servers
+    model: str  #: the name of its endpoint
+    number: int  #: of the version, as the registry it came from counts
+    run_id: str  #: the run that trained it
+    created_at: datetime  #: when it was registered
+    version: Stored  #: what answers
+    baseline: Stored | None = None  #: answers when the version fails
+
+    @property
+    def addresses(self) -> list[str]:
+        """The objects that serving needs."""
+        held = [self.version, *([self.baseline] if self.baseline else [])]
+        return sorted({each.onnx or each.artifact for each in held})
+
+
+class Package:
+    """A folder as a source of a server: one version, live, for good."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what a package says of itself; its objects are read when they are loaded.
+
+        Raises:
+            NotFound: If the folder is no package.
+            Invalid: If its manifest cannot be understood.
+        """
+        self.manifest = _read(folder / MANIFEST)
+        self._store = FileStore(folder / OBJECTS)
+
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
+        model = self.manifest.model
+        only = Deployment(model=model, version=self.manifest.number, role=Role.LIVE, weight=1.0)
+        return {model: 1}, {model: [only]} if due(model, 1) else {}
+
+    def load(self, model: str, version: int) -> Predictor:  # noqa: ARG002 - there is one
+        return runtime.load(self._store, self.manifest.version)
+
+    def baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
+        held = self.manifest.baseline
+        return None if held is None else runtime.load(self._store, held)
+
+
+def manifest_of(version: ModelVersion) -> Manifest:
+    """Return what a package of a registered version says."""
+    held = Stored(
+        flavor=version.flavor,
+        artifact=version.artifact,
+        onnx=version.onnx,
+        parity=version.parity,
+        signature=version.signature,
+        size=version.size,
+    )
+    return Manifest(
+        model=version.model,
+        number=version.number,
+        run_id=version.run_id,
+        created_at=version.created_at,
+        version=held,
+        baseline=version.baseline,
+    )
+
+
+def files(manifest: Manifest, store: ObjectStore) -> Mapping[str, bytes]:
+    """Return the files of a package by path, the objects from `store`.
+
+    Raises:
+        NotFound: If an object is missing there.
+        Invalid: If one is corrupt.
+    """
+    said = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"))
+    held = {f"{OBJECTS}/{key_of(each)}": store.get(each) for each in manifest.addresses}
+    return {MANIFEST: said + b"\n", **held}
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        said = path.read_bytes()
+    except OSError as error:
+        raise NotFound(
+            f"there is no package in {path.parent}", where=error.strerror or "", hint=_HINT
+        ) from None
+    try:
+        version = msgspec.json.decode(said, type=_Version).format
+        if version > FORMAT:
+            raise Invalid(
+                f"the package has format {version}, this server reads up to {FORMAT}",
+                where=str(path),
+                hint="serve it with the Setpoint that wrote it, or a later one",
+            )
+        return msgspec.json.decode(said, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise Invalid(
+            f"the manifest of the package cannot be read: {error}", where=str(path), hint=_HINT
+        ) from None
+
+
+class _Version(Struct):
+    format: int

@@ -1,0 +1,99 @@
+"""What a store deploys, as a source of a server: its database says what, its artifacts are it."""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from setpoint.config import Settings
+from setpoint.db.engine import connect
+from setpoint.errors import NotFound, Unavailable
+from setpoint.serve import store
+from setpoint.serve.entities import Deployment
+from setpoint.serve.protocols import Due, Fallback, Load, Predictor
+
+if TYPE_CHECKING:
+    from setpoint.models.entities import ModelVersion
+
+
+class Registered:
+    """The deployments in a database, and how the versions they name are loaded."""
+
+    def __init__(
+        self, engine: Engine, load: Load, baseline: Fallback = lambda _model, _version: None
+    ) -> None:
+        self._engine = engine.execution_options(setpoint_reads=True)
+        self._load = load
+        self._baseline = baseline
+
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
+        try:
+            with self._engine.begin() as conn:
+                wanted = store.generations(conn)
+                changed = {
+                    model: store.deployments(conn, model)
+                    for model, generation in wanted.items()
+                    if due(model, generation)
+                }
+        except SQLAlchemyError as error:
+            raise Unavailable(
+                f"the database cannot be read: {type(error).__name__}",
+                hint="is the store set up, and reachable?",
+            ) from error
+        return wanted, changed
+
+    def load(self, model: str, version: int) -> Predictor:
+        return self._load(model, version)
+
+    def baseline(self, model: str, version: int) -> Predictor | None:
+        return self._baseline(model, version)
+
+
+def from_store(settings: Settings, load: Load | None = None) -> Registered:
+    """Return what the store in `settings` deploys.
+
+    Args:
+        settings: The store.
+        load: How a version is brought into memory; from the registry by default.
+    """
+    engine = connect(settings.database_url)
+    return Registered(engine, load or from_registry(settings), baselines(settings))
+
+
+def from_registry(settings: Settings) -> Load:
+    """Return a function that loads registered versions of the store in `settings`."""
+
+    def load(model: str, version: int) -> Predictor:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+        from setpoint.models import runtime  # noqa: PLC0415
+
+        return runtime.load(open_store(settings), _registered(settings, model, version))
+
+    return load
+
+
+def baselines(settings: Settings) -> Fallback:
+    """Return a function that loads the baseline registered with a version, if there is one."""
+
+    def load(model: str, version: int) -> Predictor | None:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+        from setpoint.models import runtime  # noqa: PLC0415
+
+        try:
+            baseline = _registered(settings, model, version).baseline
+        except NotFound:
+            return None
+        return None if baseline is None else runtime.load(open_store(settings), baseline)
+
+    return load
+
+
+def _registered(settings: Settings, model: str, version: int) -> "ModelVersion":
+    from setpoint.models import store  # noqa: PLC0415 - on first use
+
+    engine = connect(settings.database_url)
+    try:
+        with engine.execution_options(setpoint_reads=True).begin() as conn:
+            return store.get(conn, model, version)
+    finally:
+        engine.dispose()

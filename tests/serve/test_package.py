@@ -1,0 +1,183 @@
+"""A package served without a store: as a process of its own, asked over HTTP."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.tree import DecisionTreeClassifier
+
+from setpoint.artifacts.files import FileStore
+from setpoint.config import Serving, serving
+from setpoint.errors import Denied, Invalid, NotFound
+from setpoint.models.build import build
+from setpoint.models.entities import ModelVersion
+from setpoint.models.runtime import load
+from setpoint.serve import package
+from setpoint.serve.client import Inference
+from setpoint.serve.main import run_package
+
+from .test_main import ROOT
+
+RNG = np.random.default_rng(5)
+ROWS = pl.DataFrame({name: RNG.normal(size=200) for name in ("distance", "gusts")})
+LATE = (ROWS["distance"] > 0).to_numpy().astype(int)
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelVersion, FileStore]:
+    store = FileStore(tmp_path_factory.mktemp("objects"))
+    model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(ROWS.to_numpy(), LATE)
+    held = build(store, model, ROWS, rng=np.random.default_rng(1))
+    values: dict[str, Any] = msgspec.structs.asdict(held)
+    made = ModelVersion(
+        model="late",
+        number=7,
+        run_id="run_1",
+        why="",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        baseline=held,
+        **values,
+    )
+    return made, store
+
+
+@pytest.fixture
+def folder(version: tuple[ModelVersion, FileStore], tmp_path: Path) -> Path:
+    for path, data in package.files(package.manifest_of(version[0]), version[1]).items():
+        file = tmp_path / "package" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return tmp_path / "package"
+
+
+@contextmanager
+def process(folder: Path, *words: str, **env: str) -> Iterator[tuple[Any, str]]:
+    """Start a server of a package on a port of the environment, and wait until it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **env}
+    command = [sys.executable, "-m", "setpoint.serve", "--package", str(folder), *words]
+    with subprocess.Popen(
+        command,
+        env={**given, "SETPOINT_SERVE_PORT": str(port)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            until = time.monotonic() + 20
+            while not answers(url) and server.poll() is None and time.monotonic() < until:
+                time.sleep(0.02)
+            yield server, url
+        finally:
+            server.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/ping", timeout=5) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_package_is_served_without_a_store(
+    folder: Path, version: tuple[ModelVersion, FileStore]
+) -> None:
+    before = files_in(folder)
+    with process(folder, "serve") as (server, url):
+        client = Inference(url)
+        answer = client.predict("late", {"distance": [1.0, -1.0], "gusts": [0.0, 2.0]})
+        client.close()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0
+        said = server.stderr.read()
+    expected = load(version[1], version[0]).predict(np.array([[1.0, 0.0], [-1.0, 2.0]]))
+    assert answer.scores == expected.tolist()
+    assert answer.versions == [7, 7]
+    assert "no prediction log" in said
+    assert "authentication" not in said  # this machine only
+    assert files_in(folder) == before
+
+
+def test_a_package_says_what_it_is(folder: Path, version: tuple[ModelVersion, FileStore]) -> None:
+    said = json.loads((folder / "package.json").read_bytes())
+    assert (said["format"], said["model"], said["number"]) == (1, "late", 7)
+    assert said["version"]["onnx"] == version[0].onnx
+    found = package.Package(folder)
+    assert found.manifest == package.manifest_of(version[0])
+    assert found.baseline("late", 7) is not None
+
+
+def test_a_package_without_its_model_is_no_server(folder: Path) -> None:
+    for path in (folder / "objects").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"something else")
+    with pytest.raises(Invalid, match=r"cannot be served: version 7 does not load.*corrupt"):
+        run_package(folder, Serving(port=0))
+
+
+def test_a_folder_that_is_no_package_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no package"):
+        run_package(tmp_path, Serving(port=0))
+    (tmp_path / "package.json").write_text('{"format": 1, "model": "late"}')
+    with pytest.raises(Invalid, match="missing required field"):
+        run_package(tmp_path, Serving(port=0))
+    (tmp_path / "package.json").write_text('{"format": 2}')
+    with pytest.raises(Invalid, match="has format 2"):
+        run_package(tmp_path, Serving(port=0))
+
+
+def test_a_package_is_for_this_machine_unless_it_is_said(folder: Path) -> None:
+    with pytest.raises(Denied, match="refusing to listen"):
+        run_package(folder, Serving(host="0.0.0.0", port=0))  # noqa: S104
+    with process(folder, "--allow-any-host", SETPOINT_SERVE_HOST="0.0.0.0") as (server, url):  # noqa: S104
+        assert answers(url)
+        server.terminate()
+        assert "there is no authentication" in server.communicate(timeout=10)[1]
+
+
+@pytest.mark.parametrize("words", [["--allow-any-host"], ["--log", "x"]])
+def test_a_store_is_for_this_machine_whatever_is_said(words: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "setpoint.serve", "--home", str(tmp_path), *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "are for packages" in done.stderr
+
+
+def test_how_a_package_is_served_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "PORT", "LOG"):
+        monkeypatch.delenv(f"SETPOINT_SERVE_{name}", raising=False)
+    assert serving() == Serving()
+    monkeypatch.setenv("SETPOINT_SERVE_PORT", "8080")
+    monkeypatch.setenv("SETPOINT_SERVE_LOG", "/var/log/late")
+    assert serving() == Serving(port=8080, log=Path("/var/log/late"))
+    assert serving(port=1, host="::1").port == 1
+    monkeypatch.setenv("SETPOINT_SERVE_PORT", "http")
+    with pytest.raises(Invalid, match="is no port"):
+        serving()
