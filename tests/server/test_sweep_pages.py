@@ -81,6 +81,22 @@ def test_the_address_that_the_client_prints_leads_to_the_sweep(
     assert (answer.status, answer.headers["location"]) == (303, PATH)
 
 
+def test_artifacts_of_runs_are_compared(
+    searched: LocalBackend, empty: str, clock: ManualClock
+) -> None:
+    number = swept.artifact(searched, clock)
+    page = ask(empty, "/compare?run=swept-1&run=swept-3&run=swept-4")
+    check_page(page)
+    assert "Artifacts side by side" in page.text
+    made, used = page.text.split(f'<th scope="row"><a href="/collections/{number}">')[1:]
+    assert f'href="/collections/{number}/0"' in made
+    assert f'href="/collections/{number}/1"' in made
+    assert "made" in made.partition("</th>")[0]
+    assert used.partition("</tr>")[0].count(f'href="/collections/{number}/0"') == 2
+    same = ask(empty, "/compare?run=swept-3&run=swept-4").text
+    assert "used, the same" in same
+
+
 def test_an_artifact_shows_its_versions_files_maker_and_users(
     searched: LocalBackend, clock: ManualClock, empty: str
 ) -> None:

@@ -1,6 +1,7 @@
 """Artifacts of the wandb client: their versions, what is in each, who made and who used it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -133,6 +134,53 @@ def named(ask: Ask) -> Redirect:
     if member is None:
         raise NotFound(f"{whole} has no version {alias!r}", hint="it may have been deleted")
     return Redirect(to=f"/collections/{found.id}/{member.version}")
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A version of a collection that a run made or used."""
+
+    version: int
+    digest: str
+    size: int  #: bytes
+    files: int
+
+
+class Beside(Struct, frozen=True, kw_only=True):
+    """What several runs have of one collection."""
+
+    collection: Collection
+    how: str  #: ``made`` or ``used``
+    held: list[list[Held]]  #: in the order of the runs
+
+    @property
+    def differs(self) -> bool:
+        """Whether the runs have not the same content of it."""
+        return len({tuple(one.digest for one in each) for each in self.held}) > 1
+
+
+def beside(conn: Any, runs: Sequence[str]) -> list[Beside]:
+    """Return the collections of which these runs made or used versions, those that differ first."""
+    found: dict[tuple[int, str], list[list[Held]]] = {}
+    for place, run in enumerate(runs):
+        for how, of in (("made", store.made_by), ("used", store.used_by)):
+            for one in of(conn, run):
+                version = store.memberships(conn, one.id)[:1]
+                if one.state != store.COMMITTED or not version:
+                    continue
+                row = found.setdefault((one.collection_id, how), [[] for _ in runs])
+                row[place].append(
+                    Held(
+                        version=version[0].version,
+                        digest=one.digest,
+                        size=one.size,
+                        files=one.files,
+                    )
+                )
+    rows = [
+        Beside(collection=store.collection_of(conn, number), how=how, held=held)
+        for (number, how), held in found.items()
+    ]
+    return sorted(rows, key=lambda row: (not row.differs, row.collection.name, row.how))
 
 
 def _versions(conn: Any, collection: int) -> list[Version]:

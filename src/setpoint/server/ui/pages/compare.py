@@ -11,12 +11,13 @@ from setpoint.errors import Invalid
 from setpoint.runs.entities import Difference, Run, Value
 from setpoint.runs.service import Compare, compare, search
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
-from setpoint.server.ui.pages import previews
+from setpoint.server.ui.pages import collections, previews
 from setpoint.server.ui.pages.runs import common, shown
 from setpoint.server.ui.pages.runs_view import read
 from setpoint.server.ui.words import run_title
 
 MOST = 200  #: runs compared at once
+_BESIDE = 8  #: of which files and artifacts are shown side by side
 _AXES = 8  #: of the parallel coordinates, where none are chosen
 _SHOWN = ("x", "smooth", "log", "logx", "from", "to", "sx", "sy", "artifact", "b")
 _KEPT = {"run", "axis", "format", "table", *_SHOWN}
@@ -66,7 +67,8 @@ def page(ask: Ask) -> Page | Redirect:
             "kinds": _kinds(found.differences),
             "paths": paths,
             "path": path,
-            "previews": [previews.of(ask, run, path) for run in runs[:8]] if path else [],
+            "collected": ask.read(collections.beside, [run.id for run in runs[:_BESIDE]]),
+            "previews": [previews.of(ask, run, path) for run in runs[:_BESIDE]] if path else [],
         },
         tables={"differences": _table(runs, found.differences)},
     )
