@@ -39,6 +39,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "boto3",  # SageMaker's runtime
         "cloudevents",
     ),
+    # TensorFlow Serving's stubs without TensorFlow, of the time when they needed this protobuf.
+    "tensorflow": ("min-tfs-client", "protobuf<3.21", "numpy<3"),
     "aws": (
         "boto3",  # checks what it is told before it sends it
         "moto",  # answers as SageMaker does

@@ -1,4 +1,4 @@
-"""An inference server for foreign clients: ``python -m tests.compat.inference_server HOME``.
+"""An inference server for foreign clients: ``python -m tests.compat.inference_server HOME PORT``.
 
 Model ``m`` adds two numbers; its canary, which answers nobody by itself, adds ten times as much.
 Model ``t`` adds a number and the length of a text.
@@ -21,7 +21,7 @@ def _load(model: str, version: int) -> Predictor:
     return Sum(10.0 ** (version - 1), inputs[model])
 
 
-def main(home: str) -> None:
+def main(home: str, grpc_port: int) -> None:
     where = settings(home)
     backend = open_local(where)
     with backend.engine.begin() as conn:
@@ -30,8 +30,8 @@ def main(home: str) -> None:
         store.deploy(conn, "m", [live[0], canary])
         store.deploy(conn, "t", [live[1]])
     backend.engine.dispose()
-    run(where, port=0, load=_load)
+    run(where, port=0, load=_load, grpc_port=grpc_port)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

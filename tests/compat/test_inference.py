@@ -8,30 +8,40 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests.compat.conftest import client, stories
 from tests.compat.environments import ROOT, needed
+from tests.packaging.made import free_port
 
 HERE = Path(__file__).parent
+#: Each with the environment it runs in.
 SCRIPTS = {
-    "inference": HERE / "inference_journeys.py",
-    "mlflow": HERE / "mlflow_scoring_journeys.py",
+    "inference_journeys.py": "inference",
+    "triton_grpc_journeys.py": "inference",
+    "mlflow_scoring_journeys.py": "mlflow",
+    "tensorflow_journeys.py": "tensorflow",
 }
 
 
+class Served(NamedTuple):
+    url: str
+    grpc: str  #: host and port
+
+
 def _stories(of: str) -> list[str]:
-    return re.findall(r"^@journey\ndef (\w+)\(", SCRIPTS[of].read_text(), re.MULTILINE)
+    return re.findall(r"^@journey\ndef (\w+)\(", (HERE / of).read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an inference server in a process of its own."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An inference server in a process of its own."""
     home = tmp_path_factory.mktemp("inference")
     path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.compat.inference_server", str(home)],
+        [sys.executable, "-m", "tests.compat.inference_server", str(home), str(port)],
         env={**os.environ, "PYTHONPATH": path},
     ) as server:
         ready = home / "run" / "inference.json"
@@ -39,15 +49,17 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             until = time.monotonic() + 60
             while not ready.exists() and server.poll() is None and time.monotonic() < until:
                 time.sleep(0.05)
-            yield f"http://127.0.0.1:{json.loads(ready.read_text())['port']}"
+            url = f"http://127.0.0.1:{json.loads(ready.read_text())['port']}"
+            yield Served(url, f"127.0.0.1:{port}")
         finally:
             server.terminate()
 
 
 @pytest.fixture(scope="module")
-def told(url: str, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    needed(request.param)
-    return stories(client(request.param, SCRIPTS[request.param], url))
+def told(served: Served, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    environment = SCRIPTS[request.param]
+    needed(environment)
+    return stories(client(environment, HERE / request.param, served.url, served.grpc))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.data import place
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Conflict, SetpointError
+from setpoint.serve.grpc import require_grpc
 
 if TYPE_CHECKING:
     from setpoint.control.controller import Controller
@@ -37,12 +38,14 @@ class Supervisor:
         host: str,
         port: int,
         inference_port: int,
+        grpc_port: int | None = None,
         control: bool = True,
     ) -> None:
         self.settings = settings
         self._host = host
         self._port = port
         self._inference_port = inference_port
+        self._grpc_port = grpc_port
         self._control = control
         self._stopping = threading.Event()
         self._inference: subprocess.Popen[bytes] | None = None
@@ -61,11 +64,7 @@ class Supervisor:
         pages.only_loopback(self._host)
         with sole_owner(self.settings.home):
             await_predecessor(self.settings.home)
-            for port, option in (
-                (self._port, "--port"),
-                (self._inference_port, "--inference-port"),
-            ):
-                pages.require_free(self._host, port, option)
+            self._require_ports()
             self._inference = self._start_inference()  # it loads while the store is opened
             try:
                 self._backend = open_local(self.settings)
@@ -111,6 +110,20 @@ class Supervisor:
         with self._backend.reading() as conn:
             return place.require(conn, self.settings)
 
+    def _require_ports(self) -> None:
+        """Refuse to start what could not answer.
+
+        Raises:
+            Conflict: If a port is taken.
+            MissingExtra: If gRPC is asked for and not installed.
+        """
+        ports = [(self._port, "--port"), (self._inference_port, "--inference-port")]
+        if self._grpc_port is not None:
+            require_grpc()
+            ports.append((self._grpc_port, "--grpc-port"))
+        for port, option in ports:
+            pages.require_free(self._host, port, option)
+
     def _start_inference(self) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
@@ -127,6 +140,8 @@ class Supervisor:
             "--with-parent",
             str(os.getpid()),
         ]
+        if self._grpc_port is not None:
+            command += ["--grpc-port", str(self._grpc_port)]
         return subprocess.Popen(command, env=environment(self.settings), start_new_session=True)  # noqa: S603
 
     def _keep_inference(self) -> None:

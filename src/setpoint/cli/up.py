@@ -16,7 +16,8 @@ from setpoint.config import settings
 )
 @click.option("--port", default=8765, show_default=True, help="Pages and API.")
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
-def up(home: str | None, host: str, port: int, inference_port: int) -> None:
+@click.option("--grpc-port", type=int, help="Inference for clients of gRPC, too.")
+def up(home: str | None, host: str, port: int, inference_port: int, grpc_port: int | None) -> None:
     """Run pages, API, inference and controller on this machine.
 
     Everything lies in one folder. Stop it with Ctrl-C, or kill it: the next start goes on
@@ -24,10 +25,14 @@ def up(home: str | None, host: str, port: int, inference_port: int) -> None:
     """
     from setpoint.cli.supervisor import Supervisor  # noqa: PLC0415 - heavy
 
-    supervisor = Supervisor(settings(home), host=host, port=port, inference_port=inference_port)
+    supervisor = Supervisor(
+        settings(home), host=host, port=port, inference_port=inference_port, grpc_port=grpc_port
+    )
     with supervisor.running():
         click.echo(f"pages      http://{host}:{port}")
         click.echo(f"inference  http://{host}:{inference_port}")
+        if grpc_port is not None:
+            click.echo(f"gRPC       {host}:{grpc_port}")
         click.echo(f"store      {supervisor.settings.home}")
         click.echo("stop with Ctrl-C")
         supervisor.serve()

@@ -30,7 +30,13 @@ def main() -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.package is not None:
         where = serving(host=options.host, port=options.port, log=options.log)
-        run_package(options.package, where, options.log_level, any_host=options.allow_any_host)
+        run_package(
+            options.package,
+            where,
+            options.log_level,
+            any_host=options.allow_any_host,
+            grpc_port=options.grpc_port,
+        )
         return
     if options.allow_any_host or options.log is not None:
         raise Invalid(
@@ -43,6 +49,7 @@ def _run(options: argparse.Namespace) -> None:
         PORT if options.port is None else options.port,
         options.log_level,
         patience=_PATIENCE_SECONDS if options.with_parent else 0.0,
+        grpc_port=options.grpc_port,
     )
 
 
@@ -55,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--package", type=Path, metavar="DIR", help="serve a package, no store")
     parser.add_argument("--host")
     parser.add_argument("--port", type=int, help="0 takes a free one")
+    parser.add_argument("--grpc-port", type=int, metavar="N", help="for clients of gRPC, too")
     parser.add_argument("--log", type=Path, metavar="DIR", help="a package's prediction log")
     parser.add_argument(
         "--allow-any-host",

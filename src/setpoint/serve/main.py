@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -20,6 +20,7 @@ from setpoint.core.clock import Clock, SystemClock, clock_of
 from setpoint.errors import Conflict, Denied, Invalid, Unavailable
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
+from setpoint.serve.grpc import require_grpc
 from setpoint.serve.lane import lane
 from setpoint.serve.log import Log, LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
@@ -40,6 +41,7 @@ def run(
     *,
     load: Load | None = None,
     patience: float = 0.0,
+    grpc_port: int | None = None,
 ) -> None:
     """Serve what a store deploys until SIGTERM or SIGINT, then finish what was begun and return.
 
@@ -53,8 +55,10 @@ def run(
         load: How a version is brought into memory; from the registry by default.
         patience: Seconds that another server, about to end, may take to give back the
             port and the log.
+        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
 
     Raises:
+        MissingExtra: If gRPC is asked for and not installed.
         Denied: If `host` can be reached from other machines.
         Conflict: If the port or the store's log is in use.
         Unavailable: If the folder cannot be written.
@@ -62,17 +66,23 @@ def run(
     from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
 
     _tell_on_stderr(log_level)
+    grpc = _at(host, grpc_port)
     listener, log = _take(settings, host, port, time.monotonic() + patience)
     endpoints = Endpoints(from_store(settings, load), Metrics())
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
-    _answer(endpoints, listener, log, clock_of(settings.home), ready)
+    _answer(endpoints, listener, log, clock_of(settings.home), ready=ready, grpc=grpc)
 
 
 def run_package(
-    folder: Path, serving: Serving, log_level: str = "warning", *, any_host: bool = False
+    folder: Path,
+    serving: Serving,
+    log_level: str = "warning",
+    *,
+    any_host: bool = False,
+    grpc_port: int | None = None,
 ) -> None:
     """Serve the version in a package until SIGTERM or SIGINT; no store, no database.
 
@@ -82,8 +92,10 @@ def run_package(
         log_level: Of the standard library's logging, to stderr.
         any_host: Whether to listen on other addresses than loopback, where whoever reaches
             the port may ask and label: there is no authentication.
+        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
 
     Raises:
+        MissingExtra: If gRPC is asked for and not installed.
         NotFound: If there is no package.
         Invalid: If it is none, or its model does not load here: better no server than one
             that answers nobody.
@@ -92,6 +104,7 @@ def run_package(
         Unavailable: If the log's folder cannot be written.
     """
     _tell_on_stderr(log_level)
+    grpc = _at(serving.host, grpc_port)
     package = Package(folder)
     endpoints = Endpoints(package, Metrics())
     endpoints.refresh()
@@ -106,7 +119,7 @@ def run_package(
         raise
     for consequence in _consequences(serving):
         _logger.warning(consequence)
-    _answer(endpoints, listener, log, SystemClock())
+    _answer(endpoints, listener, log, SystemClock(), grpc=grpc)
 
 
 def _consequences(serving: Serving) -> Iterator[str]:
@@ -126,7 +139,9 @@ def _answer(
     listener: socket.socket,
     log: Log,
     clock: Clock,
+    *,
     ready: Path | None = None,
+    grpc: tuple[str, int] | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
     app = App(endpoints, log, endpoints.metrics, clock)
@@ -147,7 +162,7 @@ def _answer(
     server = _Server(config, ready, listener.getsockname()[1])
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, app, listener))
+            runner.run(_serve(server, app, listener, grpc))
     finally:
         if ready is not None:
             ready.unlink(missing_ok=True)
@@ -188,11 +203,41 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _serve(server: uvicorn.Server, app: App, listener: socket.socket) -> None:
+async def _serve(
+    server: uvicorn.Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
+) -> None:
     try:
-        await server.serve(sockets=[listener])
+        async with _speaking_grpc(app, grpc):
+            await server.serve(sockets=[listener])
     finally:
         await app.close()
+
+
+@contextlib.asynccontextmanager
+async def _speaking_grpc(app: App, at: tuple[str, int] | None) -> AsyncIterator[None]:
+    """Answer clients of gRPC, too, while the block runs."""
+    if at is None:
+        yield
+        return
+    from setpoint.serve.grpc import server as grpc  # noqa: PLC0415 - an extra
+
+    server = await grpc.start(app, *at)
+    try:
+        yield
+    finally:
+        await grpc.stop(server)
+
+
+def _at(host: str, port: int | None) -> tuple[str, int] | None:
+    """Return where gRPC is to be answered, if anywhere.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    if port is None:
+        return None
+    require_grpc()
+    return host, port
 
 
 def _take(

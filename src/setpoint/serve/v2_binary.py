@@ -71,7 +71,7 @@ def infer_request(body: bytes, length: str) -> v2.InferRequest:
         announced = tensor.parameters.binary_data_size if tensor.parameters else None
         where = f"$.inputs[{i}]"
         if announced is None:
-            inputs.append(_made(tensor, _in_json(tensor, where), where))
+            inputs.append(made(tensor, _in_json(tensor, where), where))
             continue
         if not 0 <= announced <= len(rest):
             raise Invalid(
@@ -79,7 +79,7 @@ def infer_request(body: bytes, length: str) -> v2.InferRequest:
                 where=f"{where}.parameters.binary_data_size",
                 hint="send the tensors behind the JSON, in the order of the inputs",
             )
-        inputs.append(_made(tensor, raw(tensor, rest[:announced], where), where))
+        inputs.append(made(tensor, raw(tensor, rest[:announced], where), where))
         rest = rest[announced:]
     if rest:
         raise Invalid(f"{len(rest)} bytes belong to no input", hint="announce every tensor")
@@ -127,11 +127,16 @@ def _dtype(tensor: Any, where: str) -> str:
     return found
 
 
-def _made(tensor: _Tensor, data: Any, where: str) -> v2.Tensor:
+def made(tensor: Any, data: Any, where: str) -> v2.Tensor:
+    """Return a tensor of these values.
+
+    Raises:
+        Invalid: If its datatype is not known.
+    """
     _dtype(tensor, where)
     kind: Any = _KINDS[tensor.datatype]
-    made: v2.Tensor = kind(tensor.name, tensor.shape, data)
-    return made
+    found: v2.Tensor = kind(tensor.name, list(tensor.shape), data)
+    return found
 
 
 def _texts(data: memoryview, where: str) -> Iterator[str]:

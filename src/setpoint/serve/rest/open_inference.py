@@ -22,7 +22,7 @@ _REPOSITORY = re.compile(r"/v2/repository/models/(?P<model>[^/]+)/(?P<what>load|
 _ABSENT = re.compile(
     r"/v2/(systemsharedmemory|cudasharedmemory|trace|logging)(/.*)?|/v2/models/[^/]+(/versions/[^/]+)?/trace(/.*)?"
 )
-_EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 HINT = (
     "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
     "POST /v2/models/MODEL/labels, GET /metrics"
@@ -33,10 +33,10 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     path, post = request.path.rstrip("/"), request.method == "POST"
     asked = _MODEL.fullmatch(path)
     if path == "/v2/models/stats" and not post:
-        return Reply(v2.encode({"model_stats": _every_stats(serving)}))
+        return Reply(v2.encode({"model_stats": every_stats(serving)}))
     if asked is not None:
         endpoint = serving.endpoint(unquote(asked["model"]))
-        version = _version(endpoint, asked["version"])
+        version = version_of(endpoint, asked["version"])
         what = asked["what"]
         if post and what == "infer":
             return await _infer(serving, request, endpoint, version)
@@ -45,9 +45,9 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         if not post and what not in {"infer", "labels"}:
             return Reply(v2.encode(_told(serving, endpoint, version, what)))
     elif post and path == "/v2/repository/index":
-        return Reply(v2.encode(_index(serving)))
+        return Reply(v2.encode(index(serving)))
     elif post and (asked := _REPOSITORY.fullmatch(path)):
-        return _load(serving, unquote(asked["model"]), asked["what"])
+        return load(serving, unquote(asked["model"]), asked["what"])
     elif _ABSENT.fullmatch(path):
         raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
     elif not post:
@@ -55,7 +55,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=HINT)
 
 
-def _version(endpoint: Endpoint, text: str | None) -> int:
+def version_of(endpoint: Endpoint, text: str | None) -> int:
     """Return the version that a path names, 0 where it names none."""
     if not text:
         return 0
@@ -114,7 +114,7 @@ def _state(serving: Answering, path: str) -> Reply:
     if path == "/v2/health/ready":
         return ready(serving)
     if path == "/v2":
-        about = {"name": "setpoint", "version": v2.VERSION, "extensions": _EXTENSIONS}
+        about = {"name": "setpoint", "version": v2.VERSION, "extensions": EXTENSIONS}
         return Reply(v2.encode(about))
     raise NotFound(f"nothing answers GET {path[:200]}", hint=HINT)
 
@@ -132,7 +132,12 @@ def _told(serving: Answering, endpoint: Endpoint, version: int, what: str | None
     if what == "config":
         return _config(endpoint)
     if what == "stats":
-        return {"model_stats": _stats(serving, endpoint, version)}
+        return {"model_stats": stats(serving, endpoint, version)}
+    return metadata(endpoint)
+
+
+def metadata(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what a model takes and gives, in the protocol's fields."""
     return {
         "name": endpoint.model,
         "versions": [str(one.version) for one in endpoint.deployed],
@@ -161,11 +166,12 @@ def _config(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _every_stats(serving: Answering) -> list[dict[str, Any]]:
-    return [one for found in serving.endpoints.all().values() for one in _stats(serving, found, 0)]
+def every_stats(serving: Answering) -> list[dict[str, Any]]:
+    """Return the statistics of every model."""
+    return [one for found in serving.endpoints.all().values() for one in stats(serving, found, 0)]
 
 
-def _stats(serving: Answering, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
+def stats(serving: Answering, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
     """Return what each version answered since the server started, in Triton's fields."""
     found = []
     for one in endpoint.deployed:
@@ -196,7 +202,8 @@ def _stats(serving: Answering, endpoint: Endpoint, version: int) -> list[dict[st
     return found
 
 
-def _index(serving: Answering) -> list[dict[str, str]]:
+def index(serving: Answering) -> list[dict[str, str]]:
+    """Return every version that is served, and whether it can answer."""
     return [
         {
             "name": endpoint.model,
@@ -209,7 +216,7 @@ def _index(serving: Answering) -> list[dict[str, str]]:
     ]
 
 
-def _load(serving: Answering, model: str, what: str) -> Reply:
+def load(serving: Answering, model: str, what: str) -> Reply:
     """Loading what is served changes nothing; nothing else is loaded or unloaded this way."""
     serving.endpoint(model)
     if what == "unload":

@@ -62,7 +62,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     if asked is None:
         raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
     endpoint = serving.endpoint(asked["model"])
-    version = _version(endpoint, asked["version"], asked["label"])
+    version = version_of(endpoint, asked["version"], asked["label"])
     what = asked["what"]
     if request.method == "GET" and what is None:
         return Reply(_state(endpoint, version))
@@ -74,8 +74,12 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
 
 
-def _version(endpoint: Endpoint, version: str | None, label: str | None) -> int:
-    """Return the version that a path names, 0 where it names none."""
+def version_of(endpoint: Endpoint, version: str | None, label: str | None) -> int:
+    """Return the version that a request names by number or label, 0 where it names none.
+
+    Raises:
+        NotFound: If it is not served here.
+    """
     if version is not None:
         number = int(version)
         if number not in [one.version for one in endpoint.deployed]:
@@ -96,7 +100,7 @@ async def _ask_predict(
 ) -> Reply:
     started = perf_counter_ns()
     body = read(_predict.decode, request.body, "predict request")
-    _check_signature(body.signature_name)
+    check_signature(body.signature_name)
     if (body.instances is None) == (body.inputs is None):
         raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
     if body.inputs is None:
@@ -120,7 +124,7 @@ async def _ask_examples(
 ) -> Reply:
     started = perf_counter_ns()
     body = read(_examples.decode, request.body, "request")
-    _check_signature(body.signature_name)
+    check_signature(body.signature_name)
     records = [_plain(body.context | example) for example in body.examples]
     rows = columns.from_records(records, endpoint.inputs, "$.examples")
     asked = serving.asked(endpoint, rows, started, parameters=body.parameters, version=version)
@@ -131,7 +135,12 @@ async def _ask_examples(
     return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
 
 
-def _check_signature(name: str) -> None:
+def check_signature(name: str) -> None:
+    """Refuse another signature than the one there is.
+
+    Raises:
+        Invalid: If it is another.
+    """
     if name not in {"", _SIGNATURE}:
         raise Invalid(
             f"there is no signature {name!r}",

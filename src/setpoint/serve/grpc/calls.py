@@ -1,0 +1,103 @@
+"""From a method of a service to an answer, with errors as gRPC has them."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self
+
+import grpc
+
+from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER
+from setpoint.serve.rest import errors
+
+#: ``(serving, request) -> answer``, or the answer and what was predicted
+Handler = Callable[[Answering, Any], Awaitable[Any]]
+
+_log = logging.getLogger(__name__)
+_CODES: tuple[tuple[type[SetpointError], grpc.StatusCode], ...] = (
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
+    (Denied, grpc.StatusCode.PERMISSION_DENIED),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+)
+
+
+class Told(tuple[Any, Predicted]):
+    """An answer with what was predicted: the call's metadata say which rows and version."""
+
+    __slots__ = ()
+
+    def __new__(cls, answer: Any, predicted: Predicted) -> Self:
+        return super().__new__(cls, (answer, predicted))
+
+
+def service(
+    serving: Answering, name: str, methods: dict[str, tuple[Handler, type[Any], type[Any]]]
+) -> Any:
+    """Return a service: its methods by name, each with the classes of request and answer."""
+    return grpc.method_handlers_generic_handler(
+        name,
+        {
+            method: grpc.unary_unary_rpc_method_handler(
+                _unary(serving, handle),
+                request_deserializer=request.FromString,
+                response_serializer=answer.SerializeToString,
+            )
+            for method, (handle, request, answer) in methods.items()
+        },
+    )
+
+
+def stream(
+    serving: Answering,
+    name: str,
+    method: str,
+    handle: Callable[[Answering, AsyncIterator[Any]], AsyncIterator[Any]],
+    request: type[Any],
+    answer: type[Any],
+) -> Any:
+    """Return a service with one method of many requests and many answers."""
+
+    async def answers(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[Any]:
+        async for one in handle(serving, requests):
+            yield one
+            serving.after()
+
+    handler = grpc.stream_stream_rpc_method_handler(
+        answers,
+        request_deserializer=request.FromString,
+        response_serializer=answer.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(name, {method: handler})
+
+
+def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def answer(request: Any, context: Any) -> Any:
+        try:
+            found = await handle(serving, request)
+        except SetpointError as error:
+            return await context.abort(code_of(error), errors.said(error))
+        except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
+            _log.exception("request failed")
+            return await context.abort(grpc.StatusCode.INTERNAL, errors.FAILED)
+        if isinstance(found, Told):
+            found, predicted = found
+            context.set_trailing_metadata(
+                (
+                    (ID_HEADER.decode(), ",".join(predicted.ids)),
+                    (VERSION_HEADER.decode(), str(predicted.version)),
+                )
+            )
+        serving.after()
+        return found
+
+    return answer
+
+
+def code_of(error: SetpointError) -> grpc.StatusCode:
+    """Return the status of an error."""
+    codes = (code for kind, code in _CODES if isinstance(error, kind))
+    return next(codes, grpc.StatusCode.INTERNAL)

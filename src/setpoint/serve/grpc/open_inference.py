@@ -1,0 +1,274 @@
+"""The Open Inference Protocol V2 over gRPC, with what Triton's clients ask besides.
+
+Source: the protocol's ``grpc_predict_v2.proto``, and Triton's ``grpc_service.proto`` for
+configuration, statistics, the repository and streams. Prediction ids and routing keys are texts
+with commas among a request's parameters, as ``ids`` and ``keys``.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from setpoint.errors import Invalid, SetpointError
+from setpoint.serve import v2, v2_binary
+from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.grpc.calls import Told, service, stream
+from setpoint.serve.grpc.messages import declare
+from setpoint.serve.rest import errors
+from setpoint.serve.rest import open_inference as rest
+
+_NAME = "inference.GRPCInferenceService"
+
+_m = declare(
+    "setpoint.v2",
+    """
+    Empty:
+    Live: bool live=1
+    Ready: bool ready=1
+    Named: string name=1; string version=2
+    ServerMetadata: string name=1; string version=2; string* extensions=3
+    TensorMetadata: string name=1; string datatype=2; int64* shape=3
+    ModelMetadata:
+        string name=1; string* versions=2; string platform=3; TensorMetadata* inputs=4
+        TensorMetadata* outputs=5
+    Parameter:
+        bool bool_param=1; int64 int64_param=2; string string_param=3; double double_param=4
+        uint64 uint64_param=5
+    Contents:
+        bool* bool_contents=1; int32* int_contents=2; int64* int64_contents=3
+        uint32* uint_contents=4; uint64* uint64_contents=5; float* fp32_contents=6
+        double* fp64_contents=7; bytes* bytes_contents=8
+    Tensor:
+        string name=1; string datatype=2; int64* shape=3; Parameter> parameters=4
+        Contents contents=5
+    OutputAsked: string name=1; Parameter> parameters=2
+    Infer:
+        string model_name=1; string model_version=2; string id=3; Parameter> parameters=4
+        Tensor* inputs=5; OutputAsked* outputs=6; bytes* raw_input_contents=7
+    Inferred:
+        string model_name=1; string model_version=2; string id=3; Parameter> parameters=4
+        Tensor* outputs=5; bytes* raw_output_contents=6
+    Streamed: string error_message=1; Inferred infer_response=2
+    ConfigTensor: string name=1; int32 data_type=2; int64* dims=4
+    ConfigOutput: string name=1; int32 data_type=2; int64* dims=3
+    Config:
+        string name=1; string platform=2; int32 max_batch_size=4; ConfigTensor* input=5
+        ConfigOutput* output=6; string backend=17
+    ModelConfig: Config config=1
+    Duration: uint64 count=1; uint64 ns=2
+    InferStatistics:
+        Duration success=1; Duration fail=2; Duration queue=3; Duration compute_input=4
+        Duration compute_infer=5; Duration compute_output=6; Duration cache_hit=7
+        Duration cache_miss=8
+    Statistics:
+        string name=1; string version=2; uint64 last_inference=3; uint64 inference_count=4
+        uint64 execution_count=5; InferStatistics inference_stats=6
+    ModelStatistics: Statistics* model_stats=1
+    IndexAsked: string repository_name=1; bool ready=2
+    Indexed: string name=1; string version=2; string state=3; string reason=4
+    Index: Indexed* models=1
+    Load: string repository_name=1; string model_name=2
+    """,
+)
+
+#: Which list of a tensor's contents has values of a datatype.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT64": "int64_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+}
+_CONFIG_TYPES = dict(
+    zip(
+        ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+        range(1, 10),
+        strict=True,
+    )
+) | {"FP16": 10, "FP32": 11, "FP64": 12, "BYTES": 13}
+
+
+def services(serving: Answering) -> Sequence[Any]:
+    """Return what answers the protocol's calls."""
+    return (
+        service(
+            serving,
+            _NAME,
+            {
+                "ServerLive": (_live, _m.Empty, _m.Live),
+                "ServerReady": (_ready, _m.Empty, _m.Ready),
+                "ModelReady": (_model_ready, _m.Named, _m.Ready),
+                "ServerMetadata": (_server_metadata, _m.Empty, _m.ServerMetadata),
+                "ModelMetadata": (_model_metadata, _m.Named, _m.ModelMetadata),
+                "ModelInfer": (_infer, _m.Infer, _m.Inferred),
+                "ModelConfig": (_config, _m.Named, _m.ModelConfig),
+                "ModelStatistics": (_statistics, _m.Named, _m.ModelStatistics),
+                "RepositoryIndex": (_index, _m.IndexAsked, _m.Index),
+                "RepositoryModelLoad": (_load, _m.Load, _m.Empty),
+                "RepositoryModelUnload": (_unload, _m.Load, _m.Empty),
+            },
+        ),
+        stream(serving, _NAME, "ModelStreamInfer", _stream, _m.Infer, _m.Streamed),
+    )
+
+
+async def _live(_serving: Answering, _request: Any) -> Any:
+    return _m.Live(live=True)
+
+
+async def _ready(serving: Answering, _request: Any) -> Any:
+    return _m.Ready(ready=serving.endpoints.problem is None)
+
+
+async def _model_ready(serving: Answering, request: Any) -> Any:
+    try:
+        rest.version_of(serving.endpoint(request.name), request.version)
+    except SetpointError:
+        return _m.Ready(ready=False)
+    return _m.Ready(ready=True)
+
+
+async def _server_metadata(_serving: Answering, _request: Any) -> Any:
+    return _m.ServerMetadata(name="setpoint", version=v2.VERSION, extensions=rest.EXTENSIONS)
+
+
+async def _model_metadata(serving: Answering, request: Any) -> Any:
+    endpoint = serving.endpoint(request.name)
+    rest.version_of(endpoint, request.version)
+    return _m.ModelMetadata(**rest.metadata(endpoint))
+
+
+async def _infer(serving: Answering, request: Any) -> Any:
+    started = perf_counter_ns()
+    endpoint = serving.endpoint(request.model_name)
+    tensors = _tensors(request)
+    parameters = v2.Parameters(ids=_texts(request, "ids"), keys=_texts(request, "keys"))
+    outputs = [v2.OutputAsked(asked.name) for asked in request.outputs]
+    read = v2.InferRequest(tensors, request.id, parameters, outputs)
+    asked = serving.asked(
+        endpoint,
+        v2.rows(read, endpoint.inputs),
+        started,
+        request_id=request.id,
+        parameters=parameters,
+        version=rest.version_of(endpoint, request.model_version),
+    )
+    predicted = await serving.predict(asked)
+    return Told(_answer(predicted, raw=bool(request.raw_input_contents)), predicted)
+
+
+async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        try:
+            answer, _ = await _infer(serving, request)
+            yield _m.Streamed(infer_response=answer)
+        except SetpointError as error:
+            yield _m.Streamed(error_message=errors.said(error))
+
+
+def _tensors(request: Any) -> list[v2.Tensor]:
+    """Return the inputs: from raw bytes, one for each of them, or from the lists beside them."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise Invalid(
+            f"{len(raw)} raw contents for {len(request.inputs)} inputs",
+            where="raw_input_contents",
+            hint="send raw contents for every input, or for none",
+        )
+    tensors = []
+    for i, tensor in enumerate(request.inputs):
+        where = f"inputs[{i}]"
+        data = v2_binary.raw(tensor, memoryview(raw[i]), where) if raw else _listed(tensor, where)
+        tensors.append(v2_binary.made(tensor, data, where))
+    return tensors
+
+
+def _listed(tensor: Any, where: str) -> Any:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        hint = "send it as raw contents" if tensor.datatype == "FP16" else v2.HINTS["datatype"]
+        raise Invalid(f"the datatype {tensor.datatype!r} has no list", where=where, hint=hint)
+    values = getattr(tensor.contents, field)
+    if field != "bytes_contents":
+        return np.array(values)
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError:
+        raise Invalid("a text is not in UTF-8", where=where) from None
+
+
+def _texts(request: Any, name: str) -> list[str] | None:
+    if name not in request.parameters:
+        return None
+    return list(request.parameters[name].string_param.split(","))
+
+
+def _answer(predicted: Predicted, *, raw: bool) -> Any:
+    output = _m.Tensor(name=v2.OUTPUT, datatype="FP64", shape=[len(predicted.scores)])
+    contents = []
+    if raw:
+        contents = [np.array(predicted.scores, dtype="<f8").tobytes()]
+    else:
+        output.contents.fp64_contents.extend(predicted.scores)
+    parameters = {
+        "ids": _m.Parameter(string_param=",".join(predicted.ids)),
+        "versions": _m.Parameter(string_param=",".join(map(str, predicted.versions))),
+    }
+    if predicted.fallback:
+        parameters["fallback"] = _m.Parameter(bool_param=True)
+    return _m.Inferred(
+        model_name=predicted.endpoint.model,
+        model_version=str(predicted.version),
+        id=predicted.request_id,
+        parameters=parameters,
+        outputs=[output],
+        raw_output_contents=contents,
+    )
+
+
+async def _config(serving: Answering, request: Any) -> Any:
+    endpoint = serving.endpoint(request.name)
+    rest.version_of(endpoint, request.version)
+    inputs = [
+        _m.ConfigTensor(name=known.name, data_type=_CONFIG_TYPES[known.datatype], dims=[-1])
+        for known in endpoint.live.inputs
+    ]
+    output = _m.ConfigOutput(name=v2.OUTPUT, data_type=_CONFIG_TYPES["FP64"], dims=[-1])
+    config = _m.Config(
+        name=endpoint.model,
+        platform="setpoint",
+        backend="setpoint",
+        input=inputs,
+        output=[output],
+    )
+    return _m.ModelConfig(config=config)
+
+
+async def _statistics(serving: Answering, request: Any) -> Any:
+    if not request.name:
+        found = rest.every_stats(serving)
+    else:
+        endpoint = serving.endpoint(request.name)
+        found = rest.stats(serving, endpoint, rest.version_of(endpoint, request.version))
+    return _m.ModelStatistics(
+        model_stats=[{k: v for k, v in one.items() if k != "batch_stats"} for one in found]
+    )
+
+
+async def _index(serving: Answering, _request: Any) -> Any:
+    return _m.Index(models=rest.index(serving))
+
+
+async def _load(serving: Answering, request: Any) -> Any:
+    rest.load(serving, request.model_name, "load")
+    return _m.Empty()
+
+
+async def _unload(serving: Answering, request: Any) -> Any:
+    rest.load(serving, request.model_name, "unload")
+    return _m.Empty()

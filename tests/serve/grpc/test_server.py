@@ -1,0 +1,208 @@
+"""gRPC on a port of its own: what is refused, and how; clients' own packages are elsewhere."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc import aio
+from tests.packaging.made import free_port
+from tests.serve.conftest import Served
+from tests.serve.made import Input, Sum, canary, live, shadow
+
+from setpoint.errors import Conflict
+from setpoint.serve.entities import PredictionRecord
+from setpoint.serve.grpc import open_inference, server, tensorflow
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+V2, TF = open_inference._m, tensorflow._m
+CODE = grpc.StatusCode
+
+
+@pytest.fixture
+def m(served: Served) -> Served:
+    served.predictors[1] = Sum(inputs=[Input("a"), Input("t", "BYTES")])
+    served.deploy(live())
+    return served
+
+
+def speak(served: Served, story: Callable[[aio.Channel], Awaitable[None]]) -> None:
+    """Run a story with a channel to a server of its own."""
+
+    async def whole() -> None:
+        port = free_port()
+        running = await server.start(served.app, "127.0.0.1", port)
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                await story(channel)
+        finally:
+            await server.stop(running)
+
+    served._runner.run(whole())
+
+
+async def ask(channel: aio.Channel, method: str, request: Any, answer: Any) -> Any:
+    call = channel.unary_unary(
+        method,
+        request_serializer=type(request).SerializeToString,
+        response_deserializer=answer.FromString,
+    )
+    return await call(request)
+
+
+async def refused(channel: aio.Channel, method: str, request: Any) -> tuple[Any, str]:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await ask(channel, method, request, V2.Empty)
+    return caught.value.code(), caught.value.details() or ""
+
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+def tensor(name: str, datatype: str, shape: list[int], **contents: Any) -> Any:
+    return V2.Tensor(name=name, datatype=datatype, shape=shape, contents=V2.Contents(**contents))
+
+
+A = tensor("a", "FP64", [1], fp64_contents=[1.5])
+T = tensor("t", "BYTES", [1], bytes_contents=[b"ab"])
+
+
+def test_lists_are_read_and_answered_by_a_list(m: Served) -> None:
+    async def story(channel: aio.Channel) -> None:
+        answer = await ask(channel, INFER, V2.Infer(model_name="m", inputs=[A, T]), V2.Inferred)
+        assert list(answer.outputs[0].contents.fp64_contents) == [3.5]
+        assert not answer.raw_output_contents
+
+    speak(m, story)
+    (record,) = m.logged()
+    assert isinstance(record, PredictionRecord)
+    assert record.texts == {"t": ["ab"]}
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        (V2.Infer(model_name="x", inputs=[A, T]), CODE.NOT_FOUND, "no model"),
+        (V2.Infer(model_name="m", inputs=[A]), CODE.INVALID_ARGUMENT, "missing input 't'"),
+        (V2.Infer(model_name="m", inputs=[A, A]), CODE.INVALID_ARGUMENT, "twice"),
+        (
+            V2.Infer(model_name="m", inputs=[A, T], raw_input_contents=[b"x"]),
+            CODE.INVALID_ARGUMENT,
+            "1 raw contents for 2 inputs",
+        ),
+        (
+            V2.Infer(model_name="m", inputs=[A, T], raw_input_contents=[b"x", b"y"]),
+            CODE.INVALID_ARGUMENT,
+            "do not fill",
+        ),
+        (
+            V2.Infer(model_name="m", inputs=[tensor("a", "FP16", [1]), T]),
+            CODE.INVALID_ARGUMENT,
+            "raw",
+        ),
+        (
+            V2.Infer(model_name="m", inputs=[tensor("a", "ODD", [1]), T]),
+            CODE.INVALID_ARGUMENT,
+            "datatype",
+        ),
+        (
+            V2.Infer(
+                model_name="m", inputs=[A, tensor("t", "BYTES", [1], bytes_contents=[b"\xff"])]
+            ),
+            CODE.INVALID_ARGUMENT,
+            "UTF-8",
+        ),
+        (
+            V2.Infer(model_name="m", inputs=[A, T], outputs=[V2.OutputAsked(name="odd")]),
+            CODE.INVALID_ARGUMENT,
+            "no output 'odd'",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(m: Served, request_: Any, code: Any, said: str) -> None:
+    async def story(channel: aio.Channel) -> None:
+        found, text = await refused(channel, INFER, request_)
+        assert found == code
+        assert said in text
+
+    speak(m, story)
+    assert m.logged() == []
+
+
+def test_a_version_that_answers_nobody_is_not_found(served: Served) -> None:
+    served.deploy(live(1), shadow(2))
+
+    async def story(channel: aio.Channel) -> None:
+        matrix = tensor("x", "FP64", [1, 2], fp64_contents=[1, 2])
+        asked = V2.Infer(model_name="m", model_version="2", inputs=[matrix])
+        code, text = await refused(channel, INFER, asked)
+        assert (code, "does not answer" in text) == (CODE.NOT_FOUND, True)
+
+    speak(served, story)
+
+
+def test_tensors_of_tensorflow_in_bytes_lists_and_halves(served: Served) -> None:
+    served.deploy(live(1), canary(2))
+
+    async def story(channel: aio.Channel) -> None:
+        for given in (
+            {"dtype": 2, "tensor_content": np.array([1.0, 2.0]).tobytes()},
+            {"dtype": 19, "half_val": np.array([1, 2], "f2").view(np.uint16).tolist()},
+            {"dtype": 1, "float_val": [1.0, 2.0]},
+        ):
+            one = TF.Tensor(**given)
+            one.tensor_shape.dim.extend([TF.Dim(size=1), TF.Dim(size=2)])
+            asked = TF.Predict(model_spec=TF.ModelSpec(name="m"), inputs={"x": one})
+            asked.model_spec.version.value = 1
+            answer = await ask(channel, PREDICT, asked, TF.Predicted)
+            assert list(answer.outputs["score"].double_val) == [3.0]
+        same = TF.Tensor(dtype=2, double_val=[1.5])  # one value that stands for all
+        same.tensor_shape.dim.add(size=3)
+        asked = TF.Predict(model_spec=TF.ModelSpec(name="m", version_label="canary"))
+        asked.inputs["a"].CopyFrom(same)
+        asked.inputs["b"].CopyFrom(same)
+        answer = await ask(channel, PREDICT, asked, TF.Predicted)
+        assert list(answer.outputs["score"].double_val) == [30.0] * 3
+
+    speak(served, story)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"dtype": 8}, "datatype 8"),
+        ({"dtype": 2, "tensor_content": b"123"}, "do not fill"),
+        ({"dtype": 2, "double_val": [1.0, 2.0, 3.0]}, "do not fill"),
+        ({"dtype": 7, "string_val": [b"\xff", b"a"]}, "UTF-8"),
+        ({"dtype": 7, "string_val": [b"a"]}, "do not fill"),
+    ],
+)
+def test_broken_tensors_of_tensorflow_are_refused(served: Served, given: Any, said: str) -> None:
+    served.deploy(live())
+
+    async def story(channel: aio.Channel) -> None:
+        one = TF.Tensor(**given)
+        one.tensor_shape.dim.add(size=2)
+        asked = TF.Predict(model_spec=TF.ModelSpec(name="m"), inputs={"a": one, "b": one})
+        code, text = await refused(channel, PREDICT, asked)
+        assert code == CODE.INVALID_ARGUMENT
+        assert said in text
+
+    speak(served, story)
+
+
+def test_a_port_in_use_is_told(served: Served) -> None:
+    async def story() -> None:
+        port = free_port()
+        first = await server.start(served.app, "127.0.0.1", port)
+        try:
+            with pytest.raises(Conflict, match=f"port {port} is in use"):
+                await server.start(served.app, "127.0.0.1", port)
+        finally:
+            await server.stop(first)
+
+    asyncio.run(story())
