@@ -246,7 +246,11 @@ def cloudevents_in_both_modes() -> None:
         assert event["type"] == "org.kubeflow.serving.inference.response"
 
 
+PACKAGES = {"triton": "tritonclient", "sagemaker": "boto3"}  #: where stories are named otherwise
+
+
 if __name__ == "__main__":
-    versions = ("tritonclient", "kserve", "boto3", "cloudevents")
-    told = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions)
-    tell(JOURNEYS, lambda name: JOURNEYS[name](), version=told)
+    for story, tells in JOURNEYS.items():
+        word = story.partition("_")[0]
+        version = importlib.metadata.version(PACKAGES.get(word, word))
+        tell([story], lambda _, tells=tells: tells(), version=version)

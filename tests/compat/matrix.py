@@ -17,7 +17,8 @@ _HEAD = """# Foreign clients
 
 Their own packages, unchanged, run against Setpoint in `make compat`, which writes this page and
 [compatibility.json](compatibility.json). *Used* means that a story told with the real client made
-the call and got through; *answered*, that the call exists here and no story needs it.
+the call and got through; *answered*, that the call exists here and no story needs it. Of clients of
+inference, what stands there is the story.
 """
 
 

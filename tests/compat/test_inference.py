@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.compat import matrix
 from tests.compat.conftest import client, stories
 from tests.compat.environments import ROOT, needed
 from tests.packaging.made import free_port
@@ -22,6 +23,18 @@ SCRIPTS = {
     "triton_grpc_journeys.py": "inference",
     "mlflow_scoring_journeys.py": "mlflow",
     "tensorflow_journeys.py": "tensorflow",
+}
+
+
+#: Whose stories begin with a word, and what they speak.
+CLIENTS = {
+    "triton": ("Triton, HTTP", "/v2"),
+    "grpc": ("Triton, gRPC", "inference.GRPCInferenceService"),
+    "kserve": ("KServe", "/v1 and /v2"),
+    "sagemaker": ("SageMaker runtime, boto3", "/endpoints/MODEL/invocations"),
+    "cloudevents": ("CloudEvents", "/v1/models/MODEL:predict"),
+    "scoring": ("MLflow scoring", "/invocations"),
+    "tensorflow": ("TensorFlow Serving, gRPC", "tensorflow.serving.PredictionService"),
 }
 
 
@@ -59,7 +72,27 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def told(served: Served, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     environment = SCRIPTS[request.param]
     needed(environment)
-    return stories(client(environment, HERE / request.param, served.url, served.grpc))
+    found = stories(client(environment, HERE / request.param, served.url, served.grpc))
+    _publish(found)
+    return found
+
+
+def _publish(told: dict[str, dict[str, Any]]) -> None:
+    """Keep what the stories of each client came to."""
+    for word, (name, where) in CLIENTS.items():
+        rows = [
+            {
+                "version": line["version"],
+                "call": story.removeprefix(f"{word}_").replace("_", " "),
+                "where": where,
+                "answered": True,
+                "passed": not line["error"],
+            }
+            for story, line in told.items()
+            if story.startswith(f"{word}_")
+        ]
+        if rows:
+            matrix.keep(name, rows)
 
 
 @pytest.mark.parametrize(

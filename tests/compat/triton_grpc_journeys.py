@@ -133,5 +133,5 @@ def refused(call: Callable[..., Any], *args: Any, **more: Any) -> str:
 
 
 if __name__ == "__main__":
-    version = f"tritonclient {importlib.metadata.version('tritonclient')}"
+    version = importlib.metadata.version("tritonclient")
     tell(JOURNEYS, lambda name: JOURNEYS[name](), version=version)
