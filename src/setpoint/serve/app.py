@@ -11,7 +11,7 @@ from typing import Any
 
 from setpoint.errors import SetpointError
 from setpoint.serve import cloudevents, http, plain, scoring, v2, v2_binary
-from setpoint.serve.answering import ROLES, Answering, Job, Predicted, name
+from setpoint.serve.answering import ROLES, Answering, Job, name
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.rest import errors, invocations, open_inference, operating, tensorflow
@@ -112,6 +112,6 @@ class App(Answering):
         )
         if not endpoint.alone:
             self.owe(Job(endpoint, [part], ids, request_id, at_us))
-        scores, versions = scoring.assemble((part,), rows.count)
-        predicted = Predicted(endpoint, request_id, ids, versions, scores)
-        return v2.encode(open_inference.written(predicted))
+        versions = [part.version] * rows.count
+        parameters = v2.AnswerParameters(ids, versions)
+        return plain.encoded(endpoint.model, part, request_id, parameters)

@@ -33,8 +33,8 @@ class Metrics:
         self.requests: dict[tuple[str, int, str, int], int] = {}
         #: rows by (model, version, role)
         self.rows: dict[tuple[str, int, str], int] = {}
-        self._micros: dict[tuple[str, int], int] = {}
-        self._last: dict[tuple[str, int], int] = {}
+        #: microseconds that a version took in all, and when it was last asked
+        self._spent: dict[tuple[str, int], list[int]] = {}
         self._latency: dict[str, list[int]] = {}
         self._latency_sum: dict[str, int] = {}
         self.swaps: dict[str, int] = {}
@@ -48,9 +48,11 @@ class Metrics:
         self, model: str, version: int, role: str, status: int, rows: int, micros: int, at_us: int
     ) -> None:
         """Count one arm's part of a request."""
-        answering = (model, version)
-        self._micros[answering] = self._micros.get(answering, 0) + micros
-        self._last[answering] = at_us
+        spent = self._spent.get((model, version))
+        if spent is None:
+            spent = self._spent[model, version] = [0, 0]
+        spent[0] += micros
+        spent[1] = at_us
         key = (model, version, role, status)
         self.requests[key] = self.requests.get(key, 0) + 1
         served = key[:3]
@@ -79,13 +81,14 @@ class Metrics:
 
     def of_version(self, model: str, version: int) -> Counted:
         """Return what one version answered since the server started."""
+        micros, last_us = self._spent.get((model, version), (0, 0))
         mine = [(key, n) for key, n in list(self.requests.items()) if key[:2] == (model, version)]
         return Counted(
             answered=sum(count for key, count in mine if key[3] == OK),
             failed=sum(count for key, count in mine if key[3] != OK),
             rows=sum(n for key, n in list(self.rows.items()) if key[:2] == (model, version)),
-            micros=self._micros.get((model, version), 0),
-            last_us=self._last.get((model, version), 0),
+            micros=micros,
+            last_us=last_us,
         )
 
     def text(self, *, log_bytes: int, generations: dict[str, int]) -> str:

@@ -58,6 +58,13 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
     return request, v2.Rows(count, np.array(tensor.data).reshape(count, width), {})
 
 
+def encoded(model: str, part: Part, request_id: str, parameters: v2.AnswerParameters) -> bytes:
+    """Return the answer to a plain request that one version scored."""
+    scores: list[float] = part.scores.tolist()  # type: ignore[union-attr]
+    output = v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)
+    return v2.encode(v2.InferAnswer(model, str(part.version), request_id, parameters, [output]))
+
+
 def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Part | None:
     """Score rows that all go to one version, None if they do not or if it fails."""
     arm, role = endpoint.live, 0
