@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from tests.cli.running import free_ports, setpoint, until, up
@@ -35,6 +36,20 @@ def test_it_serves_and_stops_cleanly_by_ctrl_c(store: Path) -> None:
         assert not inference.is_running()
     with up(store):
         pass  # and it starts again
+
+
+def test_it_answers_clients_of_grpc_where_it_is_told_to(store: Path) -> None:
+    port = free_ports()[0]
+    with up(store, "--grpc-port", str(port)) as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        ready = channel.unary_unary("/inference.GRPCInferenceService/ModelReady")
+        assert ready(b"\n\x05churn", timeout=10) == b"\x08\x01"  # the name, and: true
+        channel.close()
+        again = setpoint(store.parent, "up", "--grpc-port", str(port), "--home", "other")
+        assert again.returncode != 0
+        assert f"port {port} on 127.0.0.1 is taken" in again.stderr
+        assert "--grpc-port" in again.stderr
 
 
 def test_a_killed_platform_leaves_no_orphan_and_the_next_one_works(store: Path) -> None:
