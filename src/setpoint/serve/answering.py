@@ -16,6 +16,7 @@ from msgspec import Struct
 from setpoint.core.clock import Clock
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import scoring, v2
+from setpoint.serve.batching import Batches
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
@@ -80,6 +81,7 @@ class Answering:
         self.metrics = metrics
         self.micros = micros_of(clock)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self._batches = Batches(self._pool, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
 
@@ -127,9 +129,11 @@ class Answering:
         """
         if not asked.ids:
             parts = []
-        elif asked.endpoint.slow:
+        elif asked.endpoint.slow and asked.version:
             loop = asyncio.get_running_loop()
             parts = await loop.run_in_executor(self._pool, _score, asked)
+        elif asked.endpoint.slow:
+            parts = await self._batches.score(asked.endpoint, asked.rows, asked.keys)
         else:
             parts = _score(asked)
         return self.finish(asked, parts)

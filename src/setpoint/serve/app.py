@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
 from typing import Any
 
+from msgspec.structs import replace
+
 from setpoint.errors import SetpointError
 from setpoint.serve import cloudevents, http, plain, scoring, v2, v2_binary
 from setpoint.serve.answering import ROLES, Answering, Job, name
+from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.rest import errors, invocations, open_inference, operating, tensorflow
@@ -46,6 +49,9 @@ class App(Answering):
             return
         except SetpointError as error:
             reply = protocol.failed(errors.status_of(error), error)
+            if isinstance(error, Crowded):
+                again = (b"retry-after", b"%d" % errors.RETRY_AFTER)
+                reply = replace(reply, headers=(*reply.headers, again))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed", extra={"path": path})
             reply = protocol.failed(500, SetpointError(errors.FAILED))

@@ -19,7 +19,7 @@ from setpoint.serve.protocols import Floats, Predictor, Source
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
-SLOW_MICROS = 2_000
+SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
 
 _log = logging.getLogger(__name__)
 

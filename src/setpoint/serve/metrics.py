@@ -35,6 +35,8 @@ class Metrics:
         self.rows: dict[tuple[str, int, str], int] = {}
         #: microseconds that a version took in all, and when it was last asked
         self._spent: dict[tuple[str, int], list[int]] = {}
+        #: calls of slow models by (model, requests in them, rounded up to a power of two)
+        self.batches: dict[tuple[str, int], int] = {}
         self._latency: dict[str, list[int]] = {}
         self._latency_sum: dict[str, int] = {}
         self.swaps: dict[str, int] = {}
@@ -63,6 +65,11 @@ class Metrics:
             self._latency_sum[model] = 0
         buckets[bisect_left(BUCKETS, micros)] += 1
         self._latency_sum[model] += micros
+
+    def batched(self, model: str, requests: int) -> None:
+        """Count a call of a slow model, by how many requests shared it."""
+        key = model, 1 << (requests - 1).bit_length()
+        self.batches[key] = self.batches.get(key, 0) + 1
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
@@ -98,6 +105,8 @@ class Metrics:
                 ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
         _family(lines, "rows_total", "counter", "Rows of those requests",
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
+        _family(lines, "batches_total", "counter", "Calls of slow models, by requests in them, up "
+                "to a power of two", ("model", "requests"), self.batches.items())  # fmt: skip
         self._histogram(lines)
         for name, kind, help_text, values in (
             ("labels_total", "counter", "Labels accepted", self.labels),

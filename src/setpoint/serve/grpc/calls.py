@@ -8,6 +8,7 @@ import grpc
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.batching import Crowded
 from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER
 from setpoint.serve.rest import errors
 
@@ -21,6 +22,7 @@ _CODES: tuple[tuple[type[SetpointError], grpc.StatusCode], ...] = (
     (errors.TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
     (Denied, grpc.StatusCode.PERMISSION_DENIED),
+    (Crowded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 

@@ -1,6 +1,7 @@
 """What is wrong with a request, in words and as a status."""
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve.batching import Crowded
 
 FAILED = "the server failed; its log says why"
 
@@ -11,12 +12,16 @@ class TooLarge(Invalid):
     code = "too-large"
 
 
+#: Seconds after which a client that was refused because of others may come again.
+RETRY_AFTER = 1
+
 _STATUS: tuple[tuple[type[SetpointError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (TooLarge, 413),
     (Invalid, 400),
     (Denied, 403),
+    (Crowded, 429),
     (Unavailable, 503),
 )
 
