@@ -124,9 +124,9 @@ def _ours(home: Path, x: Any, y: Any) -> Iterator[tuple[int, int, Any]]:
     _register(where, backend, x, y)
     _deploy(backend, Deployment(model="m", version=1, role=Role.LIVE, weight=1.0))
     command = [sys.executable, "-m", "setpoint.serve", "--home", str(home), "--port", "0"]
-    with _running(command, where.home) as process:
+    with running(command, where.home) as process:
         ready = home / "run" / "inference.json"
-        _until(ready.exists, process)
+        until(ready.exists, process)
         port = json.loads(ready.read_text())["port"]
 
         def release() -> None:
@@ -188,8 +188,8 @@ def _peer(home: Path) -> Iterator[tuple[int, int]]:
         "parameters": {"uri": "./model.joblib"},
     }
     (folder / "model-settings.json").write_text(json.dumps(model))
-    with _running([str(python.parent / "mlserver"), "start", str(folder)], folder) as process:
-        _until(lambda: _answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), process)
+    with running([str(python.parent / "mlserver"), "start", str(folder)], folder) as process:
+        until(lambda: _answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), process)
         yield process.pid, port
 
 
@@ -206,7 +206,7 @@ def _environment() -> Path:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {**os.environ, **_ONE_THREAD}  # noqa: TID251
     with (
         (folder / "bench.log").open("wb") as log,
@@ -222,7 +222,7 @@ def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[byt
                 process.kill()
 
 
-def _until(ready: Any, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+def until(ready: Any, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
