@@ -125,6 +125,29 @@ def test_an_image_answers_as_the_version_does_here(
     assert len(said.splitlines()) == 2, said  # ONNX Runtime has nothing to tell anybody
 
 
+def test_an_image_answers_sagemaker_and_mlflow_and_reads_no_parquet(
+    rootfs: Path, layout: Path
+) -> None:
+    with container(rootfs, layout) as (url, _):
+        body = b"distance,gusts\n1.0,0.0\n"
+        told = json.loads(posted(f"{url}/invocations", body, "text/csv"))
+        assert len(told["predictions"]) == 1
+        rows = b'{"instances": [{"distance": 1.0, "gusts": 0.0}]}'
+        again = json.loads(posted(f"{url}/v1/models/late:predict", rows, "application/json"))
+        assert again == told
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            posted(f"{url}/invocations", b"PAR1", "application/x-parquet")
+        assert refused.value.code == 400
+        assert "does not read Parquet" in refused.value.read().decode()
+
+
+def posted(url: str, body: bytes, kind: str) -> bytes:
+    asked = urllib.request.Request(url, body, {"content-type": kind})  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
+        found: bytes = answer.read()
+        return found
+
+
 def test_an_image_keeps_no_labels_and_says_so(rootfs: Path, layout: Path) -> None:
     with container(rootfs, layout) as (url, _):
         body = json.dumps({"ids": ["a"], "labels": [1]}).encode()
