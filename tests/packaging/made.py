@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,31 @@ def base(folder: Path, *tags: str, python: str = PYTHON, **config: Any) -> Path:
 
 
 def needs(*programs: str) -> None:
-    """Skip where a program is not installed; `.ci/run` installs all of them."""
+    """Skip where a program is not installed or cannot work; `.ci/run` installs all of them."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
+    for program, (trial, why) in _TRIALS.items():
+        if program in programs and not _works(trial):
+            pytest.skip(why)
+
+
+#: What a program that is there may still not be able to do on some machines.
+_TRIALS = {
+    "bwrap": (
+        ("bwrap", "--ro-bind", "/", "/", "--unshare-user", "true"),
+        "needs a system that lets bwrap make user namespaces",
+    ),
+    "apt-get": (
+        ("apt-get", "download", "--print-uris", "-qq", f"{PYTHON}-minimal"),
+        f"needs Debian packages of {PYTHON}, and apt-get update",
+    ),
+}
+
+
+@cache
+def _works(trial: tuple[str, ...]) -> bool:
+    return not subprocess.run(trial, check=False, capture_output=True).returncode
 
 
 def free_port() -> int:
