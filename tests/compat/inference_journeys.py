@@ -18,19 +18,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from cloudevents.http import CloudEvent, from_http, to_binary, to_structured
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
-from stories import tell
+from stories import Journeys
 from tritonclient.utils import InferenceServerException
 
 URL = sys.argv[1]
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5]])
 SUMS = [3.0, 7.5]
 
-JOURNEYS: dict[str, Callable[[], None]] = {}
-
-
-def journey(story: Callable[[], None]) -> Callable[[], None]:
-    JOURNEYS[story.__name__] = story
-    return story
+journey = Journeys()
 
 
 def connected() -> triton.InferenceServerClient:
@@ -249,8 +244,10 @@ def cloudevents_in_both_modes() -> None:
 PACKAGES = {"triton": "tritonclient", "sagemaker": "boto3"}  #: where stories are named otherwise
 
 
+def version_of(story: str) -> str:
+    word = story.partition("_")[0]
+    return importlib.metadata.version(PACKAGES.get(word, word))
+
+
 if __name__ == "__main__":
-    for story, tells in JOURNEYS.items():
-        word = story.partition("_")[0]
-        version = importlib.metadata.version(PACKAGES.get(word, word))
-        tell([story], lambda _, tells=tells: tells(), version=version)
+    journey.tell(version_of)

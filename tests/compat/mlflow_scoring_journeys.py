@@ -1,22 +1,16 @@
 """Stories of MLflow's client of scoring servers, as it is: ``python … URL``."""
 
 import sys
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import mlflow
 import pandas as pd
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
-from stories import tell
+from stories import Journeys
 
 PLACE = urlsplit(sys.argv[1])
 
-JOURNEYS: dict[str, Callable[[], None]] = {}
-
-
-def journey(story: Callable[[], None]) -> Callable[[], None]:
-    JOURNEYS[story.__name__] = story
-    return story
+journey = Journeys()
 
 
 class Named(ScoringServerClient):
@@ -65,4 +59,4 @@ def scoring_is_told_what_is_wrong() -> None:
 
 
 if __name__ == "__main__":
-    tell(JOURNEYS, lambda name: JOURNEYS[name](), version=mlflow.__version__)
+    journey.tell(lambda _: mlflow.__version__)

@@ -37,3 +37,19 @@ def tell(
         line = {"journey": name, "error": error, "seconds": seconds, "version": version}
         sys.stdout.write(f"\njourney {json.dumps(line)}\n")
         sys.stdout.flush()
+
+
+class Journeys:
+    """Stories without an argument, by name: ``journey = Journeys()``, then ``@journey``."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Callable[[], None]] = {}
+
+    def __call__(self, story: Callable[[], None]) -> Callable[[], None]:
+        self.names[story.__name__] = story
+        return story
+
+    def tell(self, version: Callable[[str], str]) -> None:
+        """Walk through all of them; `version` returns that of the client a story is of."""
+        for name in self.names:
+            tell([name], lambda told: self.names[told](), version=version(name))

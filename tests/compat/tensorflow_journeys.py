@@ -2,14 +2,13 @@
 
 import importlib.metadata
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import numpy as np
 from min_tfs_client.requests import TensorServingClient
 from min_tfs_client.tensors import ndarray_to_tensor_proto, tensor_proto_to_ndarray
-from stories import tell
+from stories import Journeys
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -22,12 +21,7 @@ from tensorflow_serving.apis import (
 
 HOST, _, PORT = sys.argv[2].partition(":")
 
-JOURNEYS: dict[str, Callable[[], None]] = {}
-
-
-def journey(story: Callable[[], None]) -> Callable[[], None]:
-    JOURNEYS[story.__name__] = story
-    return story
+journey = Journeys()
 
 
 def stub() -> Any:
@@ -134,5 +128,4 @@ def tensorflow_is_told_what_is_wrong() -> None:
 
 
 if __name__ == "__main__":
-    version = f"min-tfs-client {importlib.metadata.version('min-tfs-client')}"
-    tell(JOURNEYS, lambda name: JOURNEYS[name](), version=version)
+    journey.tell(lambda _: f"min-tfs-client {importlib.metadata.version('min-tfs-client')}")

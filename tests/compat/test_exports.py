@@ -12,6 +12,7 @@ import pytest
 from tests.cli.running import answers, until
 from tests.compat.environments import needed
 from tests.packaging import made
+from tests.ports import free_port
 from tests.stores import Files
 
 from setpoint.artifacts.store import open_store
@@ -49,19 +50,22 @@ def told(client: str, script: str, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_sagemaker_takes_the_calls_of_a_release(house: LocalBackend, tmp_path: Path) -> None:
+def calls(house: LocalBackend, folder: Path, other: Deployment) -> Any:
+    """Return what SageMaker came to by the calls for a live version and another one."""
     versions = {
-        number: made.registered(house, "Late flights", made.tree(), run_id=f"run {number}")
+        number: made.registered(house, other.model, made.tree(), run_id=f"run {number}")
         for number in (1, 2)
     }
-    now = [
-        Deployment(model="Late flights", version=1, role=Role.LIVE, weight=1.0),
-        Deployment(model="Late flights", version=2, role=Role.CANARY, weight=0.25),
-    ]
-    traffic = traffic_of(versions[1], now, versions.__getitem__)
+    live = Deployment(model=other.model, version=1, role=Role.LIVE, weight=1.0)
+    traffic = traffic_of(versions[1], [live, other], versions.__getitem__)
     wanted = Wanted(image=IMAGE, role="arn:aws:iam::123456789012:role/serving")
-    export("sagemaker", traffic, open_store(house.settings), tmp_path / "calls", wanted)
-    said = told("aws", "aws_journeys.py", str(tmp_path / "calls"))
+    export("sagemaker", traffic, open_store(house.settings), folder, wanted)
+    return told("aws", "aws_journeys.py", str(folder))
+
+
+def test_sagemaker_takes_the_calls_of_a_release(house: LocalBackend, tmp_path: Path) -> None:
+    canary = Deployment(model="Late flights", version=2, role=Role.CANARY, weight=0.25)
+    said = calls(house, tmp_path / "calls", canary)
     creating = ["create_model", "create_model", "create_endpoint_config", "create_endpoint"]
     assert said["calls"] == [*creating, "update_endpoint_weights_and_capacities"]
     assert said["weights"] == {"late-flights-v1": 0.75, "late-flights-v2": 0.25}
@@ -69,18 +73,8 @@ def test_sagemaker_takes_the_calls_of_a_release(house: LocalBackend, tmp_path: P
 
 
 def test_sagemaker_takes_a_shadow(house: LocalBackend, tmp_path: Path) -> None:
-    versions = {
-        number: made.registered(house, "Late flights", made.tree(), run_id=f"run {number}")
-        for number in (1, 2)
-    }
-    now = [
-        Deployment(model="Late flights", version=1, role=Role.LIVE, weight=1.0),
-        Deployment(model="Late flights", version=2, role=Role.SHADOW, weight=0.0),
-    ]
-    traffic = traffic_of(versions[1], now, versions.__getitem__)
-    wanted = Wanted(image=IMAGE, role="arn:aws:iam::123456789012:role/serving")
-    export("sagemaker", traffic, open_store(house.settings), tmp_path / "calls", wanted)
-    said = told("aws", "aws_journeys.py", str(tmp_path / "calls"))
+    shadow = Deployment(model="Late flights", version=2, role=Role.SHADOW, weight=0.0)
+    said = calls(house, tmp_path / "calls", shadow)
     assert said["weights"] == {"late-flights-v1": 1.0}
 
 
@@ -101,7 +95,7 @@ def test_bentoml_serves_a_folder(house: LocalBackend, tmp_path: Path) -> None:
     version = made.registered(house, "late", made.tree())
     store = open_store(house.settings)
     export("bentoml", alone(version), store, tmp_path / "late", Wanted())
-    port = made.free_port()
+    port = free_port()
     words = ["-m", "bentoml", "serve", "service:Model", "--host", "127.0.0.1", "--port", str(port)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment |= {"BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}

@@ -14,7 +14,7 @@ import pytest
 from tests.compat import matrix
 from tests.compat.conftest import client, stories
 from tests.compat.environments import ROOT, needed
-from tests.packaging.made import free_port
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 #: Each with the environment it runs in.

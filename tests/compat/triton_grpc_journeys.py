@@ -8,18 +8,13 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
-from stories import tell
+from stories import Journeys
 from tritonclient.utils import InferenceServerException
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5]])
 SUMS = [3.0, 7.5]
 
-JOURNEYS: dict[str, Callable[[], None]] = {}
-
-
-def journey(story: Callable[[], None]) -> Callable[[], None]:
-    JOURNEYS[story.__name__] = story
-    return story
+journey = Journeys()
 
 
 def connected() -> triton.InferenceServerClient:
@@ -133,5 +128,4 @@ def refused(call: Callable[..., Any], *args: Any, **more: Any) -> str:
 
 
 if __name__ == "__main__":
-    version = importlib.metadata.version("tritonclient")
-    tell(JOURNEYS, lambda name: JOURNEYS[name](), version=version)
+    journey.tell(lambda _: importlib.metadata.version("tritonclient"))

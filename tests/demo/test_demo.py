@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,17 +13,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 from tests.journeys.conftest import ROOT
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 _HREFS = "links => links.map(link => link.getAttribute('href'))"
 UNTIL = "2013-03-16"  # long enough for the bad version to come and go
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def command(home: Path, *more: str) -> list[str]:

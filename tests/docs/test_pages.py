@@ -14,6 +14,7 @@ import pytest
 from tests.cli.running import ENVIRONMENT, setpoint, until, up
 from tests.docs import reference
 from tests.packaging import made
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
@@ -118,7 +119,7 @@ def test_a_guide_works_as_written(
     elif page == "package.md":
         made.needs("apt-get", "skopeo", "umoci", "bwrap", "docker-registry")
         host = running.enter_context(made.registry(tmp_path / "registry"))
-        really = {"registry.example:5000": host, "18080": str(made.free_port())}
+        really = {"registry.example:5000": host, "18080": str(free_port())}
     Reader(folder, running, really).read(DOCS / "how-to" / page)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,6 +19,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
+from tests.ports import free_port
 
 from setpoint.artifacts.store import open_store
 from setpoint.db.local import LocalBackend
@@ -122,13 +122,6 @@ _TRIALS = {
 @cache
 def _works(trial: tuple[str, ...]) -> bool:
     return not subprocess.run(trial, check=False, capture_output=True).returncode
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from tests.cli.running import ROOT, until
 from tests.packaging import made
+from tests.ports import free_port
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.db.local import LocalBackend
@@ -79,7 +80,7 @@ def container(rootfs: Path, layout: Path, *words: str, **env: str) -> Iterator[t
     """Run the image as its configuration says: read-only, as its user, ``/tmp`` apart."""
     made.needs("bwrap")
     config = config_of(layout)["config"]
-    port = made.free_port()
+    port = free_port()
     given = dict(each.split("=", 1) for each in config["Env"])
     given |= {"SETPOINT_SERVE_PORT": str(port), **env}
     user, group = config["User"].split(":")

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.running import until
 from tests.packaging import made
 from tests.packaging.test_build import pinged
+from tests.ports import free_port
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.db.local import LocalBackend
@@ -46,7 +47,7 @@ def test_what_is_packed_is_all_that_a_native_model_needs(
     for path, data in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
-    port = made.free_port()
+    port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{tmp_path}/server:{tmp_path}/packages",

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.packaging import made, tokens
+from tests.ports import free_port
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Denied, Invalid, NotFound, Unavailable
@@ -128,7 +129,7 @@ def test_an_image_that_is_not_there_is_not_found(host: str, tmp_path: Path) -> N
 
 def test_a_registry_that_is_away_is_one_clear_error(image: Image) -> None:
     with pytest.raises(Unavailable, match="cannot be reached") as told:
-        push(image, f"127.0.0.1:{made.free_port()}/a:1")
+        push(image, f"127.0.0.1:{free_port()}/a:1")
     assert "refused" in told.value.where
     with pytest.raises(Unavailable, match="cannot be reached"):
         push(image, "registry.invalid/a:1")

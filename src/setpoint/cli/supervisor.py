@@ -66,33 +66,30 @@ class Supervisor:
             await_predecessor(self.settings.home)
             self._require_ports()
             self._inference = self._start_inference()  # it loads while the store is opened
+            threads: list[threading.Thread] = []
             try:
                 self._backend = open_local(self.settings)
                 artifacts.require(self._backend)
                 self._require_here()
-                with self._working(), pages.delivering(self._backend):
+                threads += self._start_threads()
+                with pages.delivering(self._backend):
                     yield
             finally:
                 self._stopping.set()
                 _stop(self._inference)
+                for thread in threads:
+                    thread.join(_STOP_SECONDS)
                 if self._backend is not None:
                     self._backend.engine.dispose()
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
+    def _start_threads(self) -> list[threading.Thread]:
         """Keep inference running, and the controller if there shall be one."""
         threads = [threading.Thread(target=self._keep_inference, daemon=True)]
         if self._control:
             threads.append(threading.Thread(target=self._reconcile, daemon=True))
         for thread in threads:
             thread.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            _stop(self._inference)
-            for thread in threads:
-                thread.join(_STOP_SECONDS)
+        return threads
 
     def serve(self) -> None:
         """Answer pages and API until told to stop."""

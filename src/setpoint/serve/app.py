@@ -12,12 +12,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
-from setpoint.serve import cloudevents, http, plain, scoring, v2, v2_binary
+from setpoint.serve import cloudevents, http, plain, problems, scoring, v2, v2_binary
 from setpoint.serve.answering import ROLES, Answering, Job, name
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import errors, invocations, open_inference, operating, tensorflow
+from setpoint.serve.rest import invocations, open_inference, operating, tensorflow
 from setpoint.serve.rest.contract import Protocol
 
 Scope = MutableMapping[str, Any]
@@ -48,13 +48,13 @@ class App(Answering):
         except http.Gone:
             return
         except SetpointError as error:
-            reply = protocol.failed(errors.status_of(error), error)
+            reply = protocol.failed(problems.status_of(error), error)
             if isinstance(error, Crowded):
-                again = (b"retry-after", b"%d" % errors.RETRY_AFTER)
+                again = (b"retry-after", b"%d" % problems.RETRY_AFTER)
                 reply = replace(reply, headers=(*reply.headers, again))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed", extra={"path": path})
-            reply = protocol.failed(500, SetpointError(errors.FAILED))
+            reply = protocol.failed(500, SetpointError(problems.FAILED))
         if b"accept-encoding" in headers:
             reply = http.packed(reply, headers[b"accept-encoding"])
         length = (b"content-length", b"%d" % len(reply.body))
@@ -87,16 +87,13 @@ class App(Answering):
             request = v2.infer_request(body)
             if v2_binary.is_wanted(request):
                 return None
-            rows = v2.rows(request, endpoint.inputs)
-            given = self.asked(
-                endpoint, rows, started, request_id=request.id or "", parameters=request.parameters
-            )
+            given = open_inference.named(self, endpoint, request, started)
             return 200, v2.encode(open_inference.written(self.predict_now(given)))
         except SetpointError as error:
-            return errors.status_of(error), open_inference.PROTOCOL.failed(0, error).body
+            return problems.status_of(error), open_inference.PROTOCOL.failed(0, error).body
         except Exception:  # noqa: BLE001 - the outermost frame of this way
             _log.exception("request failed", extra={"model": model})
-            failed = SetpointError(errors.FAILED)
+            failed = SetpointError(problems.FAILED)
             return 500, open_inference.PROTOCOL.failed(500, failed).body
 
     def _plain(self, endpoint: Endpoint, body: bytes) -> bytes | None:

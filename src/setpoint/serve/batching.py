@@ -41,6 +41,7 @@ class Batches:
         self._pool = pool
         self._metrics = metrics
         self._waiting: dict[Endpoint, deque[_Waiting]] = {}
+        self._working: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
 
     async def score(
         self, endpoint: Endpoint, rows: Rows, keys: Sequence[str]
@@ -56,7 +57,8 @@ class Batches:
         if waiting is None:
             self._waiting[endpoint] = deque([one])
             task = loop.create_task(self._work(endpoint))
-            task.add_done_callback(_raise)
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
         elif len(waiting) >= MOST_WAITING:
             raise Crowded(
                 f"{len(waiting)} requests wait for the model {endpoint.model!r}",
@@ -84,11 +86,6 @@ class Batches:
                 if not one.parts.done():  # whoever asked has gone
                     one.parts.set_result(parts)
         del self._waiting[endpoint]
-
-
-def _raise(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled():
-        task.result()
 
 
 def _taken(waiting: deque[_Waiting]) -> list[_Waiting]:

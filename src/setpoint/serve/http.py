@@ -6,7 +6,7 @@ from typing import Any
 
 from setpoint.errors import Denied, Invalid
 from setpoint.serve.exchange import Reply
-from setpoint.serve.rest.errors import TooLarge
+from setpoint.serve.problems import TooLarge
 
 MOST_BYTES = 10_000_000  #: of a body, unpacked
 _LEAST_PACKED = 1_024  #: bytes; packing less makes it no shorter to speak of

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc import aio
-from tests.packaging.made import free_port
+from tests.ports import free_port
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Sum, canary, live, shadow
 

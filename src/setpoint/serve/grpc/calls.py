@@ -7,10 +7,10 @@ from typing import Any, Self
 import grpc
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.serve import problems
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.batching import Crowded
 from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER
-from setpoint.serve.rest import errors
 
 #: ``(serving, request) -> answer``, or the answer and what was predicted
 Handler = Callable[[Answering, Any], Awaitable[Any]]
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _CODES: tuple[tuple[type[SetpointError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
-    (errors.TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (problems.TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
     (Denied, grpc.StatusCode.PERMISSION_DENIED),
     (Crowded, grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -81,10 +81,10 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
         try:
             found = await handle(serving, request)
         except SetpointError as error:
-            return await context.abort(code_of(error), errors.said(error))
+            return await context.abort(code_of(error), problems.said(error))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed")
-            return await context.abort(grpc.StatusCode.INTERNAL, errors.FAILED)
+            return await context.abort(grpc.StatusCode.INTERNAL, problems.FAILED)
         if isinstance(found, Told):
             found, predicted = found
             context.set_trailing_metadata(

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from setpoint.errors import Invalid, SetpointError
-from setpoint.serve import v2, v2_binary
+from setpoint.serve import problems, v2, v2_binary
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.grpc.calls import Told, service, stream
 from setpoint.serve.grpc.messages import declare
-from setpoint.serve.rest import errors
 from setpoint.serve.rest import open_inference as rest
 
 _NAME = "inference.GRPCInferenceService"
@@ -150,14 +149,8 @@ async def _infer(serving: Answering, request: Any) -> Any:
     parameters = v2.Parameters(ids=_texts(request, "ids"), keys=_texts(request, "keys"))
     outputs = [v2.OutputAsked(asked.name) for asked in request.outputs]
     read = v2.InferRequest(tensors, request.id, parameters, outputs)
-    asked = serving.asked(
-        endpoint,
-        v2.rows(read, endpoint.inputs),
-        started,
-        request_id=request.id,
-        parameters=parameters,
-        version=rest.version_of(endpoint, request.model_version),
-    )
+    version = rest.version_of(endpoint, request.model_version)
+    asked = rest.named(serving, endpoint, read, started, version)
     predicted = await serving.predict(asked)
     return Told(_answer(predicted, raw=bool(request.raw_input_contents)), predicted)
 
@@ -168,7 +161,7 @@ async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIter
             answer, _ = await _infer(serving, request)
             yield _m.Streamed(infer_response=answer)
         except SetpointError as error:
-            yield _m.Streamed(error_message=errors.said(error))
+            yield _m.Streamed(error_message=problems.said(error))
 
 
 def _tensors(request: Any) -> list[v2.Tensor]:

@@ -16,7 +16,7 @@ from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.grpc.calls import Told, service
 from setpoint.serve.grpc.messages import declare
-from setpoint.serve.rest.tensorflow import check_signature, version_of
+from setpoint.serve.rest.tensorflow import SIGNATURE, check_signature, version_of
 
 _m = declare(
     "setpoint.tensorflow",
@@ -78,7 +78,6 @@ _DTYPES: dict[int, tuple[str, str]] = {
     22: ("<u4", "uint32_val"),
     23: ("<u8", "uint64_val"),
 }
-_SIGNATURE = "serving_default"
 _SIGNATURES_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
@@ -112,7 +111,7 @@ def _asked_of(serving: Answering, spec: Any) -> tuple[Endpoint, int]:
 
 
 def _spec(endpoint: Endpoint, version: int) -> Any:
-    spec = _m.ModelSpec(name=endpoint.model, signature_name=_SIGNATURE)
+    spec = _m.ModelSpec(name=endpoint.model, signature_name=SIGNATURE)
     spec.version.value = version
     return spec
 
@@ -255,5 +254,5 @@ async def _metadata(serving: Answering, request: Any) -> Any:
     answer = _m.Metadata(model_spec=_spec(endpoint, version or endpoint.live.version))
     packed = answer.metadata["signature_def"]
     packed.type_url = _SIGNATURES_URL
-    packed.value = _m.Signatures(signature_def={_SIGNATURE: signature}).SerializeToString()
+    packed.value = _m.Signatures(signature_def={SIGNATURE: signature}).SerializeToString()
     return answer

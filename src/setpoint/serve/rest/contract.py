@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from setpoint.errors import SetpointError
+from setpoint.errors import NotFound, SetpointError
+from setpoint.serve import problems, v2
 from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER, Headers, Reply, Request
 
 
@@ -21,4 +23,29 @@ def headers_of(predicted: Predicted) -> Headers:
     return (
         (ID_HEADER, ",".join(predicted.ids).encode()),
         (VERSION_HEADER, b"%d" % predicted.version),
+    )
+
+
+def failed(status: int, error: SetpointError) -> Reply:
+    """Return an error as most protocols have it: ``{"error": text}``."""
+    return Reply(v2.encode({"error": problems.said(error)}), status)
+
+
+def nowhere(request: Request, hint: str = "") -> NotFound:
+    """Return the error of an address that nothing answers."""
+    return NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=hint)
+
+
+def numbered(endpoint: Endpoint, text: str) -> int:
+    """Return the version of this number.
+
+    Raises:
+        NotFound: If it is not served here.
+    """
+    served = [one.version for one in endpoint.deployed]
+    if text.isdecimal() and int(text) in served:
+        return int(text)
+    raise NotFound(
+        f"version {text} of {endpoint.model!r} is not served here",
+        hint=f"served now: {', '.join(map(str, served))}",
     )

@@ -18,13 +18,12 @@ import msgspec
 from msgspec import Struct
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import columns, v2
+from setpoint.serve import columns, problems, v2
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
-from setpoint.serve.rest import errors
-from setpoint.serve.rest.contract import Protocol, headers_of
+from setpoint.serve.rest.contract import Protocol, headers_of, nowhere
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
 #: SageMaker's of many models; and a model's own ``/invocations``, for clients that take a prefix.
@@ -72,7 +71,7 @@ async def _single(serving: Answering, request: Request) -> Reply:
     if request.method == "POST" and path == "/invocations":
         target = request.header(_TARGET_MODEL)
         return await _invoke(serving, request, _only(serving, target))
-    raise NotFound(f"nothing answers {request.method} {path}", hint="try POST /invocations")
+    raise nowhere(request, "try POST /invocations")
 
 
 def _only(serving: Answering, target: str) -> Endpoint:
@@ -96,7 +95,7 @@ async def _named(serving: Answering, request: Request) -> Reply:
         return await _invoke(serving, request, serving.endpoint(target))
     asked = _NAMED.fullmatch(request.path)
     if asked is None:
-        raise NotFound(f"nothing answers {request.method} {request.path[:200]}")
+        raise nowhere(request)
     name = asked["model"] and unquote(asked["model"])
     what = asked["what"]
     if request.method == "POST" and what in {"/invoke", "/invocations"}:
@@ -116,7 +115,7 @@ async def _named(serving: Answering, request: Request) -> Reply:
     if request.method == "DELETE" and name and not what:
         serving.endpoint(name)
         raise Denied(f"{name!r} is live", hint="what is served follows the releases of a model")
-    raise NotFound(f"nothing answers {request.method} {request.path[:200]}")
+    raise nowhere(request)
 
 
 def _loaded(endpoint: Endpoint) -> dict[str, str]:
@@ -327,14 +326,14 @@ def _number(score: float) -> str:
 
 def _failed(status: int, error: SetpointError) -> Reply:
     code = _CODES.get(status, "INTERNAL_ERROR")
-    return Reply(v2.encode({"error_code": code, "message": errors.said(error)}), status)
+    return Reply(v2.encode({"error_code": code, "message": problems.said(error)}), status)
 
 
 def _failed_named(status: int, error: SetpointError) -> Reply:
     """Return an error as SageMaker's clients know them: by a header."""
     kind = _EXCEPTIONS.get(status, "ModelError" if status >= 500 else "ValidationError")
     headers = ((b"x-amzn-errortype", kind.encode()),)
-    return Reply(v2.encode({"message": errors.said(error)}), status, headers=headers)
+    return Reply(v2.encode({"message": problems.said(error)}), status, headers=headers)
 
 
 SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed)

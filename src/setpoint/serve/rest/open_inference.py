@@ -5,13 +5,12 @@ from time import perf_counter_ns
 from typing import Any
 from urllib.parse import unquote
 
-from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
+from setpoint.errors import Invalid, Unavailable
 from setpoint.serve import v2, v2_binary
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import errors
-from setpoint.serve.rest.contract import Protocol
+from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
 
 _MODEL = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -51,20 +50,13 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     elif _ABSENT.fullmatch(path):
         raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
     elif not post:
-        return _state(serving, path)
-    raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=HINT)
+        return _state(serving, request, path)
+    raise nowhere(request, HINT)
 
 
 def version_of(endpoint: Endpoint, text: str | None) -> int:
-    """Return the version that a path names, 0 where it names none."""
-    if not text:
-        return 0
-    if text.isdecimal() and int(text) in [one.version for one in endpoint.deployed]:
-        return int(text)
-    raise NotFound(
-        f"version {text} of {endpoint.model!r} is not served here",
-        hint=f"served now: {', '.join(str(one.version) for one in endpoint.deployed)}",
-    )
+    """Return the version that a request names, 0 where it names none."""
+    return numbered(endpoint, text) if text else 0
 
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
@@ -74,20 +66,27 @@ async def _infer(serving: Answering, request: Request, endpoint: Endpoint, versi
         asked = v2_binary.infer_request(request.body, length)
     else:
         asked = v2.infer_request(request.body)
-    given = serving.asked(
-        endpoint,
-        v2.rows(asked, endpoint.inputs),
-        started,
-        request_id=asked.id or "",
-        parameters=asked.parameters,
-        version=version,
-    )
+    given = named(serving, endpoint, asked, started, version)
     predicted = await serving.predict(given)
     if v2_binary.is_wanted(asked):
         body, header = v2_binary.answer(written(predicted))
         headers = ((v2_binary.HEADER, b"%d" % header),)
         return Reply(body, kind=b"application/octet-stream", headers=headers)
     return Reply(v2.encode(written(predicted)))
+
+
+def named(
+    serving: Answering, endpoint: Endpoint, read: v2.InferRequest, started: int, version: int = 0
+) -> Asked:
+    """Return a request that was read with its rows, named, as every way to V2 does it."""
+    return serving.asked(
+        endpoint,
+        v2.rows(read, endpoint.inputs),
+        started,
+        request_id=read.id or "",
+        parameters=read.parameters,
+        version=version,
+    )
 
 
 def written(predicted: Predicted) -> v2.InferAnswer:
@@ -108,7 +107,7 @@ def _label(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
     return Reply(v2.encode({"accepted": len(asked.ids)}))
 
 
-def _state(serving: Answering, path: str) -> Reply:
+def _state(serving: Answering, request: Request, path: str) -> Reply:
     if path == "/v2/health/live":
         return Reply(v2.encode({"live": True}))
     if path == "/v2/health/ready":
@@ -116,7 +115,7 @@ def _state(serving: Answering, path: str) -> Reply:
     if path == "/v2":
         about = {"name": "setpoint", "version": v2.VERSION, "extensions": EXTENSIONS}
         return Reply(v2.encode(about))
-    raise NotFound(f"nothing answers GET {path[:200]}", hint=HINT)
+    raise nowhere(request, HINT)
 
 
 def ready(serving: Answering) -> Reply:
@@ -224,8 +223,4 @@ def load(serving: Answering, model: str, what: str) -> Reply:
     return Reply(b"{}")
 
 
-def _failed(status: int, error: SetpointError) -> Reply:
-    return Reply(v2.encode({"error": errors.said(error)}), status)
-
-
-PROTOCOL = Protocol(lambda path: path == "/v2" or path.startswith("/v2/"), _answer, _failed)
+PROTOCOL = Protocol(lambda path: path == "/v2" or path.startswith("/v2/"), _answer, failed)

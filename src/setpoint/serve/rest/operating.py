@@ -5,13 +5,13 @@ import asyncio
 import msgspec
 from msgspec import Struct
 
-from setpoint.errors import Conflict, NotFound, SetpointError
+from setpoint.errors import Conflict
 from setpoint.serve import v2
 from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import errors, open_inference
-from setpoint.serve.rest.contract import Protocol
+from setpoint.serve.rest import open_inference
+from setpoint.serve.rest.contract import Protocol, failed, nowhere
 
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,8 +39,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         generations = {name: endpoint.generation for name, endpoint in served}
         text = serving.metrics.text(log_bytes=serving.log.bytes, generations=generations)
         return Reply(text.encode(), kind=_PROMETHEUS)
-    hint = open_inference.HINT
-    raise NotFound(f"nothing answers {request.method} {path[:200]}", hint=hint)
+    raise nowhere(request, open_inference.HINT)
 
 
 async def _synced(serving: Answering, asked: _Sync) -> Reply:
@@ -59,8 +58,4 @@ async def _synced(serving: Answering, asked: _Sync) -> Reply:
     return Reply(v2.encode({"generations": served, "position": serving.log.position}))
 
 
-def _failed(status: int, error: SetpointError) -> Reply:
-    return Reply(v2.encode({"error": errors.said(error)}), status)
-
-
-PROTOCOL = Protocol(lambda _path: True, _answer, _failed)
+PROTOCOL = Protocol(lambda _path: True, _answer, failed)

@@ -14,21 +14,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from setpoint.errors import Invalid, NotFound, SetpointError
+from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
 from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import errors
-from setpoint.serve.rest.contract import Protocol, headers_of
+from setpoint.serve.rest.contract import Protocol, failed, headers_of, nowhere, numbered
 
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)"
     r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
     r"(?P<what>/metadata|:[a-z]+)?"
 )
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
 _HINT = "try GET /v1/models/MODEL, POST /v1/models/MODEL:predict"
 _TYPES = {"FP64": "DT_DOUBLE", "FP32": "DT_FLOAT", "FP16": "DT_HALF", "BYTES": "DT_STRING"}
 
@@ -38,7 +37,7 @@ class _Predict(Struct):
 
     instances: Any = None  #: row by row
     inputs: Any = None  #: column by column
-    signature_name: str = _SIGNATURE
+    signature_name: str = SIGNATURE
     parameters: v2.Parameters | None = None
 
 
@@ -47,7 +46,7 @@ class _Examples(Struct):
 
     examples: list[dict[str, Any]]
     context: dict[str, Any] = {}
-    signature_name: str = _SIGNATURE
+    signature_name: str = SIGNATURE
     parameters: v2.Parameters | None = None
 
 
@@ -60,7 +59,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return Reply(v2.encode({"models": sorted(serving.endpoints.all())}))
     asked = _PATH.fullmatch(request.path)
     if asked is None:
-        raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
+        raise nowhere(request, _HINT)
     endpoint = serving.endpoint(asked["model"])
     version = version_of(endpoint, asked["version"], asked["label"])
     what = asked["what"]
@@ -71,7 +70,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     if request.method == "POST" and what in {":predict", ":classify", ":regress"}:
         ask = _ask_predict if what == ":predict" else _ask_examples
         return await ask(serving, request, endpoint, version, what)
-    raise NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=_HINT)
+    raise nowhere(request, _HINT)
 
 
 def version_of(endpoint: Endpoint, version: str | None, label: str | None) -> int:
@@ -81,10 +80,7 @@ def version_of(endpoint: Endpoint, version: str | None, label: str | None) -> in
         NotFound: If it is not served here.
     """
     if version is not None:
-        number = int(version)
-        if number not in [one.version for one in endpoint.deployed]:
-            raise NotFound(f"version {number} of {endpoint.model!r} is not served here")
-        return number
+        return numbered(endpoint, version)
     if label is None:
         return 0
     roles = {one.role.value: one.version for one in endpoint.deployed}
@@ -141,11 +137,11 @@ def check_signature(name: str) -> None:
     Raises:
         Invalid: If it is another.
     """
-    if name not in {"", _SIGNATURE}:
+    if name not in {"", SIGNATURE}:
         raise Invalid(
             f"there is no signature {name!r}",
             where="$.signature_name",
-            hint=f"ask for {_SIGNATURE!r}, or leave it out",
+            hint=f"ask for {SIGNATURE!r}, or leave it out",
         )
 
 
@@ -195,7 +191,7 @@ def _metadata(endpoint: Endpoint, version: int) -> bytes:
                 "signature_name": "",
                 "version": str(version or endpoint.live.version),
             },
-            "metadata": {"signature_def": {"signature_def": {_SIGNATURE: signature}}},
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
         }
     )
 
@@ -205,8 +201,4 @@ def _tensor(name: str, kind: str) -> dict[str, Any]:
     return {"dtype": kind, "tensor_shape": shape, "name": f"{name}:0"}
 
 
-def _failed(status: int, error: SetpointError) -> Reply:
-    return Reply(v2.encode({"error": errors.said(error)}), status)
-
-
-PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, _failed)
+PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, failed)
