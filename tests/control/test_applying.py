@@ -18,7 +18,7 @@ from setpoint.models import store as models
 from setpoint.releases import service as releases
 from setpoint.releases.service import Decide
 from setpoint.serve import store as serving
-from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.entities import Deployment, EndpointSettings, Process, Role
 
 
 def planned(home: LocalBackend, project: Project) -> ModelPlan:
@@ -67,6 +67,30 @@ def test_a_changed_spec_is_told_key_by_key_with_what_follows(
         ("train.seed", "1", "2"),
     ]
     assert found.actions[-1] == "release it in stages beside the live version"
+
+
+def test_what_a_spec_says_of_its_endpoint_is_in_force_before_and_after_a_version_serves(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    limits = {"timeout": "250ms", "queue": 5, "body": "2MB"}
+    made.apply(backend, tmp_path, serve={"limits": limits})
+    with backend.reading() as conn:
+        said = serving.settings_of(conn, MODEL)
+    assert said == EndpointSettings(timeout=0.25, queue=5, body=2_000_000)
+    Controller(backend).tick()
+    with backend.reading() as conn:
+        before = serving.generation(conn, MODEL)
+    serve = {"process": "own", "batch": {"rows": 9, "wait": "5ms"}}
+    planned = applying.apply(backend, made.project(tmp_path, serve=serve)).models[0]
+    assert ("serve.limits.body", "2MB", "10MB") in [
+        (change.path, change.before, change.after) for change in planned.changes
+    ]
+    assert planned.actions == []
+    with backend.reading() as conn:
+        assert serving.settings_of(conn, MODEL) == EndpointSettings(
+            process=Process.OWN, batch_rows=9, batch_wait=0.005
+        )
+        assert serving.generation(conn, MODEL) == before + 1
 
 
 def test_what_training_does_not_read_makes_no_version(

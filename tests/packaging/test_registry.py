@@ -23,6 +23,7 @@ from setpoint.packaging.images import assemble
 from setpoint.packaging.logins import Login
 from setpoint.packaging.registry import Registry
 from setpoint.packaging.workshop import Workshop
+from setpoint.serve.entities import EndpointSettings
 
 #: ``secret``, as htpasswd writes it.
 ADA = "ada:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
@@ -89,7 +90,7 @@ def test_a_base_comes_from_a_registry_and_its_layers_are_mounted(
     asked_for = references.image(f"{host}/bases/python:3")
     shop = Workshop(house.settings.home / "images", tmp_path)
     base = base_of(asked_for, shop, None, [], silent)
-    built = assemble(late, objects, base, shop, silent).image
+    built = assemble(late, EndpointSettings(), objects, base, shop, silent).image
     assert built.mounts == {base.layers[0].digest: "bases/python"}
     base.layers[0].path.unlink()  # what is mounted is not sent
     push(built, f"{host}/mounted:1")

@@ -29,6 +29,7 @@ from setpoint.models.entities import ModelVersion
 from setpoint.models.runtime import load
 from setpoint.serve import package
 from setpoint.serve.client import Inference
+from setpoint.serve.entities import EndpointSettings, Process
 from setpoint.serve.main import run_package
 
 from .test_main import ROOT
@@ -127,6 +128,20 @@ def test_a_package_says_what_it_is(folder: Path, version: tuple[ModelVersion, Fi
     found = package.Package(folder)
     assert found.manifest == package.manifest_of(version[0])
     assert found.baseline("late", 7) is not None
+
+
+def test_a_package_carries_the_settings_of_its_endpoint_and_older_ones_have_none(
+    folder: Path, version: tuple[ModelVersion, FileStore]
+) -> None:
+    settings = EndpointSettings(timeout=1.5, process=Process.OWN)
+    manifest = package.manifest_of(version[0], settings)
+    (folder / "package.json").write_bytes(package.files(manifest, version[1])["package.json"])
+    _, changed = package.Package(folder).deployed(lambda _model, _generation: True)
+    assert changed["late"].settings == settings
+    said = json.loads((folder / "package.json").read_bytes())
+    del said["settings"]
+    (folder / "package.json").write_text(json.dumps(said))
+    assert package.Package(folder).manifest.settings == EndpointSettings()
 
 
 def test_a_package_without_its_model_is_no_server(folder: Path) -> None:

@@ -7,7 +7,7 @@ from setpoint.core.clock import to_micros
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import store
-from setpoint.serve.entities import Deployment, PredictionRow, Role
+from setpoint.serve.entities import Deployment, EndpointSettings, PredictionRow, Role
 
 from .made import canary, live, shadow
 
@@ -52,6 +52,26 @@ def test_there_is_never_anything_but_one_live_version(
 ) -> None:
     with backend.engine.begin() as conn, pytest.raises(Invalid):
         store.deploy(conn, "m", wanted)
+
+
+def test_settings_are_kept_before_anything_is_deployed_and_make_a_generation_after(
+    backend: LocalBackend,
+) -> None:
+    slow, fast = EndpointSettings(timeout=2.0, queue=5), EndpointSettings(timeout=0.25)
+    with backend.engine.begin() as conn:
+        assert store.settings_of(conn, "m") == EndpointSettings()
+        store.configure(conn, "m", slow)
+        assert (store.settings_of(conn, "m"), store.generations(conn)) == (slow, {})
+        assert store.deploy(conn, "m", [live()]) == 1
+        store.configure(conn, "m", slow)
+        assert store.generation(conn, "m") == 1
+        store.configure(conn, "m", fast)
+        assert (store.settings_of(conn, "m"), store.generation(conn, "m")) == (fast, 2)
+        store.configure(conn, "m", EndpointSettings())
+        assert (store.settings_of(conn, "m"), store.generation(conn, "m")) == (
+            EndpointSettings(),
+            3,
+        )
 
 
 def test_a_prediction_is_indexed_once(backend: LocalBackend) -> None:

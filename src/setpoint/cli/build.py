@@ -14,6 +14,7 @@ from setpoint.packaging.build import build as build_image
 from setpoint.packaging.entities import Built
 from setpoint.packaging.logins import Login
 from setpoint.packaging.versions import version_of
+from setpoint.serve.store import settings_of
 
 
 @click.command(
@@ -64,6 +65,8 @@ def build(
         raise Invalid("a login is a user and a password", hint="give both, or neither")
     store = backend(home)
     version = version_of(store, model)
+    with store.reading() as conn:
+        configured = settings_of(conn, version.model)
     wanted = Wanted(
         to=references.destination(to or f"./{version.model}-{version.number}.tar"),
         base=None if base is None else references.base(base),
@@ -71,6 +74,7 @@ def build(
         sbom=sbom,
         login=None if user is None else Login(user, password or ""),
         logins=registry_logins(),
+        settings=configured,
     )
     settings = store.settings
     built = build_image(version, open_store(settings), settings.home, wanted, _told)

@@ -12,7 +12,7 @@ from setpoint.control.entities import Applied
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
-from setpoint.control.policies import approvers
+from setpoint.control.policies import approvers, endpoint_settings
 from setpoint.control.project import Project, code_hash, code_of, function
 from setpoint.control.spec.enforced import unenforced
 from setpoint.control.spec.entities import Spec
@@ -61,6 +61,7 @@ def apply(home: LocalBackend, project: Project) -> Plan:
         with home.engine.begin() as conn:
             ctx = home.context(conn)
             store.apply(conn, _applied(ctx, project, spec))
+            serving.configure(conn, spec.model, endpoint_settings(spec))
             differ = {change.path: [change.before, change.after] for change in planned.changes}
             record(
                 ctx,

@@ -17,6 +17,7 @@ from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
 from setpoint.profiles.reference import SCORE, Reference
 from setpoint.releases.entities import Inconclusive, OnBreach, Policy
 from setpoint.releases.objective import METRICS
+from setpoint.serve.entities import EndpointSettings, Process
 
 _HALF_A_NAT = 0.5
 _SHORTEST = timedelta(hours=1)  #: block in which the objective is judged
@@ -147,6 +148,21 @@ def watching(spec: Spec, reference: Reference) -> Watching:
         quality=quality(rules.QUALITY),
         estimate=quality(rules.QUALITY_ESTIMATE),
         errors=errors,
+    )
+
+
+def endpoint_settings(spec: Spec) -> EndpointSettings:
+    """Return how the endpoint of this spec's model is to answer."""
+    serve, limits = spec.serve, spec.serve.limits
+    return EndpointSettings(
+        concurrency=limits.concurrency,
+        queue=limits.queue,
+        timeout=limits.timeout.total_seconds() if limits.timeout else None,
+        body=limits.body,
+        memory=limits.memory,
+        batch_rows=serve.batch.rows,
+        batch_wait=serve.batch.wait.total_seconds(),
+        process=Process(serve.process),
     )
 
 

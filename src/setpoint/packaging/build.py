@@ -17,6 +17,7 @@ from setpoint.packaging.logins import Login, login_for
 from setpoint.packaging.references import Archive, Destination, Folder, ImageReference
 from setpoint.packaging.registry import Registry
 from setpoint.packaging.workshop import workshop
+from setpoint.serve.entities import EndpointSettings
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     sbom: Path | None = None  #: a file for the bill of materials, besides the one inside
     login: Login | None = None  #: None: what `docker login` left
     logins: Sequence[Path] = ()  #: files where it leaves that
+    settings: EndpointSettings = EndpointSettings()  #: how its endpoint answers
 
 
 def build(
@@ -49,7 +51,7 @@ def build(
     tags = _tags(wanted, version)
     with workshop(home) as shop:
         base = base_of(wanted.base, shop, wanted.login, wanted.logins, told)
-        made = assemble(version, store, base, shop, told)
+        made = assemble(version, wanted.settings, store, base, shop, told)
         _deliver(made.image, wanted, tags, told)
         if wanted.sbom is not None:
             wanted.sbom.write_bytes(made.image.sbom.data)

@@ -19,6 +19,7 @@ from setpoint.packaging.registry import descriptor_of
 from setpoint.packaging.trees import Tree
 from setpoint.packaging.workshop import Workshop
 from setpoint.serve import package
+from setpoint.serve.entities import EndpointSettings
 
 PORT = 8080  #: what KServe, SageMaker and most others send requests to
 USER = "65532:65532"  #: nobody in particular, as in distroless images
@@ -66,16 +67,23 @@ def check(version: ModelVersion) -> ModelVersion:
 
 
 def assemble(
-    version: ModelVersion, store: ObjectStore, base: Base, workshop: Workshop, told: Told
+    version: ModelVersion,
+    settings: EndpointSettings,
+    store: ObjectStore,
+    base: Base,
+    workshop: Workshop,
+    told: Told,
 ) -> Assembled:
     """Build the image of a version. Of the same inputs it is the same image, to the bit.
+
+    Its endpoint answers as `settings` say.
 
     Raises:
         NotFound: If the model's bytes are missing.
         Invalid: If they, or an installed package, are not as they were.
         MissingExtra: If a package that serving needs is not installed here.
     """
-    manifest = package.manifest_of(version)
+    manifest = package.manifest_of(version, settings)
     files = package.files(manifest, store)
     held = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
     natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}

@@ -13,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import SetpointError, Unavailable
-from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Floats, Predictor, Source
 from setpoint.serve.routing import router
@@ -119,10 +119,16 @@ class Endpoint:
     """The versions of one model that take part now. Immutable: a change is another one."""
 
     def __init__(
-        self, model: str, generation: int, deployed: Sequence[Deployment], arms: dict[int, Arm]
+        self,
+        model: str,
+        generation: int,
+        deployed: Sequence[Deployment],
+        arms: dict[int, Arm],
+        settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
     ) -> None:
         self.model = model
         self.generation = generation
+        self.settings = settings
         self.deployed = tuple(deployed)
         by_role = {d.role: d for d in deployed}
         live = arms[by_role[Role.LIVE].version]
@@ -187,8 +193,8 @@ class Endpoints:
                 self.problem = error.message
                 raise
             swapped = dict(self._now)
-            for model, deployed in changed.items():
-                new = self._endpoint(model, wanted[model], deployed) if deployed else None
+            for model, one in changed.items():
+                new = self._endpoint(model, wanted[model], one) if one.deployments else None
                 if new is None:
                     swapped.pop(model, None)
                 elif new.broken is None or model not in swapped:
@@ -235,14 +241,14 @@ class Endpoints:
             else:
                 told = ""
 
-    def _endpoint(self, model: str, generation: int, deployed: Sequence[Deployment]) -> Endpoint:
+    def _endpoint(self, model: str, generation: int, wanted: Wanted) -> Endpoint:
         before = self._now.get(model)
         kept: dict[int, Arm] = {}
         if before is not None:
             kept = {a.version: a for a in (before.live, before.canary, before.shadow) if a}
         arms: dict[int, Arm] = {}
         failed: list[tuple[int, str]] = []
-        for deployment in deployed:
+        for deployment in wanted.deployments:
             version = deployment.version
             old = kept.get(version)
             if old is not None and not isinstance(old.predictor, Broken):
@@ -260,7 +266,7 @@ class Endpoints:
         for version, why in failed:
             known = next((arm.inputs for arm in arms.values()), ())
             arms[version] = Arm(version, Broken(why, known))
-        return Endpoint(model, generation, deployed, arms)
+        return Endpoint(model, generation, wanted.deployments, arms, wanted.settings)
 
     def _baseline(self, model: str, arm: Arm) -> Arm | None:
         """Load and warm a version's baseline. Without it the version serves all the same."""

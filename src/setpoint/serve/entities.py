@@ -25,6 +25,37 @@ class Deployment(Struct, frozen=True, kw_only=True):
     weight: float  #: share of rows it answers, 0 to 1; the live version has the rest
 
 
+class Process(StrEnum):
+    """Where the models of an endpoint run."""
+
+    SHARED = "shared"  #: in the server's own process
+    OWN = "own"  #: in one of theirs, which may crash, hang and be killed
+
+
+class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an endpoint is to answer, as its spec in force says; each process has these limits.
+
+    Kept as JSON without what is as by default, so that a field can be added: a server that
+    does not know it leaves it alone.
+    """
+
+    concurrency: int = 1  #: calls of the model at the same time
+    queue: int = 1000  #: requests that may wait for the model; the next one is refused
+    timeout: float | None = None  #: seconds a request may take; None: as long as it takes
+    body: int = 10_000_000  #: bytes of a request, unpacked
+    memory: int | None = None  #: bytes of address space of a process of its own
+    batch_rows: int = 4096  #: scored in one call
+    batch_wait: float = 0.0  #: seconds for which a request waits for company
+    process: Process = Process.SHARED
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What is to be behind an endpoint, and how it is to answer."""
+
+    deployments: list[Deployment]  #: by version; none: the endpoint is gone
+    settings: EndpointSettings = EndpointSettings()
+
+
 class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
     """One request (or one arm's part of it) that was answered, or failed in a model."""
 

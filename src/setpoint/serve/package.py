@@ -16,7 +16,7 @@ from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid, NotFound
 from setpoint.models import runtime
 from setpoint.models.entities import ModelVersion, Stored
-from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.protocols import Due, Predictor
 
 MANIFEST = "package.json"
@@ -36,6 +36,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     created_at: datetime  #: when it was registered
     version: Stored  #: what answers
     baseline: Stored | None = None  #: answers when the version fails
+    settings: EndpointSettings = EndpointSettings()  #: how it is to answer
 
     @property
     def addresses(self) -> list[str]:
@@ -57,10 +58,11 @@ class Package:
         self.manifest = _read(folder / MANIFEST)
         self._store = FileStore(folder / OBJECTS)
 
-    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         model = self.manifest.model
         only = Deployment(model=model, version=self.manifest.number, role=Role.LIVE, weight=1.0)
-        return {model: 1}, {model: [only]} if due(model, 1) else {}
+        wanted = Wanted(deployments=[only], settings=self.manifest.settings)
+        return {model: 1}, {model: wanted} if due(model, 1) else {}
 
     def load(self, model: str, version: int) -> Predictor:  # noqa: ARG002 - there is one
         return runtime.load(self._store, self.manifest.version)
@@ -70,8 +72,11 @@ class Package:
         return None if held is None else runtime.load(self._store, held)
 
 
-def manifest_of(version: ModelVersion) -> Manifest:
-    """Return what a package of a registered version says."""
+def manifest_of(
+    version: ModelVersion,
+    settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
+) -> Manifest:
+    """Return what a package of a registered version says, for an endpoint with `settings`."""
     held = Stored(
         flavor=version.flavor,
         artifact=version.artifact,
@@ -87,6 +92,7 @@ def manifest_of(version: ModelVersion) -> Manifest:
         created_at=version.created_at,
         version=held,
         baseline=version.baseline,
+        settings=settings,
     )
 
 

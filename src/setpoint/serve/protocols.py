@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from setpoint.serve.entities import Deployment
+from setpoint.serve.entities import Wanted
 
 Floats = NDArray[np.float64]
 
@@ -55,8 +55,8 @@ Due = Callable[[str, int], bool]
 class Source(Protocol):
     """Where a server learns what to serve, and gets it: a store, or a package."""
 
-    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
-        """Return the generation of every endpoint, and what is behind those that are due.
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
+        """Return the generation of every endpoint, and what is wanted of those that are due.
 
         Raises:
             Unavailable: If it cannot be told now.

@@ -9,7 +9,7 @@ from setpoint.config import Settings
 from setpoint.db.engine import connect
 from setpoint.errors import NotFound, Unavailable
 from setpoint.serve import store
-from setpoint.serve.entities import Deployment
+from setpoint.serve.entities import Wanted
 from setpoint.serve.protocols import Due, Fallback, Load, Predictor
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ class Registered:
         self._load = load
         self._baseline = baseline
 
-    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         try:
             with self._engine.begin() as conn:
                 wanted = store.generations(conn)
                 changed = {
-                    model: store.deployments(conn, model)
+                    model: Wanted(
+                        deployments=store.deployments(conn, model),
+                        settings=store.settings_of(conn, model),
+                    )
                     for model, generation in wanted.items()
                     if due(model, generation)
                 }

@@ -1,9 +1,11 @@
-"""What a line of the log means for the index. Pure."""
+"""What may be deployed together, and what a line of the log means for the index. Pure."""
 
 import math
 import struct
+from collections.abc import Sequence
 
-from setpoint.serve.entities import PredictionRecord, PredictionRow, Role, ShadowRecord
+from setpoint.errors import Invalid
+from setpoint.serve.entities import Deployment, PredictionRecord, PredictionRow, Role, ShadowRecord
 
 ROLES = (Role.LIVE, Role.CANARY, Role.FALLBACK)  #: by the byte in `PredictionRecord.roles`
 
@@ -25,3 +27,23 @@ def index_rows(record: PredictionRecord) -> list[PredictionRow]:
             record.ids, record.versions, record.roles, scores(record), strict=False
         )
     ]
+
+
+def check(model: str, wanted: Sequence[Deployment]) -> None:
+    """Refuse deployments that make no endpoint.
+
+    Raises:
+        Invalid: If there is not exactly one live version, a version comes twice, or a
+            weight is no share.
+    """
+    live = [one.version for one in wanted if one.role is Role.LIVE]
+    if wanted and len(live) != 1:
+        raise Invalid(f"{len(live)} live versions of {model!r}", hint="deploy exactly one")
+    if len({one.version for one in wanted}) != len(wanted):
+        raise Invalid(f"a version of {model!r} is deployed twice", hint="one role a version")
+    for role in (Role.CANARY, Role.SHADOW):
+        if sum(one.role is role for one in wanted) > 1:
+            raise Invalid(f"two {role} versions of {model!r}", hint="one release at a time")
+    for one in wanted:
+        if one.model != model or not 0 <= one.weight <= 1 or one.role is Role.FALLBACK:
+            raise Invalid(f"cannot deploy {one} behind {model!r}", hint="weights are 0 to 1")

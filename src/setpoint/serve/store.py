@@ -11,9 +11,18 @@ from sqlalchemy import Connection, Integer, bindparam, case, delete, func, inser
 
 from setpoint.core.clock import to_micros
 from setpoint.db.upsert import insertion
-from setpoint.errors import Conflict, Invalid, NotFound
-from setpoint.serve.entities import Deployment, Labelled, Prediction, PredictionRow, Role
+from setpoint.errors import Conflict, NotFound
+from setpoint.serve import rules
+from setpoint.serve.entities import (
+    Deployment,
+    EndpointSettings,
+    Labelled,
+    Prediction,
+    PredictionRow,
+    Role,
+)
 from setpoint.serve.tables import deployments as d
+from setpoint.serve.tables import endpoint_settings as es
 from setpoint.serve.tables import endpoints as e
 from setpoint.serve.tables import predictions as p
 from setpoint.serve.tables import waiting_labels as w
@@ -53,7 +62,7 @@ def deploy(conn: Connection, model: str, wanted: Sequence[Deployment]) -> int:
         Invalid: If there is not exactly one live version, a version comes twice, or a
             weight is no share.
     """
-    _check(model, wanted)
+    rules.check(model, wanted)
     was = generation(conn, model)
     if was and deployments(conn, model) == sorted(wanted, key=lambda one: one.version):
         return was
@@ -69,6 +78,25 @@ def deploy(conn: Connection, model: str, wanted: Sequence[Deployment]) -> int:
     if done.rowcount != 1:
         raise Conflict(f"the endpoint of {model!r} changed meanwhile", hint="retry")
     return was + 1
+
+
+def configure(conn: Connection, model: str, settings: EndpointSettings) -> None:
+    """Have an endpoint answer as `settings` say, now or once something is deployed.
+
+    Servers follow as they follow deployments. Doing it again changes nothing.
+    """
+    if settings_of(conn, model) == settings:
+        return
+    said = msgspec.json.encode(settings).decode()
+    query = insertion(conn, es).values(model=model, settings=said)
+    conn.execute(query.on_conflict_do_update(index_elements=[es.c.model], set_={"settings": said}))
+    conn.execute(update(e).where(e.c.model == model).values(generation=e.c.generation + 1))
+
+
+def settings_of(conn: Connection, model: str) -> EndpointSettings:
+    """Return how an endpoint is to answer; the defaults where nothing was said."""
+    said = conn.execute(select(es.c.settings).where(es.c.model == model)).scalar_one_or_none()
+    return msgspec.json.decode(said or "{}", type=EndpointSettings)
 
 
 def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[str]:
@@ -369,17 +397,3 @@ def _wait(conn: Connection, model: str, labels: list[tuple[str, float]], at: dat
     )
     rows = [{"model": model, "id": i, "label": label, "at": at} for i, label in labels]
     conn.execute(query, rows)
-
-
-def _check(model: str, wanted: Sequence[Deployment]) -> None:
-    live = [one.version for one in wanted if one.role is Role.LIVE]
-    if wanted and len(live) != 1:
-        raise Invalid(f"{len(live)} live versions of {model!r}", hint="deploy exactly one")
-    if len({one.version for one in wanted}) != len(wanted):
-        raise Invalid(f"a version of {model!r} is deployed twice", hint="one role a version")
-    for role in (Role.CANARY, Role.SHADOW):
-        if sum(one.role is role for one in wanted) > 1:
-            raise Invalid(f"two {role} versions of {model!r}", hint="one release at a time")
-    for one in wanted:
-        if one.model != model or not 0 <= one.weight <= 1 or one.role is Role.FALLBACK:
-            raise Invalid(f"cannot deploy {one} behind {model!r}", hint="weights are 0 to 1")

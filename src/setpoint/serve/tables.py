@@ -18,6 +18,14 @@ deployments = Table(
     Column("weight", Double, nullable=False),
 )
 
+# What the spec in force says of an endpoint, as JSON; there may be no endpoint yet.
+endpoint_settings = Table(
+    "endpoint_settings",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("settings", Text, nullable=False),
+)
+
 # The index of the prediction log: what joins labels, and what lineage asks. One b-tree on
 # SQLite (no row ids), because at a million rows a second copy of the ids costs more than
 # everything else.

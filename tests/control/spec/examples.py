@@ -64,6 +64,10 @@ watch:
   window: 1h
   alarm_budget: 2/quarter
 react: {stale: 45d, drift: alarm}
+serve:
+  limits: {concurrency: 2, queue: 100, timeout: 2s, body: 16MB, memory: 1GiB}
+  batch: {rows: 256, wait: 2ms}
+  process: own
 """
 
 ALL = {"flights": FLIGHTS, "smallest": SMALLEST, "demand": DEMAND}

@@ -44,6 +44,23 @@ from setpoint.control.spec.parse import SpecInvalid, parse
             SMALLEST, "churn:train}", "churn:train}\nobjective: {better_than: baseline}",
             "no baseline", "set train.baseline",
         ),
+        (
+            SMALLEST, "train}", "train}\nserve: {limits: {memory: 1GB}}",
+            "needs a process to limit", "process: own",
+        ),
+        (
+            SMALLEST, "train}", "train}\nserve: {process: own, limits: {memory: 1MB}}",
+            "leaves no room", "256MB",
+        ),
+        (
+            SMALLEST, "train}", "train}\nserve: {limits: {timeout: 5ms}, batch: {wait: 1s}}",
+            "leaves no time", "a fraction",
+        ),
+        (SMALLEST, "train}", "train}\nserve: {limits: {timeout: 0s}}", "no time", "above 0"),
+        (
+            SMALLEST, "train}", "train}\nserve: {limits: {concurrency: 65}}",
+            "a thread each", "up to 64",
+        ),
         (FLIGHTS, "delay: arrival", "delay: 3d, known_at: arrival", "has both", "one of"),
     ],
 )  # fmt: skip

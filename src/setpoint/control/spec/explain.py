@@ -11,7 +11,7 @@ from setpoint.control.spec.entities import Slices, Spec
 from setpoint.control.spec.fields import Kind
 from setpoint.control.spec.parse import plain
 from setpoint.control.spec.shapes import Key, Shape
-from setpoint.control.spec.units import format_percent
+from setpoint.control.spec.units import format_percent, format_size
 
 UNSET = "not set"
 
@@ -100,6 +100,8 @@ def shown(value: object, shape: Shape) -> str:
         kinds = {shape.kind, *(variant.kind for variant in shape.variants)}
         is_share = bool(kinds & {Kind.PERCENT, Kind.GROWTH})
         return format_percent(value) if is_share else f"{value:.12g}"
+    if shape.kind is Kind.SIZE and isinstance(value, int):
+        return format_size(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):

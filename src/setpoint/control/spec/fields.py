@@ -27,6 +27,7 @@ class Kind(StrEnum):
     PERCENT = "percentage"
     GROWTH = "percentage, also above 100%"
     POSITIVE = "whole number above 0"
+    SIZE = "size"
     SOURCES = "a source, or several by name"
 
 
@@ -41,6 +42,7 @@ Duration = Annotated[timedelta, Kind.DURATION]
 Percent = Annotated[float, Kind.PERCENT]  #: a fraction in [0, 1]
 Growth = Annotated[float, Kind.GROWTH]  #: a fraction of at least 0
 Count = Annotated[int, Kind.POSITIVE]
+Size = Annotated[int, Kind.SIZE]  #: bytes
 
 Metric = Literal[
     "roc_auc", "average_precision", "accuracy", "precision", "recall", "f1",

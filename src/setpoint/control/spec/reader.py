@@ -250,10 +250,11 @@ def _bool(_: Shape, node: Node) -> bool:
 
 def _int(shape: Shape, node: Node) -> int:
     least = 1 if shape.kind is Kind.POSITIVE else 0
+    most = 2**48 if shape.kind is Kind.SIZE else 2**32 - 1
     if not isinstance(node.value, int) or isinstance(node.value, bool):
         raise units.BadUnit(f"{node.described} is not a whole number", "write such as 7")
-    if not least <= node.value < 2**32:
-        hint = f"it lies between {least} and {2**32 - 1}"
+    if not least <= node.value <= most:
+        hint = f"it lies between {least} and {most}"
         raise units.BadUnit(f"{node.text[:40]} is out of range", hint)
     return node.value
 
@@ -280,6 +281,12 @@ def _percent(shape: Shape, node: Node) -> float:
     return units.parse_percent(_float(shape, node), most=most)
 
 
+def _size(shape: Shape, node: Node) -> int:
+    if node.kind == "text":
+        return units.parse_size(node.text.strip())
+    return _int(shape, node)  # bytes, as in the canonical form
+
+
 def _quantity(parse: Callable[[str], Any], like: str) -> Callable[[Shape, Node], Any]:
     def read(_: Shape, node: Node) -> Any:
         if isinstance(node.value, timedelta):
@@ -298,6 +305,7 @@ _READERS: dict[str, Callable[[Shape, Node], Any]] = {
     "int": _int,
     "float": _float,
     "percent": _percent,
+    "size": _size,
     "duration": _quantity(units.parse_duration, "30d, 6h or 20ms"),
     "rate": _quantity(units.parse_rate, "1/month"),
     "amount": _quantity(units.parse_amount, "500 requests or 2d"),
@@ -313,6 +321,8 @@ def _reader_of(shape: Shape) -> str:
         return "choice"
     if shape.kind in {Kind.PERCENT, Kind.GROWTH}:
         return "percent"
+    if shape.kind is Kind.SIZE:
+        return "size"
     return _BASES[shape.base]
 
 
@@ -324,7 +334,7 @@ def _wanted(shape: Shape) -> str:
         "str": "text", "bool": "true or false", "int": "a whole number",
         "float": "a number", "percent": "a percentage such as 5%",
         "duration": "a duration such as 14d", "rate": "a rate such as 1/month",
-        "amount": "a number of requests or a duration",
+        "amount": "a number of requests or a duration", "size": "a size such as 10MB",
     }  # fmt: skip
     return f"a {shape.kind}" if shape.base is str and shape.kind else words[_reader_of(shape)]
 

@@ -7,8 +7,12 @@ from itertools import pairwise
 from setpoint.control.spec.entities import Bound, Spec
 from setpoint.control.spec.fields import LOWER_IS_BETTER, REGRESSION
 from setpoint.control.spec.suggest import did_you_mean
+from setpoint.control.spec.units import format_size
 
 Finding = tuple[str, str, str]  #: path, message, hint
+
+_MOST_CALLS = 64
+_LEAST_MEMORY = 256_000_000  #: bytes; an interpreter with numpy takes about as much
 
 
 def findings(spec: Spec) -> list[Finding]:
@@ -166,6 +170,28 @@ def _log(spec: Spec) -> Iterator[Finding]:
         yield "serve.log.sample", said, hint
 
 
+def _limits(spec: Spec) -> Iterator[Finding]:
+    serve, limits = spec.serve, spec.serve.limits
+    if limits.memory is not None and serve.process != "own":
+        hint = "add process: own, or leave it out"
+        yield (
+            "serve.limits.memory",
+            "serve.limits.memory needs a process to limit, and the model shares the server's",
+            hint,
+        )
+    if limits.timeout is not None and serve.batch.wait >= limits.timeout:
+        hint = "wait a fraction of the time-out, or not at all"
+        yield "serve.batch.wait", "serve.batch.wait leaves no time to answer", hint
+    if limits.concurrency > _MOST_CALLS:
+        hint = f"write a number up to {_MOST_CALLS}"
+        yield "serve.limits.concurrency", "serve.limits.concurrency is a thread each", hint
+    for name, least in (("body", 1), ("memory", _LEAST_MEMORY)):
+        size = getattr(limits, name)
+        if size is not None and size < least:
+            hint = f"write a size of at least {format_size(least)}"
+            yield f"serve.limits.{name}", f"serve.limits.{name} leaves no room", hint
+
+
 def _durations(spec: Spec) -> Iterator[Finding]:
     guard, stale = spec.guardrails.latency_p99, spec.react.stale
     durations: dict[str, object] = {
@@ -173,6 +199,7 @@ def _durations(spec: Spec) -> Iterator[Finding]:
         "train.window": spec.train.window,
         "guardrails.latency_p99.at_most": guard.at_most if guard else None,
         "serve.log.keep": spec.serve.log.keep,
+        "serve.limits.timeout": spec.serve.limits.timeout,
         "release.canary.at_most": spec.release.canary.at_most,
         "watch.window": spec.watch.window,
         "react.stale.after": stale.after if stale else None,
@@ -185,5 +212,5 @@ def _durations(spec: Spec) -> Iterator[Finding]:
 
 _RULES: tuple[Callable[[Spec], Iterator[Finding]], ...] = (
     _data, _train, _baseline, _objective, _guardrails, _business, _release, _watch,
-    _log, _durations,
+    _log, _limits, _durations,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Struct, field
 
-from setpoint.control.spec.fields import Column, Doc, Duration, Growth, Percent
+from setpoint.control.spec.fields import Column, Count, Doc, Duration, Growth, Percent, Size
 from setpoint.control.spec.units import Amount, Rate, parse_duration, parse_rate
 
 
@@ -20,10 +20,68 @@ class Log(Struct, frozen=True, kw_only=True):
     )
 
 
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one endpoint may take of the server, for each of its worker processes."""
+
+    concurrency: Annotated[
+        Count,
+        Doc(
+            "calls of the model that may run at the same time",
+            "more than 1 needs a model that is safe in threads; with `process: own` each call "
+            "has a process",
+        ),
+    ] = 1
+    queue: Annotated[
+        Count,
+        Doc("requests that may wait for the model", "the next one is told to come again (429)"),
+    ] = 1000
+    timeout: Annotated[
+        Duration | None,
+        Doc(
+            "how long a request may take",
+            "then the fallback answers, or 504; without it as long as it takes. A model with a "
+            "time-out is scored beside the event loop, which costs a fast one about 0.1 ms",
+        ),
+    ] = None
+    body: Annotated[Size, Doc("the longest request, unpacked", "a longer one is refused (413)")] = (
+        10_000_000
+    )
+    memory: Annotated[
+        Size | None,
+        Doc(
+            "address space of a process of the model, with `process: own`",
+            "what would take more fails in that process alone",
+        ),
+    ] = None
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Which requests share a call of a model that is scored beside the event loop."""
+
+    rows: Annotated[Count, Doc("the most rows in one call", "fewer take less memory")] = 4096
+    wait: Annotated[
+        Duration,
+        Doc(
+            "how long a request that finds its model idle waits for company",
+            "longer shares calls at low load and makes every answer later",
+        ),
+    ] = parse_duration("0s")
+
+
 class Serve(Struct, frozen=True, kw_only=True):
     """How predictions are answered."""
 
     log: Annotated[Log, Doc("the prediction log")] = Log()
+    limits: Annotated[Limits, Doc("what the endpoint may take of the server")] = Limits()
+    batch: Annotated[Batch, Doc("which requests share a call of a slow model")] = Batch()
+    process: Annotated[
+        Literal["shared", "own"],
+        Doc(
+            "where the model runs: in the server's process, or in one of its own",
+            "`own`: a model that hangs, crashes or takes too much memory harms nobody else, at "
+            "about 0.1 ms a call and the memory of a process",
+        ),
+    ] = "shared"
     fallback: Annotated[
         Literal["baseline", "nothing"],
         Doc("what answers when the live version fails", "`nothing`: the request fails"),

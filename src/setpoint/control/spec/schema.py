@@ -55,6 +55,13 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.DURATION: _DURATION,
     Kind.PERCENT: {"anyOf": [_PERCENT_TEXT, _FRACTION]},
     Kind.GROWTH: {"anyOf": [_PERCENT_TEXT, {"type": "number", "minimum": 0}]},
+    Kind.SIZE: {
+        "anyOf": [
+            {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*([kKmMgGtT][iI]?)?[bB]\s*$"},
+            {"type": "integer", "minimum": 0, "maximum": 2**48},
+        ],
+        "examples": ["500kB", "10MB", "2GiB"],
+    },
     Kind.POSITIVE: {"type": "integer", "minimum": 1, "maximum": 2**32 - 1},
 }
 _TYPES: dict[Any, dict[str, Any]] = {
