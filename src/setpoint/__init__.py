@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from setpoint.sdk.media.image import Image
     from setpoint.sdk.media.table import Table
     from setpoint.sdk.media.text import Text
+    from setpoint.sdk.models import add_model
     from setpoint.sdk.runs import run
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "Table",
     "Text",
     "__version__",
+    "add_model",
     "feature_view",
     "features",
     "run",
@@ -45,6 +47,7 @@ _HOME = {
     "RocCurve": "setpoint.sdk.media.charts",
     "Table": "setpoint.sdk.media.table",
     "Text": "setpoint.sdk.media.text",
+    "add_model": "setpoint.sdk.models",
     "feature_view": "setpoint.data.features",
     "features": "setpoint.data.features",
     "run": "setpoint.sdk.runs",

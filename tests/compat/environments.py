@@ -54,6 +54,12 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "tensorboard",  # whose writer MLflow listens to
         "mlflow>=3.14,<4",
         "nvidia-ml-py",  # a run's GPUs
+        # Flavors of models
+        "catboost",
+        "xgboost-cpu",
+        "transformers",
+        "onnxscript",  # torch to ONNX
+        "pandas",  # of catboost and MLflow
         *_OURS,  # Setpoint itself is read from src/
     ),
 }

@@ -235,10 +235,11 @@ def test_the_same_model_is_stored_under_the_same_address(store: FileStore) -> No
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (3, "a int, which cannot predict"),
+        (3, "a int cannot predict"),
         (lightgbm.LGBMClassifier(), "not fitted"),
-        (lambda _: np.zeros((N, 3)), "3 probabilities a row"),
-        (lambda _: np.zeros(2), "scores for"),
+        (lambda _: np.zeros(2), "one answer a row"),
+        (lambda _: 0.5, "one answer a row"),
+        (lambda x: [object()] * len(x), "gave a object"),
     ],
 )
 def test_what_is_no_usable_model_is_refused_when_it_is_built(

@@ -3,7 +3,8 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
-from setpoint.control.starting import StartRelease
+from setpoint.control.starting import Deploy, StartRelease
+from setpoint.control.starting import deploy as deploy_version
 from setpoint.control.starting import start as start_release
 from setpoint.core.operations import Operation
 from setpoint.releases.entities import Release, State
@@ -77,6 +78,18 @@ def start_(home: str | None, as_json: bool, model: str, version: int, reason: st
     """Begin to release VERSION of MODEL, by the spec in force."""
     command = StartRelease(model=model, version=version, reason=reason)
     _said(backend(home).call(start_release, command), as_json=as_json)
+
+
+@releases.command("deploy", epilog='Example: setpoint releases deploy iris 1 --reason "the first"')
+@home_option
+@json_option
+@click.argument("model")
+@click.argument("version", type=int)
+@click.option("--reason", required=True, help="Recorded with who put it live.")
+def deploy_(home: str | None, as_json: bool, model: str, version: int, reason: str) -> None:
+    """Put VERSION of MODEL, which no spec holds, before all its traffic at once."""
+    command = Deploy(model=model, version=version, reason=reason)
+    _said(backend(home).call(deploy_version, command), as_json=as_json)
 
 
 def _answer(name: str, operation: Operation[Answer, Release], help_: str) -> None:

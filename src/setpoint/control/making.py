@@ -130,7 +130,10 @@ class Making:
         """Return what a stored model answers on rows of the table."""
         with active(self._project):
             predictor = load(self._store, stored)
-            return predictor.predict(columns_of(features_of(rows), stored.signature))
+            found: NDArray[np.float64] = predictor.predict(
+                columns_of(features_of(rows), stored.signature)
+            )
+            return found
 
     def _labelled(self, rows: pl.DataFrame) -> pl.DataFrame:
         spec, label = self._spec, self._spec.data.label
@@ -187,13 +190,20 @@ class Making:
         }
         model = call_by_name(self._function(code, "train"), available, name=code)
         with active(self._project):
-            return build.build(
+            stored = build.build(
                 self._store,
                 model,
                 features,
                 kind=self._spec.task,
                 rng=np.random.default_rng(self._spec.train.seed),
             )
+        if stored.signature.outputs:
+            raise Invalid(
+                f"the {type(model).__name__} that {code} returned gives more than one number a row",
+                hint="a spec holds yes/no classifiers and regressions to their objective; "
+                "others are served all the same: setpoint models add",
+            )
+        return stored
 
     def _window(self, train: pl.DataFrame) -> pl.DataFrame:
         window = self._spec.train.window

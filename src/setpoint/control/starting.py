@@ -8,6 +8,7 @@ from setpoint.control.inforce import spec_of
 from setpoint.control.policies import release_policy
 from setpoint.control.spec.entities import Spec
 from setpoint.core.operations import Context, operation
+from setpoint.errors import Conflict
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion
 from setpoint.releases import service as releases
@@ -30,6 +31,31 @@ def start(ctx: Context, cmd: StartRelease) -> Release:
     """
     spec = spec_of(store.need(ctx.conn, cmd.model))
     return begin(ctx, spec, cmd.version, why=cmd.reason)
+
+
+class Deploy(Struct, frozen=True, kw_only=True):
+    model: str
+    version: int
+    reason: str  #: why this version, and why without a release in stages; for the record
+
+
+@operation("releases.deploy", needs="releases:write")
+def deploy(ctx: Context, cmd: Deploy) -> Release:
+    """Put a version of a model that no spec holds before all its traffic, at once.
+
+    A version that was brought in has no gate: who deploys it answers for it, on record.
+    Deploying the version that is live changes nothing.
+
+    Raises:
+        Conflict: If a spec is in force for the model, its gate refused the version, or a release
+            of it is open.
+    """
+    if store.applied(ctx.conn, cmd.model) is not None:
+        raise Conflict(
+            f"a spec holds {cmd.model!r}: its versions are released in stages",
+            hint=f"setpoint releases start {cmd.model} {cmd.version} --reason TEXT",
+        )
+    return releases.put_live(ctx, cmd.model, cmd.version, reason=cmd.reason)
 
 
 def begin(ctx: Context, spec: Spec, version: int, *, why: str) -> Release:
@@ -63,4 +89,4 @@ def is_changed(conn: Connection, new: ModelVersion, live: ModelVersion | None) -
     return jobs[0] is None or before is None or jobs[0].training != before.training
 
 
-OPERATIONS = (start,)
+OPERATIONS = (start, deploy)

@@ -1,6 +1,7 @@
 """From a trained estimator to the stored model that serves."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,14 +9,15 @@ import numpy as np
 import polars as pl
 
 from setpoint.artifacts.contract import ObjectStore
-from setpoint.errors import Invalid, UserCodeFailed
+from setpoint.errors import Invalid, SetpointError, UserCodeFailed
 from setpoint.models import compiled
-from setpoint.models.entities import Parity, Signature, Stored
+from setpoint.models.entities import Label, Parity, Signature, Stored
+from setpoint.models.flavors.answers import answering, signed
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import detect, flavor
 from setpoint.models.frames import columns_of, signature_of
 from setpoint.models.parity import compare, refusals
-from setpoint.models.protocols import Predictor, Rows, Score
+from setpoint.models.protocols import Ask, Predictor, Rows, Score
 from setpoint.models.rows import only
 from setpoint.models.splits import splits
 
@@ -29,6 +31,8 @@ def build(
     *,
     kind: str = "classification",
     rng: np.random.Generator,
+    classes: Sequence[Label] = (),
+    frame: str = "",
 ) -> Stored:
     """Store a trained model and, where it is proven to be the same, its compiled form.
 
@@ -37,10 +41,12 @@ def build(
 
     Args:
         store: Where both forms go.
-        model: What the project's train function returned.
+        model: What the project's train function returned, or the path of a model's file.
         features: The rows it was trained on, one column an input, in its order.
-        kind: ``classification`` (yes/no) or ``regression``.
+        kind: ``classification``, ``regression`` or ``any``.
         rng: For the rows that parity probes.
+        classes: What a classifier tells apart, where the model does not say.
+        frame: What it is handed, see `Signature.frame`.
 
     Raises:
         Invalid: If it is nothing that predicts, or was trained on no rows.
@@ -50,15 +56,20 @@ def build(
         raise Invalid("the model was trained on no rows")
     name = detect(model)
     how = flavor(name)
-    signature = signature_of(features, kind)
+    signature = msgspec.structs.replace(signature_of(features, kind), frame=frame)
     native = how.save(model)
-    score = how.load(native, signature)
+    ask = how.load(native, signature)
     picked = np.sort(rng.permutation(features.height)[:_PROBED])
     sample = columns_of(features[picked], signature)
-    _try(score, sample, model)
+    found = _try(ask, sample, model)
+    signature = signed(found, len(picked), signature, classes or _classes_of(model))
+    score = answering(ask, signature)
     missing, infinite = refusals(score, sample, signature)
     signature = msgspec.structs.replace(signature, missing=missing, infinite=infinite)
-    data, parity = _compile(name, native, signature, score, sample, rng)
+    if signature.outputs:
+        data, parity = None, Parity(held=False, why="it gives more than one number a row")
+    else:
+        data, parity = _compile(name, native, signature, score, sample, rng)
     return Stored(
         flavor=name,
         artifact=store.put(native),
@@ -105,10 +116,10 @@ def _compile(
     return (data if parity.held else None), parity
 
 
-def _try(score: Score, sample: Rows, model: Any) -> None:
+def _try(ask: Ask, sample: Rows, model: Any) -> Any:
     try:
-        found = score(sample)
-    except Invalid:
+        return ask(sample)
+    except SetpointError:
         raise
     except Exception as error:
         raise UserCodeFailed(
@@ -116,8 +127,15 @@ def _try(score: Score, sample: Rows, model: Any) -> None:
             where=f"{type(error).__name__}: {error}",
             hint="train on the feature columns only, in their order",
         ) from error
-    if found.shape != (len(_any(sample)),):
-        raise Invalid(f"the model gave {found.shape} scores for {len(_any(sample)):,} rows")
+
+
+def _classes_of(model: Any) -> list[Label]:
+    """Return what an estimator says it tells apart, as values of JSON; nothing if it does not."""
+    said = getattr(model, "classes_", None)
+    if said is None or getattr(said, "ndim", 1) != 1:
+        return []
+    found = np.asarray(said).tolist()
+    return found if all(isinstance(each, str | int | float | bool) for each in found) else []
 
 
 def _any(rows: Rows) -> Any:

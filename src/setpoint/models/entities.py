@@ -1,6 +1,7 @@
 """What a registered model is. Values only: nothing here reads or writes anything."""
 
 from datetime import datetime
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
@@ -9,24 +10,49 @@ PROMPT = "mlflow.prompt.is_prompt"
 
 
 class Input(Struct, frozen=True, kw_only=True):
-    """One named input of a model; a column of its feature table."""
+    """One named input of a model; a column of its feature table, or a tensor a row."""
 
     name: str
-    datatype: str  #: of the Open Inference Protocol: FP64, FP32, INT64, BOOL or BYTES
+    datatype: str  #: of the Open Inference Protocol: FP64, FP32, INT64, BOOL, BYTES, …
+    shape: list[int] = []  #: of one row; [] is one value, -1 any length
+    raw: bool = False  #: of BYTES: any bytes, an image say; else texts
 
     @property
     def numeric(self) -> bool:
         """Whether its values fit a float matrix."""
-        return self.datatype != "BYTES"
+        return self.datatype != "BYTES" and not self.shape
+
+    @property
+    def text(self) -> bool:
+        """Whether it takes one text a row."""
+        return self.datatype == "BYTES" and not self.shape and not self.raw
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """One named output of a model."""
+
+    name: str
+    datatype: str  #: of the Open Inference Protocol
+    shape: list[int] = []  #: of one row; [] is one value, -1 any length
+
+
+Label: TypeAlias = str | int | float | bool
+
+#: The output that is logged, watched and judged: one number a row.
+SCORE = Output(name="score", datatype="FP64")
 
 
 class Signature(Struct, frozen=True, kw_only=True):
     """What goes in and what comes out."""
 
     inputs: list[Input]  #: in the order of the columns the model was trained on
-    kind: str = "classification"  #: or ``regression``: a probability or a value comes out
+    kind: str = "classification"  #: ``regression``: a value comes out; ``any``: whatever it gives
     missing: bool = True  #: whether the model takes NaN; else such rows score NaN
     infinite: bool = True  #: whether it takes infinities; else such rows score NaN
+    classes: list[Label] = []  #: what a classifier tells apart, in the order of its probabilities
+    outputs: list[Output] = []  #: what the model gives besides its score, or in its place
+    scored: bool = True  #: whether there is a score; else it is NaN in every row
+    frame: str = ""  #: what a Python model is handed: polars, pandas, numpy, arrow or columns
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +80,7 @@ class Parity(Struct, frozen=True, kw_only=True):
 class Stored(Struct, frozen=True, kw_only=True):
     """A trained model in the object store, in the forms it can be loaded from."""
 
-    flavor: str  #: how the native model is stored: sklearn, lightgbm or python
+    flavor: str  #: how the native model is stored: sklearn, lightgbm, python, …
     artifact: str  #: address of the native model
     onnx: str | None = None  #: address of the compiled model; None: the native one serves
     parity: Parity | None = None  #: the proof, or the reason why there is no `onnx`

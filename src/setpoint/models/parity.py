@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setpoint.models.entities import Parity, Signature
-from setpoint.models.protocols import Floats, Rows, Score
+from setpoint.models.protocols import Ask, Floats, Given, Rows, Score
 from setpoint.models.rows import only
 
 TOLERANCE = 1e-5  #: of a probability; for a regression, of the spread of its values
 _ROWS = 4_000  #: training rows compared
 _SPLITS = 1_500  #: thresholds probed, drawn at random if a model has more
+_NULLABLE = ("FP64", "FP32", "FP16", "BYTES")
 _UNSEEN = "⁇ never seen in training"
 
 
@@ -70,8 +71,13 @@ def compare(
     )
 
 
-def refusals(native: Score, sample: Rows, signature: Signature) -> tuple[bool, bool]:
-    """Return whether a model answers rows with (NaN, infinities) with a number."""
+def refusals(native: Ask, sample: Rows, signature: Signature) -> tuple[bool, bool]:
+    """Return whether a model answers rows with (NaN, infinities) with a number.
+
+    One with outputs that can hold no NaN, such as whole numbers, is left to answer what it likes.
+    """
+    if any(each.datatype not in _NULLABLE for each in signature.outputs):
+        return True, True
     first = only(sample, np.arange(_length(sample)) < 1)
     answers = []
     for value in (np.nan, np.inf):
@@ -80,8 +86,13 @@ def refusals(native: Score, sample: Rows, signature: Signature) -> tuple[bool, b
             for at, each in enumerate(signature.inputs)
             if each.numeric
         ]
-        answers.append(all(not isinstance(f, str) and np.isfinite(f).all() for f in found))
+        answers.append(all(not isinstance(f, str) and _finite(f) for f in found))
     return answers[0], answers[1]
+
+
+def _finite(found: Floats | Given) -> bool:
+    arrays = found.values() if isinstance(found, dict) else [found]
+    return all(bool(np.isfinite(each).all()) for each in arrays if each.dtype.kind == "f")
 
 
 class _Gap:
@@ -171,7 +182,7 @@ def _length(rows: Rows) -> int:
     return len(next(iter(rows.values()))) if isinstance(rows, Mapping) else len(rows)
 
 
-def _ask(score: Score, rows: Rows) -> Floats | str:
+def _ask(score: Ask, rows: Rows) -> Any:
     """Return the scores, or what the model said instead: refusing is an answer, too."""
     try:
         return score(rows)

@@ -13,6 +13,10 @@ Floats: TypeAlias = NDArray[np.float64]
 Rows: TypeAlias = NDArray[Any] | Mapping[str, Sequence[Any] | NDArray[Any]]
 #: Rows in, one score a row out: the probability of the positive class, or the value.
 Score: TypeAlias = Callable[[Rows], Floats]
+#: All that a model gives, by name, ``score`` among it if there is one: arrays [n, …].
+Given: TypeAlias = dict[str, NDArray[Any]]
+#: Rows in, what the model's own library returns out: an array, arrays by name, a data frame.
+Ask: TypeAlias = Callable[[Rows], Any]
 
 
 class Predictor(Protocol):
@@ -20,8 +24,10 @@ class Predictor(Protocol):
 
     inputs: list[Input]
 
-    def predict(self, rows: Rows) -> Floats:
-        """Return one float64 a row: the probability of the positive class, or the value.
+    def predict(self, rows: Rows) -> Any:
+        """Return one float64 a row, `Floats`: the probability of the positive class, or the value.
+
+        A model whose signature has outputs gives them all by name instead: `Given`.
 
         Raises:
             Invalid: If a column is missing, has another length or cannot be a number.
@@ -29,16 +35,25 @@ class Predictor(Protocol):
 
 
 class Flavor(Protocol):
-    """How one kind of model is recognised, stored, loaded and compiled."""
+    """How one kind of model is recognised, stored, loaded and compiled.
+
+    A package brings a flavor of its own by an entry point in the group ``setpoint.flavors``,
+    whose name is the flavor's; `setpoint.testing.flavors` has the tests that it must pass.
+    """
 
     def detect(self, model: Any) -> bool:
-        """Tell whether this flavor is the right one for a trained model."""
+        """Tell whether this flavor is the right one: for a trained model in memory, or for the
+        `pathlib.Path` of a file or folder that its own library wrote.
+        """
 
     def save(self, model: Any) -> bytes:
-        """Return the model as bytes."""
+        """Return the model, or what is at its path, as bytes."""
 
-    def load(self, data: bytes, signature: Signature) -> Score:
-        """Return what scores rows with a model that `save` wrote."""
+    def load(self, data: bytes, signature: Signature) -> Ask:
+        """Return what asks a model that `save` wrote; `models.flavors.answers` reads its answers.
+
+        Of a classifier that is [n, k] probabilities where it has them.
+        """
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         """Return the model that `save` wrote as ONNX, its one output ``score`` [rows, 1].

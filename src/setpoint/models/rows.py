@@ -56,7 +56,11 @@ def only(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
     """Return the rows where `keep` [n] says so, in the shape they came in."""
     if not isinstance(rows, Mapping):
         return np.asarray(rows)[keep]
-    return {name: np.asarray(values, object)[keep] for name, values in rows.items()}
+    return {name: _array(values)[keep] for name, values in rows.items()}
+
+
+def _array(values: Any) -> NDArray[Any]:
+    return values if isinstance(values, np.ndarray) else np.asarray(values, object)
 
 
 def number(values: Any, of: Input) -> Floats:

@@ -1,6 +1,7 @@
 """A registered version, loaded and ready to answer."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,39 +9,47 @@ from numpy.typing import NDArray
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.models import compiled
 from setpoint.models.entities import ModelVersion, Signature, Stored
+from setpoint.models.flavors.answers import answering
 from setpoint.models.flavors.registry import flavor
-from setpoint.models.protocols import Floats, Predictor, Rows, Score
+from setpoint.models.protocols import Ask, Floats, Given, Predictor, Rows
 from setpoint.models.rows import numeric, only
 
 
 class Loaded:
-    """A `Predictor` over a function from rows to scores.
+    """A `Predictor` over a function from rows to scores, or to all outputs.
 
     Rows with a NaN or an infinity that the model does not take score NaN, whatever the
     other rows of the request are: the caller knows which rows have no answer.
     """
 
-    def __init__(self, signature: Signature, score: Score) -> None:
+    def __init__(self, signature: Signature, score: Ask) -> None:
         self.inputs = signature.inputs
         self.signature = signature
         takes_all = signature.missing and signature.infinite
-        self.predict: Score = score if takes_all else _guarded(signature, score)
+        self.predict: Ask = score if takes_all else _guarded(signature, score)
 
 
-def _guarded(signature: Signature, score: Score) -> Score:
-    def predict(rows: Rows) -> Floats:
+def _guarded(signature: Signature, score: Ask) -> Ask:
+    def predict(rows: Rows) -> Any:
         numbers = rows if type(rows) is np.ndarray else numeric(rows, signature)
         flat = numbers.ravel()
         if math.isfinite(flat.dot(flat)):  # under 1 µs for one row, and silent at inf - inf
             return score(rows)
         numbers = numeric(rows, signature)
         good = ~_refused(numbers, signature)
-        found = np.full(len(good), np.nan)
-        if good.any():
-            found[good] = score(only(rows, good))
-        return found
+        return _spread(score(only(rows, good)), good)
 
     return predict
+
+
+def _spread(found: Floats | Given, good: NDArray[np.bool_]) -> Any:
+    """Return the answers of the good rows in their places, and none in the others."""
+    if isinstance(found, dict):
+        return {name: _spread(each, good) for name, each in found.items()}
+    empty = None if found.dtype == object else np.nan
+    spread: NDArray[Any] = np.full((len(good), *found.shape[1:]), empty, dtype=found.dtype)
+    spread[good] = found
+    return spread
 
 
 def _refused(numbers: Floats, signature: Signature) -> NDArray[np.bool_]:
@@ -68,5 +77,6 @@ def load(store: ObjectStore, version: ModelVersion | Stored) -> Predictor:
         score = compiled.scorer(store.get(version.onnx), version.signature)
     else:
         native = store.get(version.artifact)
-        score = flavor(version.flavor).load(native, version.signature)
+        ask = flavor(version.flavor).load(native, version.signature)
+        return Loaded(version.signature, answering(ask, version.signature))
     return Loaded(version.signature, score)

@@ -97,7 +97,7 @@ class Trained(Struct, frozen=True, kw_only=True):
 def register(ctx: Context, cmd: Register) -> ModelVersion:
     """Add a version of a model; a run registered before returns the version it got then."""
     count = store.lock(ctx.conn, model_name(cmd.model), ctx.now)
-    known = store.find_run(ctx.conn, cmd.model, cmd.run_id)
+    known = store.find_run(ctx.conn, cmd.model, cmd.run_id) if cmd.run_id else None
     if known is not None:
         return known
     fields = msgspec.structs.asdict(cmd)

@@ -61,14 +61,15 @@ model_versions = Table(
     Column("purged_at", Instant),
     Column("freed_at", Instant),
     Index("ix_model_versions_run_id", "run_id"),
-    # A run trains one version of a model here; elsewhere one may register what it likes.
+    # A run trains one version of a model here; elsewhere, and without a run, one may register
+    # what one likes.
     Index(
         "uq_model_versions_trained",
         "model",
         "run_id",
         unique=True,
-        sqlite_where=text("flavor <> ''"),
-        postgresql_where=text("flavor <> ''"),
+        sqlite_where=text("flavor <> '' AND run_id <> ''"),
+        postgresql_where=text("flavor <> '' AND run_id <> ''"),
     ),
 )
 

@@ -100,6 +100,57 @@ def start(ctx: Context, cmd: Start) -> Release:
     return release
 
 
+def put_live(ctx: Context, model: str, version: int, *, reason: str) -> Release:
+    """Put a version before all traffic of its model, in the caller's transaction.
+
+    It needs no gate, but one that refused it stands. Doing it again returns the release that was
+    made then.
+
+    Raises:
+        Invalid: If there is no reason.
+        Conflict: If its files are elsewhere, its gate refused it, or a release is open.
+    """
+    if not reason.strip():
+        raise Invalid("putting a version live needs a reason", hint="give it with --reason TEXT")
+    wanted = models.get(ctx.conn, model, version)
+    if not wanted.trained_here or wanted.deleted_at is not None:
+        raise Conflict(
+            f"the files of version {version} of {model} are not here",
+            hint=f"bring it in: setpoint models add {model} FILE --example FILE",
+        )
+    if wanted.gate is not None and not wanted.may_serve:
+        raise Conflict(
+            f"version {version} of {model} did not pass its gate",
+            hint=f"see why with: setpoint models show {model} {version}",
+        )
+    models.lock(ctx.conn, model, ctx.now)
+    _must_be_free(ctx, model)
+    live = _live(ctx, model)
+    if live == version:
+        return store.find(ctx.conn, model)
+    release = Release(
+        id=new_id("rel", ctx.now),
+        model=model,
+        version=version,
+        from_version=live,
+        stage=Stage.DONE,
+        step=0,
+        weight=1.0,
+        state=State.PROMOTED,
+        started_at=ctx.now,
+        stage_since=ctx.now,
+        limit_from=ctx.now,
+        ended_at=ctx.now,
+        policy=Policy(),
+        verdict_why=f"put live by hand: {reason.strip()}",
+        override_by=ctx.actor,
+        override_reason=reason.strip(),
+    )
+    store.add(ctx.conn, release)
+    _serve(ctx, release, "release.promoted")
+    return release
+
+
 @operation("releases.ls", needs="releases:read")
 def ls(ctx: Context, cmd: ListReleases) -> Releases:
     """Return releases, newest first."""
@@ -291,14 +342,17 @@ def _to_decide(ctx: Context, cmd: Decide) -> tuple[Release, str]:
     return store.get(ctx.conn, found.id, lock=True), reason
 
 
-def _must_be_what_serves(ctx: Context, release: Release) -> None:
-    open_one = store.current(ctx.conn, release.model)
+def _must_be_free(ctx: Context, model: str) -> None:
+    """Refuse while a release of the model is open."""
+    open_one = store.current(ctx.conn, model)
     if open_one is not None:
         waits = open_one.state is State.WAITING
         end = f"setpoint releases {'reject' if waits else 'rollback'} {open_one.id}"
-        raise Conflict(
-            f"{open_one.ref} of {release.model} is open", hint=f"end that one first: {end}"
-        )
+        raise Conflict(f"{open_one.ref} of {model} is open", hint=f"end that one first: {end}")
+
+
+def _must_be_what_serves(ctx: Context, release: Release) -> None:
+    _must_be_free(ctx, release.model)
     if _live(ctx, release.model) != release.version:
         raise Conflict(
             f"version {release.version} of {release.model} is not live any more",

@@ -2,7 +2,7 @@
 
 import click
 
-from setpoint.cli.models import changing, collecting, reading, reviewing, signing
+from setpoint.cli.models import adding, changing, collecting, reading, reviewing, signing
 
 
 @click.group()
@@ -10,6 +10,6 @@ def models() -> None:
     """Models, their versions, aliases, gates, approvals and cards."""
 
 
-for _module in (reading, changing, reviewing, signing, collecting):
+for _module in (reading, adding, changing, reviewing, signing, collecting):
     for _command in _module.COMMANDS:
         models.add_command(_command)

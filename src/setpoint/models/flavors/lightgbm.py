@@ -1,14 +1,13 @@
 """LightGBM models: stored as LightGBM's own text, which runs no code when it is loaded."""
 
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import Signature
 from setpoint.models.flavors import lightgbm_onnx
 from setpoint.models.flavors.openmp import provide_openmp
-from setpoint.models.protocols import Floats, Rows, Score
+from setpoint.models.protocols import Ask, Rows
 from setpoint.models.rows import matrix
 
 
@@ -16,21 +15,20 @@ class LightGBM:
     """The ``lightgbm`` flavor: `Booster`, `LGBMClassifier` and `LGBMRegressor`."""
 
     def detect(self, model: Any) -> bool:
+        if isinstance(model, Path):
+            return model.is_file() and model.read_bytes()[:5] == b"tree\n"
         return _booster(model) is not None
 
     def save(self, model: Any) -> bytes:
+        if isinstance(model, Path):
+            return model.read_bytes()
         booster = _booster(model)
         if booster is None:
             raise Invalid(f"{type(model).__name__} is no trained LightGBM model")
-        if int(booster.num_model_per_iteration()) != 1:
-            raise Invalid(
-                "the model has more than two classes",
-                hint="Setpoint serves yes/no classifiers and regressions",
-            )
         text: str = booster.model_to_string()
         return text.encode()
 
-    def load(self, data: bytes, signature: Signature) -> Score:
+    def load(self, data: bytes, signature: Signature) -> Ask:
         provide_openmp()
         try:
             from lightgbm import Booster  # noqa: PLC0415 - seconds, and only if it serves
@@ -40,13 +38,10 @@ class LightGBM:
             ) from None
         booster = Booster(model_str=data.decode())
 
-        def score(rows: Rows) -> Floats:
-            values = matrix(rows, signature)
-            if not len(values):
-                return values[:, 0]
-            return np.asarray(booster.predict(values, num_threads=1), dtype=np.float64)
+        def answer(rows: Rows) -> Any:
+            return booster.predict(matrix(rows, signature), num_threads=1)
 
-        return score
+        return answer
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         return lightgbm_onnx.convert(data.decode(), len(signature.inputs))

@@ -7,10 +7,10 @@ from typing import Any
 from setpoint.models import compiled
 from setpoint.models.entities import Signature
 from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
+from setpoint.models.flavors.asking import asker
 from setpoint.models.flavors.errors import Uncompilable
-from setpoint.models.flavors.scores import scorer
-from setpoint.models.frames import frame
-from setpoint.models.protocols import Score
+from setpoint.models.frames import frame, handing
+from setpoint.models.protocols import Ask
 from setpoint.models.rows import matrix
 
 
@@ -24,10 +24,11 @@ class Sklearn:
     def save(self, model: Any) -> bytes:
         return pickles.dump(model)
 
-    def load(self, data: bytes, signature: Signature) -> Score:
+    def load(self, data: bytes, signature: Signature) -> Ask:
         model = pickles.load(data)
         named = hasattr(model, "feature_names_in_") or not signature.numeric
-        return scorer(model, signature, frame if named else matrix)
+        prepare = frame if named else matrix
+        return asker(model, signature, handing(signature.frame) if signature.frame else prepare)
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         """See `Flavor.to_onnx`.
