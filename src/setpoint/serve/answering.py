@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
+from typing import Any
 
 from msgspec import Struct
 
@@ -22,6 +23,8 @@ from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
+from setpoint.serve.outputs import Told
+from setpoint.serve.protocols import Given
 
 ROLES = ("live", "canary", "fallback")
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
@@ -63,6 +66,20 @@ class Predicted(Struct, frozen=True, gc=False):
     versions: list[int]
     scores: list[float]  #: NaN where a row lacks what its version needs
     fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
+    given: Given = {}  #: what the model gave besides scores
+
+    def told(self, names: Sequence[str] = ()) -> list[Told]:
+        """Return the outputs of these names, or those that are answered unasked.
+
+        Raises:
+            Invalid: If there is no such output.
+        """
+        outputs = self.endpoint.outputs
+        return outputs.told(outputs.chosen(names), self.scores, self.given)
+
+    def classified(self) -> tuple[list[str], Any]:
+        """Return the names of the classes, and ``[n, classes]`` probabilities."""
+        return self.endpoint.outputs.classified(self.scores, self.given)
 
     @property
     def version(self) -> int:
@@ -163,7 +180,9 @@ class Answering:
         if parts and not endpoint.alone:
             self.owe(Job(endpoint, list(parts), ids, request_id, asked.at_us))
         scores, versions = scoring.assemble(parts, len(ids))
-        return Predicted(endpoint, request_id, ids, versions, scores, scoring.fell_back(parts))
+        given = scoring.given(parts, endpoint.outputs.given, len(ids))
+        fallback = scoring.fell_back(parts)
+        return Predicted(endpoint, request_id, ids, versions, scores, fallback, given)
 
     def label(self, endpoint: Endpoint, ids: list[str], labels: list[float]) -> None:
         """Keep what turned out, for rows that were predicted or will be."""

@@ -80,7 +80,7 @@ class App(Answering):
             endpoint = self.endpoint(model)
             if endpoint.slow:
                 return None
-            answer = self._plain(endpoint, body)
+            answer = self._plain(endpoint, body) if endpoint.plain else None
             if answer is not None:
                 return 200, answer
             started = perf_counter_ns()
@@ -88,7 +88,8 @@ class App(Answering):
             if v2_binary.is_wanted(request):
                 return None
             given = open_inference.named(self, endpoint, request, started)
-            return 200, v2.encode(open_inference.written(self.predict_now(given)))
+            told = open_inference.written(self.predict_now(given), request.outputs)
+            return 200, v2.encode(told)
         except SetpointError as error:
             return problems.status_of(error), open_inference.PROTOCOL.failed(0, error).body
         except Exception:  # noqa: BLE001 - the outermost frame of this way

@@ -115,8 +115,11 @@ def _joined(several: Sequence[Rows]) -> Rows:
     texts = {
         name: [text for rows in several for text in rows.texts[name]] for name in several[0].texts
     }
+    held = {
+        name: np.concatenate([rows.blobs[name] for rows in several]) for name in several[0].blobs
+    }
     values = np.concatenate([rows.values for rows in several])
-    return Rows(sum(rows.count for rows in several), values, texts, several[0].absent)
+    return Rows(sum(rows.count for rows in several), values, texts, several[0].absent, held)
 
 
 def _split(parts: Sequence[scoring.Part], counts: Sequence[int]) -> list[list[scoring.Part]]:
@@ -148,4 +151,5 @@ def _slice(part: scoring.Part, start: int, stop: int) -> scoring.Part | None:
         scores=scores[places.start : places.stop],
         version=part.version,
         nanos=part.nanos,
+        given=part.given and {n: v[places.start : places.stop] for n, v in part.given.items()},
     )

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
-from setpoint.serve import v2
+from setpoint.serve import blobs, tensors
 from setpoint.serve.protocols import Floats
-from setpoint.serve.v2 import Inputs, Rows
+from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
 
 def from_records(records: Sequence[Any], inputs: Inputs, where: str) -> Rows:
@@ -47,8 +48,12 @@ def from_columns(
     """
     if count == 0 and not named:
         return Rows(0, np.empty((0, len(inputs.numeric))), {})
-    v2.check_names(named, inputs, where)
-    columns = {name: _flat(values, f"{where}.{name}") for name, values in named.items()}
+    tensors.check_names(named, inputs, where)
+    tensors_of = {known.name for known in inputs.specs if known.shape}
+    columns = {
+        name: values if name in tensors_of else _flat(values, f"{where}.{name}")
+        for name, values in named.items()
+    }
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise Invalid(
@@ -68,7 +73,12 @@ def from_columns(
         for known in inputs.specs
         if known.text
     }
-    return Rows(size, values, texts, inputs.optional - named.keys())
+    held = {
+        known.name: _blob(columns[known.name], known, f"{where}.{known.name}")
+        for known in inputs.specs
+        if known.blob and known.name in columns
+    }
+    return Rows(size, values, texts, inputs.optional - named.keys(), held)
 
 
 def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
@@ -105,7 +115,8 @@ def from_instances(rows: Any, inputs: Inputs, where: str) -> Rows:
         raise Invalid(f"the rows are {_kind(rows)}", where=where, hint="send an array of rows")
     if not rows or isinstance(rows[0], Mapping):
         return from_records(rows, inputs, where)
-    if isinstance(rows[0], Sequence) and not isinstance(rows[0], str):
+    lone = len(inputs.specs) == 1 and inputs.specs[0].blob
+    if isinstance(rows[0], Sequence) and not isinstance(rows[0], str | bytes) and not lone:
         return from_matrix(rows, inputs, where)
     if len(inputs.required) != 1:
         raise Invalid(
@@ -114,6 +125,12 @@ def from_instances(rows: Any, inputs: Inputs, where: str) -> Rows:
             hint=f"send every row as an object or an array of: {', '.join(inputs.required)}",
         )
     return from_columns({inputs.required[0]: rows}, inputs, where)
+
+
+def _blob(column: Sequence[Any], known: InputSpec, where: str) -> NDArray[Any]:
+    if known.shape:
+        return blobs.as_tensor(column, known.datatype, known.shape, where)
+    return blobs.as_bytes(column, where)
 
 
 def _flat(values: Any, where: str) -> Sequence[Any]:
@@ -142,6 +159,7 @@ def _numbers(column: Sequence[Any], where: str) -> Floats:
 
 def _texts(column: Sequence[Any], where: str) -> list[str | None]:
     column = [None if value != value else value for value in column]  # noqa: PLR0124 - NaN
+    column = blobs.as_texts(column, where)
     for i, value in enumerate(column):
         if value is not None and not isinstance(value, str):
             raise Invalid(
@@ -158,7 +176,7 @@ def _kind(value: object) -> str:
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "true or false"),
         ((int, float), "a number"),
-        (str, "a text"),
+        ((str, bytes), "a text"),
         (Mapping, "an object"),
     )
     return next((name for kind, name in kinds if isinstance(value, kind)), "an array")

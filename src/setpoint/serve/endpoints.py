@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.protocols import Floats, Predictor, Source
+from setpoint.serve.outputs import SCORE, outputs_of
+from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
@@ -37,30 +38,46 @@ class Arm:
         self.fallback = fallback  #: the version's baseline: answers when it is live and fails
         self.inputs = tuple(predictor.inputs)
         self.names = tuple(i.name for i in self.inputs)
-        self.has_text = any(i.datatype == "BYTES" for i in self.inputs)
+        self.outputs = outputs_of(predictor)
+        self._specs = [spec_of(i) for i in self.inputs]
+        self._mixed = any(spec.text or spec.blob for spec in self._specs)
         self._columns: list[int] | None = None
 
     def behind(self, inputs: Inputs) -> "Arm":
         """Return this arm for an endpoint whose rows have the columns of `inputs`."""
         fallback = None if self.fallback is None else self.fallback.behind(inputs)
         arm = Arm(self.version, self.predictor, fallback)
-        order = [inputs.numeric.index(i.name) for i in self.inputs if i.datatype != "BYTES"]
+        order = [
+            inputs.numeric.index(spec.name)
+            for spec in self._specs
+            if not spec.text and not spec.blob
+        ]
         arm._columns = None if order == list(range(len(inputs.numeric))) else order
         return arm
 
     def score(self, rows: Rows) -> Floats:
-        """Return ``[n]`` scores; NaN where a row lacks an input that the version needs.
+        """Return ``[n]`` scores, see `answer`."""
+        return self.answer(rows)[0]
+
+    def answer(self, rows: Rows) -> tuple[Floats, Given | None]:
+        """Return ``[n]`` scores, and all outputs of a model that gives more than those.
+
+        A score is NaN where a row lacks an input that the version needs, or the model gives none.
 
         Raises:
-            ModelFailed: If the model raised, or its answer is not one number a row.
+            ModelFailed: If the model raised, or its answer is not one for each row.
         """
         if rows.absent and not rows.absent.isdisjoint(self.names):
             missing = sorted(rows.absent.intersection(self.names))
             raise ModelFailed(f"version {self.version} needs the inputs {', '.join(missing)}")
         values = rows.values if self._columns is None else rows.values[:, self._columns]
         try:
-            given: Any = self._named(values, rows) if self.has_text else values
-            scores = np.asarray(self.predictor.predict(given), dtype=np.float64)
+            given: Any = self._named(values, rows) if self._mixed else values
+            found = self.predictor.predict(given)
+            outputs = found if type(found) is dict else None
+            scores = np.asarray(
+                found if outputs is None else _score_in(outputs, rows.count), dtype=np.float64
+            )
         except Exception as error:  # noqa: BLE001 - a model is foreign code
             _log.warning("model raised", extra={"version": self.version, "trace": _trace(error)})
             raise ModelFailed(f"version {self.version}: {type(error).__name__}: {error}") from None
@@ -68,9 +85,18 @@ class Arm:
             raise ModelFailed(
                 f"version {self.version} answered {scores.shape} for {rows.count} rows"
             )
-        if not isfinite(scores.dot(scores)):
+        if outputs is not None:
+            self._check_counts(outputs, rows.count)
+        if self.outputs.scored and not isfinite(scores.dot(scores)):
             self._check(scores, rows)
-        return scores
+        return scores, outputs
+
+    def _check_counts(self, outputs: Given, count: int) -> None:
+        for name, values in outputs.items():
+            if len(values) != count:
+                raise ModelFailed(
+                    f"version {self.version} answered {len(values)} {name} for {count} rows"
+                )
 
     def _check(self, scores: Floats, rows: Rows) -> None:
         """Let NaN stand for "no answer" only where an input of the row is missing."""
@@ -84,11 +110,10 @@ class Arm:
 
     def warm(self) -> None:
         """Score one row of zeros, so that no request pays for what happens only once."""
-        texts: dict[str, list[str | None]] = {
-            i.name: [""] for i in self.inputs if i.datatype == "BYTES"
-        }
-        numeric = len(self.inputs) - len(texts)
-        given: Any = np.zeros((1, numeric))
+        if any(spec.blob for spec in self._specs):
+            return  # no image is a row of zeros
+        texts: dict[str, list[str | None]] = {s.name: [""] for s in self._specs if s.text}
+        given: Any = np.zeros((1, len(self.inputs) - len(texts)))
         if texts:
             given = self._named(given, Rows(1, given, texts))
         self.predictor.predict(given)
@@ -96,8 +121,10 @@ class Arm:
     def _named(self, values: Floats, rows: Rows) -> dict[str, NDArray[Any]]:
         named: dict[str, NDArray[Any]] = {}
         column = 0
-        for known in self.inputs:
-            if known.datatype == "BYTES":
+        for known in self._specs:
+            if known.blob:
+                named[known.name] = rows.blobs[known.name]
+            elif known.text:
                 named[known.name] = np.array(rows.texts[known.name], dtype=object)
             else:
                 named[known.name] = values[:, column]
@@ -133,6 +160,8 @@ class Endpoint:
         by_role = {d.role: d for d in deployed}
         live = arms[by_role[Role.LIVE].version]
         self.inputs = _inputs(live, [arms[d.version] for d in deployed])
+        self.outputs = live.outputs
+        self.plain = self.outputs.only_score and not self.inputs.mixed  #: see `serve.plain`
         self.live = live.behind(self.inputs)
         self.canary = self._arm(by_role.get(Role.CANARY), arms)
         self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
@@ -289,13 +318,24 @@ class Endpoints:
 
 def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:
     """Return the live version's inputs, then what others take besides."""
-    found = {i.name: InputSpec(i.name, i.datatype == "BYTES") for i in live.inputs}
+    found = {i.name: spec_of(i) for i in live.inputs}
     for arm in arms:
         for known in arm.inputs:
-            found.setdefault(
-                known.name, InputSpec(known.name, known.datatype == "BYTES", required=False)
-            )
+            found.setdefault(known.name, spec_of(known, required=False))
     return Inputs(tuple(found.values()))
+
+
+def spec_of(known: Input, *, required: bool = True) -> InputSpec:
+    """Return an input of a model as requests are read against it."""
+    shape, raw = tuple(getattr(known, "shape", ())), getattr(known, "raw", False)
+    blob = bool(shape) or raw
+    text = known.datatype == "BYTES" and not blob
+    return InputSpec(known.name, text, required, blob, known.datatype, shape)
+
+
+def _score_in(outputs: Given, count: int) -> Floats:
+    """Return the score among outputs, NaN if there is none."""
+    return outputs[SCORE] if SCORE in outputs else np.full(count, np.nan)
 
 
 def _trace(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from setpoint.serve import v2
 from setpoint.serve.endpoints import Endpoint, ModelFailed
+from setpoint.serve.outputs import SCORE
 from setpoint.serve.scoring import Part
 
 
@@ -49,7 +50,6 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
     count, width = tensor.shape
     if (
         width != len(inputs.specs)
-        or inputs.has_text
         or count < 1
         or width == 1  # then the name decides whether it is a matrix or a column
         or len(tensor.data) != count * width
@@ -61,7 +61,7 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
 def encoded(model: str, part: Part, request_id: str, parameters: v2.AnswerParameters) -> bytes:
     """Return the answer to a plain request that one version scored."""
     scores: list[float] = part.scores.tolist()  # type: ignore[union-attr]
-    output = v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)
+    output = v2.Output(SCORE, [len(scores)], "FP64", scores)
     return v2.encode(v2.InferAnswer(model, str(part.version), request_id, parameters, [output]))
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from setpoint.serve.entities import Wanted
 
 Floats = NDArray[np.float64]
+#: What a model gives, by the names of its outputs: arrays ``[n, …]``.
+Given = dict[str, NDArray[Any]]
 
 
 class Input(Protocol):
@@ -19,26 +21,35 @@ class Input(Protocol):
 
     @property
     def datatype(self) -> str:
-        """Return the V2 datatype: ``FP64``, ``INT64``, ``BOOL``, ``BYTES``, …"""
+        """Return the V2 datatype: ``FP64``, ``INT64``, ``BOOL``, ``BYTES``, …
+
+        An input may have besides: ``shape``, of one row, where that is a tensor; ``raw``, whether
+        its BYTES are any bytes and not text.
+        """
 
 
 class Predictor(Protocol):
-    """A model version in memory."""
+    """A model version in memory.
+
+    One that gives more than a score has besides a ``signature``, as `models.entities` has it.
+    """
 
     @property
     def inputs(self) -> Sequence[Input]:
         """Return the inputs in the order of the columns of a matrix."""
 
-    def predict(self, rows: Floats | Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    def predict(self, rows: Floats | Mapping[str, NDArray[Any]]) -> NDArray[Any] | Given:
         """Score rows.
 
         Args:
             rows: ``[n, k]`` float64 in the order of `inputs` where all of them are
                 numeric, else one array of ``n`` values per input name (float64, or
-                objects of ``str | None`` for BYTES).
+                objects of ``str | None`` for BYTES, of bytes where those are raw; ``[n, …]``
+                where an input is a tensor).
 
         Returns:
-            ``[n]`` float64: the positive class's probability, or the value.
+            ``[n]`` float64: the positive class's probability, or the value. Of a model with
+            outputs all of them by name, ``score`` among them if it has one.
         """
 
 

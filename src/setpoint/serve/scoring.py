@@ -6,9 +6,11 @@ from time import perf_counter_ns
 import numpy as np
 from msgspec import Struct
 
+from setpoint.serve import blobs
 from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
 from setpoint.serve.entities import PredictionRecord, ShadowRecord
-from setpoint.serve.protocols import Floats
+from setpoint.serve.outputs import OutputSpec, merged
+from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.v2 import Rows
 
 _LIVE, _CANARY, _FALLBACK = 0, 1, 2
@@ -25,6 +27,7 @@ class Part(Struct, frozen=True):
     nanos: int  #: how long scoring took
     failed: int = 0  #: the version that failed, 0 where none did
     why: str = ""
+    given: Given | None = None  #: all that the model gave, where that is more than scores
 
 
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0) -> list[Part]:
@@ -80,13 +83,18 @@ def record(
         roles=bytes((part.role,)) * count,
         columns=endpoint.inputs.numeric,
         values=part.rows.values.tobytes(),
-        texts=part.rows.texts,
+        texts=_kept(part.rows),
         scores=b"" if part.scores is None else part.scores.tobytes(),
         status=500 if part.failed else 0,
         micros=micros,
         fallback=bool(part.failed) and answered,
         failed=part.failed,
     )
+
+
+def _kept(rows: Rows) -> dict[str, list[str | None]]:
+    """Return what the log has of the columns that are no numbers."""
+    return {**rows.texts, **blobs.digests(rows.blobs)} if rows.blobs else rows.texts
 
 
 def shadow(
@@ -130,6 +138,13 @@ def assemble(parts: Sequence[Part], count: int) -> tuple[list[float], list[int]]
     return scores, versions
 
 
+def given(parts: Sequence[Part], specs: Sequence[OutputSpec], count: int) -> Given:
+    """Return what the models gave besides scores, in the order of the rows."""
+    if all(part.given is None for part in parts):
+        return {}
+    return merged(specs, [(part.index, part.given) for part in parts], count)
+
+
 def _told(part: Part) -> list[float]:
     return [] if part.scores is None else part.scores.tolist()
 
@@ -150,17 +165,19 @@ def failure(parts: Sequence[Part]) -> str | None:
 def take(rows: Rows, index: Sequence[int]) -> Rows:
     """Return some rows."""
     texts = {name: [values[i] for i in index] for name, values in rows.texts.items()}
-    return Rows(len(index), rows.values[index], texts, rows.absent)
+    held = {name: values[index] for name, values in rows.blobs.items()}
+    return Rows(len(index), rows.values[index], texts, rows.absent, held)
 
 
 def _part(role: int, arm: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
     began = perf_counter_ns()
     try:
-        scores = arm.score(rows)
+        scores, outputs = arm.answer(rows)
     except ModelFailed as error:
         nanos = perf_counter_ns() - began
         return Part(role, rows, index, None, arm.version, nanos, arm.version, str(error))
-    return Part(role, rows, index, scores, arm.version, perf_counter_ns() - began)
+    nanos = perf_counter_ns() - began
+    return Part(role, rows, index, scores, arm.version, nanos, given=outputs)
 
 
 def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
@@ -170,8 +187,9 @@ def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[in
     other = _part(_CANARY, endpoint.live, rows, index)
     if other.scores is None:
         return _rescued(endpoint, part)
-    nanos = part.nanos + other.nanos
-    return Part(_CANARY, rows, index, other.scores, other.version, nanos, canary.version, part.why)
+    nanos, why = part.nanos + other.nanos, part.why
+    scores, version = other.scores, other.version
+    return Part(_CANARY, rows, index, scores, version, nanos, canary.version, why, other.given)
 
 
 def _live_part(endpoint: Endpoint, rows: Rows, index: Sequence[int] | None) -> Part:
@@ -196,4 +214,5 @@ def _rescued(endpoint: Endpoint, part: Part) -> Part:
         nanos=part.nanos + answer.nanos,
         failed=part.failed,
         why=part.why,
+        given=answer.given,
     )

@@ -16,6 +16,7 @@ from msgspec import Struct
 from setpoint.errors import Invalid
 from setpoint.serve import v2
 from setpoint.serve.decoding import read
+from setpoint.serve.outputs import plain
 
 HEADER = b"inference-header-content-length"
 
@@ -94,7 +95,7 @@ def raw(tensor: Any, data: memoryview, where: str) -> Any:
     """
     wanted = prod(tensor.shape) if min(tensor.shape, default=0) >= 0 else -1
     if tensor.datatype == "BYTES":
-        texts = list(_texts(data, where))
+        texts: list[Any] = list(_texts(data, where))
         if len(texts) != wanted:
             raise _misshapen(tensor, where)
         return texts
@@ -139,7 +140,7 @@ def made(tensor: Any, data: Any, where: str) -> v2.Tensor:
     return found
 
 
-def _texts(data: memoryview, where: str) -> Iterator[str]:
+def _texts(data: memoryview, where: str) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         if at + 4 > len(data):
@@ -148,10 +149,7 @@ def _texts(data: memoryview, where: str) -> Iterator[str]:
         at += 4
         if at + length > len(data):
             raise Invalid(f"a text of {length} bytes has {len(data) - at} left", where=where)
-        try:
-            yield str(data[at : at + length], "utf-8")
-        except UnicodeDecodeError:
-            raise Invalid("a text is not in UTF-8", where=where) from None
+        yield bytes(data[at : at + length])
         at += length
 
 
@@ -164,31 +162,62 @@ def _misshapen(tensor: Any, where: str) -> Invalid:
 
 
 def is_wanted(request: v2.InferRequest) -> bool:
-    """Tell whether the answer's tensor is to be binary: asked for by itself, or for all."""
-    for asked in request.outputs or ():
-        if asked.parameters is not None and asked.parameters.binary_data is not None:
-            return asked.parameters.binary_data
+    """Tell whether a tensor of the answer is to be binary: asked for by itself, or for all."""
+    asked = request.outputs or ()
+    return any(_is_raw(one.name, request) for one in asked) or (not asked and _all_raw(request))
+
+
+def _all_raw(request: v2.InferRequest) -> bool:
     return bool(request.parameters and request.parameters.binary_data_output)
 
 
-def answer(written: v2.InferAnswer) -> tuple[bytes, int]:
-    """Return an answer with its scores as raw bytes, and the length of its JSON."""
-    (output,) = written.outputs
-    data = np.array(output.data, dtype="<f8").tobytes()
+def _is_raw(name: str, request: v2.InferRequest) -> bool:
+    for asked in request.outputs or ():
+        if asked.name == name and asked.parameters is not None:
+            said = asked.parameters.binary_data
+            if said is not None:
+                return said
+    return _all_raw(request)
+
+
+def answer(written: v2.InferAnswer, request: v2.InferRequest) -> tuple[bytes, int]:
+    """Return an answer whose outputs are arrays, and the length of its JSON.
+
+    Those that are asked for as raw bytes stand behind the JSON, in their order.
+    """
+    outputs: list[dict[str, Any]] = []
+    pieces: list[bytes] = []
+    for output in written.outputs:
+        said = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
+        if _is_raw(output.name, request):
+            pieces.append(raw_of(output.data, output.datatype))
+            outputs.append(said | {"parameters": {"binary_data_size": len(pieces[-1])}})
+        else:
+            outputs.append(said | {"data": plain(output.data.reshape(-1))})
     head = v2.encode(
         {
             "model_name": written.model_name,
             "model_version": written.model_version,
             "id": written.id,
             "parameters": written.parameters,
-            "outputs": [
-                {
-                    "name": output.name,
-                    "shape": output.shape,
-                    "datatype": output.datatype,
-                    "parameters": {"binary_data_size": len(data)},
-                }
-            ],
+            "outputs": outputs,
         }
     )
-    return head + data, len(head)
+    return b"".join((head, *pieces)), len(head)
+
+
+def raw_of(values: Any, datatype: str) -> bytes:
+    """Return an array as raw bytes: numbers little-endian, texts after their lengths.
+
+    There is no null among them: what is none is NaN, zero, or an empty text.
+    """
+    if datatype != "BYTES":
+        if values.dtype == object:
+            none = np.nan if datatype.startswith("FP") else 0
+            values = np.array([none if each is None else each for each in values.reshape(-1)])
+        return np.ascontiguousarray(values, dtype=_DTYPES[datatype]).tobytes()
+    pieces = []
+    for value in values.reshape(-1):
+        data = value if isinstance(value, bytes) else str("" if value is None else value).encode()
+        pieces += [_LENGTH.pack(len(data)), data]
+    return b"".join(pieces)

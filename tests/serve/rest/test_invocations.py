@@ -83,7 +83,7 @@ def test_the_answer_comes_in_the_format_that_is_asked_for(m: Served) -> None:
     _, answer, told = invoke(m, asked, accept="text/csv")
     assert (answer, told["content-type"]) == ("3.0\n\n", "text/csv")
     _, answer, _ = invoke(m, asked, accept="application/jsonlines")
-    assert answer == '{"score": 3.0}\n{"score": null}\n'
+    assert answer == '{"score":3.0}\n{"score":null}\n'
     _, answer, _ = invoke(m, asked, accept="*/*")
     assert json.loads(answer) == {"predictions": [3.0, None]}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from setpoint.errors import Invalid, SetpointError
-from setpoint.serve import problems, v2, v2_binary
+from setpoint.serve import blobs, problems, v2, v2_binary
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.grpc.calls import Told, service, stream
 from setpoint.serve.grpc.messages import declare
@@ -147,12 +147,13 @@ async def _infer(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.model_name)
     tensors = _tensors(request)
     parameters = v2.Parameters(ids=_texts(request, "ids"), keys=_texts(request, "keys"))
-    outputs = [v2.OutputAsked(asked.name) for asked in request.outputs]
+    outputs = [v2.OutputAsked(each.name) for each in request.outputs]
     read = v2.InferRequest(tensors, request.id, parameters, outputs)
     version = rest.version_of(endpoint, request.model_version)
     asked = rest.named(serving, endpoint, read, started, version)
     predicted = await serving.predict(asked)
-    return Told(_answer(predicted, raw=bool(request.raw_input_contents)), predicted)
+    names = rest.names_of(outputs)
+    return Told(_answer(predicted, names, raw=bool(request.raw_input_contents)), predicted)
 
 
 async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -189,10 +190,7 @@ def _listed(tensor: Any, where: str) -> Any:
     values = getattr(tensor.contents, field)
     if field != "bytes_contents":
         return np.array(values)
-    try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError:
-        raise Invalid("a text is not in UTF-8", where=where) from None
+    return list(values)
 
 
 def _texts(request: Any, name: str) -> list[str] | None:
@@ -201,13 +199,14 @@ def _texts(request: Any, name: str) -> list[str] | None:
     return list(request.parameters[name].string_param.split(","))
 
 
-def _answer(predicted: Predicted, *, raw: bool) -> Any:
-    output = _m.Tensor(name=v2.OUTPUT, datatype="FP64", shape=[len(predicted.scores)])
-    contents = []
-    if raw:
-        contents = [np.array(predicted.scores, dtype="<f8").tobytes()]
-    else:
-        output.contents.fp64_contents.extend(predicted.scores)
+def _answer(predicted: Predicted, names: Sequence[str], *, raw: bool) -> Any:
+    outputs, contents = [], []
+    for spec, values in predicted.told(names):
+        outputs.append(_m.Tensor(name=spec.name, datatype=spec.datatype, shape=values.shape))
+        if raw or spec.datatype == "FP16":
+            contents.append(v2_binary.raw_of(values, spec.datatype))
+        else:
+            _fill(outputs[-1].contents, spec.datatype, values)
     parameters = {
         "ids": _m.Parameter(string_param=",".join(predicted.ids)),
         "versions": _m.Parameter(string_param=",".join(map(str, predicted.versions))),
@@ -219,25 +218,48 @@ def _answer(predicted: Predicted, *, raw: bool) -> Any:
         model_version=str(predicted.version),
         id=predicted.request_id,
         parameters=parameters,
-        outputs=[output],
+        outputs=outputs,
         raw_output_contents=contents,
     )
+
+
+def _fill(contents: Any, datatype: str, values: Any) -> None:
+    """Put values into the list of their datatype; what is none is as raw bytes have it."""
+    flat = values.reshape(-1)
+    if datatype == "BYTES":
+        texts = ["" if each is None else each for each in flat]
+        contents.bytes_contents.extend(
+            each if isinstance(each, bytes) else str(each).encode() for each in texts
+        )
+        return
+    if flat.dtype == object:
+        raw = v2_binary.raw_of(flat, datatype)
+        flat = np.frombuffer(raw, blobs.dtype_of(datatype))
+    getattr(contents, _CONTENTS[datatype]).extend(flat.tolist())
 
 
 async def _config(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.name)
     rest.version_of(endpoint, request.version)
     inputs = [
-        _m.ConfigTensor(name=known.name, data_type=_CONFIG_TYPES[known.datatype], dims=[-1])
-        for known in endpoint.live.inputs
+        _m.ConfigTensor(
+            name=known.name, data_type=_CONFIG_TYPES[known.datatype], dims=[-1, *known.shape]
+        )
+        for known in endpoint.inputs.specs
+        if known.required
     ]
-    output = _m.ConfigOutput(name=v2.OUTPUT, data_type=_CONFIG_TYPES["FP64"], dims=[-1])
+    outputs = [
+        _m.ConfigOutput(
+            name=known.name, data_type=_CONFIG_TYPES[known.datatype], dims=[-1, *known.shape]
+        )
+        for known in endpoint.outputs.specs
+    ]
     config = _m.Config(
         name=endpoint.model,
         platform="setpoint",
         backend="setpoint",
         input=inputs,
-        output=[output],
+        output=outputs,
     )
     return _m.ModelConfig(config=config)
 

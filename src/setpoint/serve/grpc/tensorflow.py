@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from setpoint.errors import Invalid
-from setpoint.serve import columns, v2
+from setpoint.serve import columns, v2, v2_binary
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.grpc.calls import Told, service
 from setpoint.serve.grpc.messages import declare
+from setpoint.serve.outputs import OutputSpec
 from setpoint.serve.rest.tensorflow import SIGNATURE, check_signature, version_of
+from setpoint.serve.v2 import InputSpec
 
 _m = declare(
     "setpoint.tensorflow",
@@ -78,6 +80,17 @@ _DTYPES: dict[int, tuple[str, str]] = {
     22: ("<u4", "uint32_val"),
     23: ("<u8", "uint64_val"),
 }
+#: TensorFlow's number of a datatype of V2.
+_NUMBERS = {
+    **dict(zip(("FP32", "FP64", "INT32", "UINT8", "INT16", "INT8"), range(1, 7), strict=True)),
+    "BYTES": 7,
+    "INT64": 9,
+    "BOOL": 10,
+    "UINT16": 17,
+    "FP16": 19,
+    "UINT32": 22,
+    "UINT64": 23,
+}
 _SIGNATURES_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
@@ -119,16 +132,33 @@ def _spec(endpoint: Endpoint, version: int) -> Any:
 async def _predict(serving: Answering, request: Any) -> Any:
     started = perf_counter_ns()
     endpoint, version = _asked_of(serving, request.model_spec)
-    for name in request.output_filter:
-        if name != v2.OUTPUT:
-            hint = f"ask for {v2.OUTPUT!r}"
-            raise Invalid(f"there is no output {name!r}", where="output_filter", hint=hint)
+    names = list(request.output_filter)
+    endpoint.outputs.chosen(names, "output_filter")
     rows = _rows(request.inputs, endpoint.inputs)
     predicted = await serving.predict(serving.asked(endpoint, rows, started, version=version))
-    scores = _m.Tensor(dtype=_DOUBLE, double_val=predicted.scores)
-    scores.tensor_shape.dim.add(size=len(predicted.scores))
+    outputs = {spec.name: _tensor(spec, values) for spec, values in predicted.told(names)}
     spec = _spec(endpoint, predicted.version)
-    return Told(_m.Predicted(outputs={v2.OUTPUT: scores}, model_spec=spec), predicted)
+    return Told(_m.Predicted(outputs=outputs, model_spec=spec), predicted)
+
+
+def _tensor(spec: OutputSpec, values: Any) -> Any:
+    """Return an output as a tensor; what is none is NaN, zero, or an empty text."""
+    kind = _NUMBERS[spec.datatype]
+    shape = _m.Shape(dim=[_m.Dim(size=size) for size in values.shape])
+    if kind == _STRING:
+        texts = [_bytes_of(each) for each in values.reshape(-1)]
+        return _m.Tensor(dtype=kind, tensor_shape=shape, string_val=texts)
+    if kind == _DOUBLE:
+        return _m.Tensor(dtype=kind, tensor_shape=shape, double_val=values.reshape(-1).tolist())
+    content = v2_binary.raw_of(values, spec.datatype)
+    return _m.Tensor(dtype=kind, tensor_shape=shape, tensor_content=content)
+
+
+def _bytes_of(each: Any) -> bytes:
+    """Return a text as bytes, an empty one for none."""
+    if isinstance(each, bytes):
+        return each
+    return b"" if each is None else str(each).encode()
 
 
 def _rows(tensors: Mapping[str, Any], inputs: v2.Inputs) -> v2.Rows:
@@ -166,11 +196,8 @@ def _values(tensor: Any, where: str) -> Any:
     return values.reshape(shape)
 
 
-def _strings(tensor: Any, shape: list[int], where: str) -> list[str]:
-    try:
-        texts = [value.decode() for value in tensor.string_val]
-    except UnicodeDecodeError:
-        raise Invalid("a text is not in UTF-8", where=where) from None
+def _strings(tensor: Any, shape: list[int], where: str) -> list[bytes]:
+    texts = list(tensor.string_val)
     if len(texts) != int(np.prod(shape)):
         raise _misshapen(shape, where)
     return texts
@@ -182,9 +209,10 @@ def _misshapen(shape: list[int], where: str) -> Invalid:
 
 async def _classify(serving: Answering, request: Any) -> Any:
     predicted = await _of_examples(serving, request)
+    names, probabilities = predicted.classified()
     classes = [
-        _m.Classes(classes=[_m.Class(label="0", score=1 - p), _m.Class(label="1", score=p)])
-        for p in predicted.scores
+        _m.Classes(classes=[_m.Class(label=n, score=p) for n, p in zip(names, row, strict=True)])
+        for row in probabilities.tolist()
     ]
     result = _m.ClassificationResult(classifications=classes)
     spec = _spec(predicted.endpoint, predicted.version)
@@ -220,6 +248,13 @@ def _record(example: Any) -> dict[str, Any]:
     return record
 
 
+def _kind_of(known: InputSpec) -> int:
+    """Return TensorFlow's number for an input; a lone value a row is a double, as any fits."""
+    if known.blob:
+        return _NUMBERS[known.datatype]
+    return _STRING if known.text else _DOUBLE
+
+
 async def _status(serving: Answering, request: Any) -> Any:
     endpoint, version = _asked_of(serving, request.model_spec)
     return _m.ModelStatus(
@@ -237,18 +272,18 @@ async def _metadata(serving: Answering, request: Any) -> Any:
         if field != "signature_def":
             hint = "ask for signature_def"
             raise Invalid(f"there is no metadata field {field!r}", hint=hint)
-    shape = _m.Shape(dim=[_m.Dim(size=-1)])
 
-    def told(name: str, kind: int) -> Any:
-        return _m.TensorInfo(name=f"{name}:0", dtype=kind, tensor_shape=shape)
+    def told(known: InputSpec | OutputSpec, kind: int) -> Any:
+        shape = _m.Shape(dim=[_m.Dim(size=size) for size in (-1, *known.shape)])
+        return _m.TensorInfo(name=f"{known.name}:0", dtype=kind, tensor_shape=shape)
 
-    inputs = {
-        known.name: told(known.name, _STRING if known.datatype == "BYTES" else _DOUBLE)
-        for known in endpoint.live.inputs
-    }
+    taken = [known for known in endpoint.inputs.specs if known.required]
+    inputs = {known.name: told(known, _kind_of(known)) for known in taken}
     signature = _m.Signature(
         inputs=inputs,
-        outputs={v2.OUTPUT: told(v2.OUTPUT, _DOUBLE)},
+        outputs={
+            known.name: told(known, _NUMBERS[known.datatype]) for known in endpoint.outputs.specs
+        },
         method_name="tensorflow/serving/predict",
     )
     answer = _m.Metadata(model_spec=_spec(endpoint, version or endpoint.live.version))

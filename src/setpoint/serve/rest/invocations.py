@@ -5,8 +5,6 @@ SageMaker's header, or by one of the addresses with a name in them, which its mu
 contract and its runtime's clients use.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -23,6 +21,7 @@ from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
+from setpoint.serve.rest import formats
 from setpoint.serve.rest.contract import Protocol, headers_of, nowhere
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
@@ -134,7 +133,7 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
         version=_version(endpoint, variant) if variant else 0,
     )
     predicted = await serving.predict(asked)
-    body, kind = _written(request.header(b"accept"), predicted)
+    body, kind = formats.written(request.header(b"accept"), predicted)
     return Reply(body, kind=kind, headers=(*headers_of(predicted), *_answered(request, predicted)))
 
 
@@ -143,17 +142,18 @@ def _rows(request: Request, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters |
     kind, _, _ = request.header(b"content-type").lower().partition(";")
     kind = kind.strip()
     if kind == "text/csv":
-        return _from_csv(request.body, inputs), None
+        return formats.from_csv(request.body, inputs), None
     if kind in {"application/jsonlines", "application/x-jsonlines", "application/jsonl"}:
-        return _from_lines(request.body, inputs), None
-    if kind in {"application/x-parquet", "application/vnd.apache.parquet"}:
-        return _from_parquet(request.body, inputs), None
+        return formats.from_lines(request.body, inputs), None
+    if kind in formats.TABLES:
+        return formats.from_table(request.body, formats.TABLES[kind], inputs), None
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
         body = read(_decode, request.body, "request")
         return _from_json(body, inputs), body.parameters
     raise Invalid(
         f"the content type {kind!r} is not understood",
-        hint="send application/json, text/csv, application/jsonlines or application/x-parquet",
+        hint="send application/json, text/csv, application/jsonlines, application/x-parquet "
+        "or application/vnd.apache.arrow.stream",
     )
 
 
@@ -204,77 +204,6 @@ def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
     return columns.from_columns(named, inputs, f"{where}.data", count=len(split.data))
 
 
-def _from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
-    """Read CSV with a line of names, as MLflow has it, or without one, as SageMaker does."""
-    try:
-        text = io.StringIO(body.decode("utf-8-sig"))
-        lines = [row for row in csv.reader(text, strict=True) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        hint = "send UTF-8, commas, one row a line"
-        raise Invalid(f"the body is no CSV: {error}", hint=hint) from None
-    if not lines:
-        raise Invalid("the body is empty", hint="send CSV, one row a line")
-    names = lines[0]
-    if set(names) & inputs.names:
-        data = lines[1:]
-    else:
-        names, data = inputs.required, lines
-    for i, row in enumerate(data):
-        if len(row) != len(names):
-            raise Invalid(
-                f"row {i} has {len(row)} values for {len(names)} columns",
-                where=f"line {i + 1 + len(lines) - len(data)}",
-                hint=f"send {', '.join(names)} in this order",
-            )
-    texts = {known.name for known in inputs.specs if known.text}
-    named = {
-        name: [_cell(row[i], text=name in texts) for row in data] for i, name in enumerate(names)
-    }
-    return columns.from_columns(named, inputs, "$", count=len(data))
-
-
-def _cell(value: str, *, text: bool) -> str | float | None:
-    if not value:
-        return None
-    if text:
-        return value
-    lowered = value.strip().lower()
-    if lowered in {"true", "false"}:
-        return float(lowered == "true")
-    try:
-        return float(value)
-    except ValueError:
-        return value  # not a number: said where the column is read
-
-
-def _from_lines(body: bytes, inputs: v2.Inputs) -> v2.Rows:
-    """Read one row a line: an object, an array, or ``{"features": [...]}``."""
-    try:
-        rows = msgspec.json.Decoder().decode_lines(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = "send one row a line"
-        raise Invalid(f"the body is no JSON by lines: {error}", hint=hint) from None
-    return columns.from_instances([_unwrapped(row) for row in rows], inputs, "$")
-
-
-def _unwrapped(row: Any) -> Any:
-    return row["features"] if isinstance(row, dict) and row.keys() == {"features"} else row
-
-
-def _from_parquet(body: bytes, inputs: v2.Inputs) -> v2.Rows:
-    try:
-        import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
-    except ModuleNotFoundError:  # in an image, which has what its model needs
-        hint = "send application/json or text/csv"
-        raise Invalid("this server does not read Parquet", hint=hint) from None
-    try:
-        frame = pl.read_parquet(io.BytesIO(body))
-    except Exception as error:  # noqa: BLE001 - whatever its reader says of foreign bytes
-        raise Invalid(f"the body is no Parquet: {error}") from None
-    named = {name: frame[name].to_list() for name in frame.columns if name in inputs.names}
-    return columns.from_columns(named, inputs, "$", count=frame.height)
-
-
 def _identified(
     request: Request, parameters: v2.Parameters | None, count: int
 ) -> v2.Parameters | None:
@@ -306,22 +235,6 @@ def _answered(request: Request, predicted: Predicted) -> Headers:
     if attributes := request.header(_ATTRIBUTES):
         headers.append((_ATTRIBUTES, attributes.encode("latin-1")))
     return tuple(headers)
-
-
-def _written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
-    """Return the body and its type: JSON, or what is asked for."""
-    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if "text/csv" in wanted:
-        lines = "".join(f"{_number(score)}\n" for score in predicted.scores)
-        return lines.encode(), b"text/csv"
-    if wanted & {"application/jsonlines", "application/jsonl"}:
-        lines = "".join(f'{{"score": {_number(score) or "null"}}}\n' for score in predicted.scores)
-        return lines.encode(), b"application/jsonlines"
-    return v2.encode({"predictions": predicted.scores}), b"application/json"
-
-
-def _number(score: float) -> str:
-    return "" if score != score else repr(score)  # noqa: PLR0124 - NaN alone is not itself
 
 
 def _failed(status: int, error: SetpointError) -> Reply:

@@ -1,16 +1,19 @@
 """The Open Inference Protocol V2 over HTTP, with binary tensors and, besides, labels."""
 
 import re
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
 from urllib.parse import unquote
 
 from setpoint.errors import Invalid, Unavailable
-from setpoint.serve import v2, v2_binary
+from setpoint.serve import tensors, v2, v2_binary
 from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.outputs import OutputSpec, plain
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
+from setpoint.serve.v2 import InputSpec
 
 _MODEL = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -69,19 +72,24 @@ async def _infer(serving: Answering, request: Request, endpoint: Endpoint, versi
     given = named(serving, endpoint, asked, started, version)
     predicted = await serving.predict(given)
     if v2_binary.is_wanted(asked):
-        body, header = v2_binary.answer(written(predicted))
+        body, header = v2_binary.answer(written(predicted, asked.outputs, raw=True), asked)
         headers = ((v2_binary.HEADER, b"%d" % header),)
         return Reply(body, kind=b"application/octet-stream", headers=headers)
-    return Reply(v2.encode(written(predicted)))
+    return Reply(v2.encode(written(predicted, asked.outputs)))
 
 
 def named(
     serving: Answering, endpoint: Endpoint, read: v2.InferRequest, started: int, version: int = 0
 ) -> Asked:
-    """Return a request that was read with its rows, named, as every way to V2 does it."""
+    """Return a request that was read with its rows, named, as every way to V2 does it.
+
+    Raises:
+        Invalid: If its tensors are not the model's inputs, or it asks for an output there is not.
+    """
+    endpoint.outputs.chosen(names_of(read.outputs))
     return serving.asked(
         endpoint,
-        v2.rows(read, endpoint.inputs),
+        tensors.rows(read, endpoint.inputs),
         started,
         request_id=read.id or "",
         parameters=read.parameters,
@@ -89,15 +97,29 @@ def named(
     )
 
 
-def written(predicted: Predicted) -> v2.InferAnswer:
-    """Return an answer in the protocol's fields."""
-    scores = predicted.scores
+def names_of(asked: Sequence[v2.OutputAsked] | None) -> list[str]:
+    """Return the names of the outputs that are asked for."""
+    return [one.name for one in asked or ()]
+
+
+def written(
+    predicted: Predicted, asked: Sequence[v2.OutputAsked] | None, *, raw: bool = False
+) -> v2.InferAnswer:
+    """Return an answer in the protocol's fields; its data as arrays where they stay `raw`."""
     return v2.InferAnswer(
         predicted.endpoint.model,
         str(predicted.version),
         predicted.request_id,
         v2.AnswerParameters(predicted.ids, predicted.versions, predicted.fallback),
-        [v2.Output(v2.OUTPUT, [len(scores)], "FP64", scores)],
+        [
+            v2.Output(
+                spec.name,
+                list(values.shape),
+                spec.datatype,
+                values if raw else plain(values.reshape(-1)),
+            )
+            for spec, values in predicted.told(names_of(asked))
+        ],
     )
 
 
@@ -141,27 +163,27 @@ def metadata(endpoint: Endpoint) -> dict[str, Any]:
         "name": endpoint.model,
         "versions": [str(one.version) for one in endpoint.deployed],
         "platform": "setpoint",
-        "inputs": [_tensor(known.name, known.datatype) for known in endpoint.live.inputs],
-        "outputs": [_tensor(v2.OUTPUT, "FP64")],
+        "inputs": [_tensor(known) for known in endpoint.inputs.specs if known.required],
+        "outputs": [_tensor(known) for known in endpoint.outputs.specs],
     }
 
 
-def _tensor(name: str, datatype: str) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1]}
+def _tensor(known: InputSpec | OutputSpec) -> dict[str, Any]:
+    return {"name": known.name, "datatype": known.datatype, "shape": [-1, *known.shape]}
 
 
 def _config(endpoint: Endpoint) -> dict[str, Any]:
-    def tensor(name: str, datatype: str) -> dict[str, Any]:
-        kind = "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
-        return {"name": name, "data_type": kind, "dims": [-1]}
+    def tensor(known: InputSpec | OutputSpec) -> dict[str, Any]:
+        kind = "TYPE_STRING" if known.datatype == "BYTES" else f"TYPE_{known.datatype}"
+        return {"name": known.name, "data_type": kind, "dims": [-1, *known.shape]}
 
     return {
         "name": endpoint.model,
         "platform": "setpoint",
         "backend": "setpoint",
         "max_batch_size": 0,  # the first dimension is among the shapes
-        "input": [tensor(known.name, known.datatype) for known in endpoint.live.inputs],
-        "output": [tensor(v2.OUTPUT, "FP64")],
+        "input": [tensor(known) for known in endpoint.inputs.specs if known.required],
+        "output": [tensor(known) for known in endpoint.outputs.specs],
     }
 
 

@@ -20,6 +20,8 @@ from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.outputs import OutputSpec, rows
+from setpoint.serve.outputs import columns as columnar
 from setpoint.serve.rest.contract import Protocol, failed, headers_of, nowhere, numbered
 
 _PATH = re.compile(
@@ -100,13 +102,14 @@ async def _ask_predict(
     if (body.instances is None) == (body.inputs is None):
         raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
     if body.inputs is None:
-        rows = columns.from_instances(_plain(body.instances), endpoint.inputs, "$.instances")
+        given = columns.from_instances(_plain(body.instances), endpoint.inputs, "$.instances")
     else:
-        rows = _columnar(_plain(body.inputs), endpoint.inputs)
-    asked = serving.asked(endpoint, rows, started, parameters=body.parameters, version=version)
+        given = _columnar(_plain(body.inputs), endpoint.inputs)
+    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
     predicted = await serving.predict(asked)
-    key = "predictions" if body.inputs is None else "outputs"
-    return Reply(v2.encode({key: predicted.scores}), headers=headers_of(predicted))
+    told = predicted.told()
+    found = {"predictions": rows(told)} if body.inputs is None else {"outputs": columnar(told)}
+    return Reply(v2.encode(found), headers=headers_of(predicted))
 
 
 def _columnar(given: Any, inputs: v2.Inputs) -> v2.Rows:
@@ -122,12 +125,13 @@ async def _ask_examples(
     body = read(_examples.decode, request.body, "request")
     check_signature(body.signature_name)
     records = [_plain(body.context | example) for example in body.examples]
-    rows = columns.from_records(records, endpoint.inputs, "$.examples")
-    asked = serving.asked(endpoint, rows, started, parameters=body.parameters, version=version)
+    given = columns.from_records(records, endpoint.inputs, "$.examples")
+    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
     predicted = await serving.predict(asked)
     results: list[Any] = predicted.scores
     if what == ":classify":
-        results = [[["0", 1 - score], ["1", score]] for score in predicted.scores]
+        names, probabilities = predicted.classified()
+        results = [list(zip(names, row, strict=True)) for row in probabilities.tolist()]
     return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
 
 
@@ -146,7 +150,7 @@ def check_signature(name: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of JSON with ``{"b64": …}`` as the text that it stands for."""
+    """Return a value of JSON with ``{"b64": …}`` as the bytes that it stands for."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if not isinstance(value, dict):
@@ -154,10 +158,9 @@ def _plain(value: Any) -> Any:
     if value.keys() != {"b64"}:
         return {key: _plain(each) for key, each in value.items()}
     try:
-        return base64.b64decode(value["b64"], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
-        hint = "encode it in base 64"
-        raise Invalid("what stands in b64 is no text in UTF-8", hint=hint) from None
+        return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise Invalid("what stands in b64 is not in base 64", hint="encode it in base 64") from None
 
 
 def _state(endpoint: Endpoint, version: int) -> bytes:
@@ -175,13 +178,9 @@ def _state(endpoint: Endpoint, version: int) -> bytes:
 
 
 def _metadata(endpoint: Endpoint, version: int) -> bytes:
-    inputs = {
-        known.name: _tensor(known.name, _TYPES.get(known.datatype, f"DT_{known.datatype}"))
-        for known in endpoint.live.inputs
-    }
     signature = {
-        "inputs": inputs,
-        "outputs": {v2.OUTPUT: _tensor(v2.OUTPUT, "DT_DOUBLE")},
+        "inputs": {known.name: _tensor(known) for known in endpoint.inputs.specs if known.required},
+        "outputs": {known.name: _tensor(known) for known in endpoint.outputs.specs},
         "method_name": "tensorflow/serving/predict",
     }
     return v2.encode(
@@ -196,9 +195,11 @@ def _metadata(endpoint: Endpoint, version: int) -> bytes:
     )
 
 
-def _tensor(name: str, kind: str) -> dict[str, Any]:
-    shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
-    return {"dtype": kind, "tensor_shape": shape, "name": f"{name}:0"}
+def _tensor(known: v2.InputSpec | OutputSpec) -> dict[str, Any]:
+    dims = [{"size": str(size), "name": ""} for size in (-1, *known.shape)]
+    kind = _TYPES.get(known.datatype, f"DT_{known.datatype}")
+    shape = {"dim": dims, "unknown_rank": False}
+    return {"dtype": kind, "tensor_shape": shape, "name": f"{known.name}:0"}
 
 
 PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, failed)

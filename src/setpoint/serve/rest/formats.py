@@ -1,0 +1,155 @@
+"""Tables in a request and in an answer: CSV, JSON by lines, Parquet, Arrow."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from setpoint.errors import Invalid
+from setpoint.serve import columns, outputs, v2
+from setpoint.serve.answering import Predicted
+
+PARQUET, ARROW = "parquet", "arrow"
+#: The formats of tables, by content type.
+TABLES = {
+    "application/x-parquet": PARQUET,
+    "application/vnd.apache.parquet": PARQUET,
+    "application/vnd.apache.arrow.stream": ARROW,
+}
+_LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
+_encoder = msgspec.json.Encoder()
+
+
+def from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
+    """Read CSV with a line of names, as MLflow has it, or without one, as SageMaker does."""
+    try:
+        text = io.StringIO(body.decode("utf-8-sig"))
+        lines = [row for row in csv.reader(text, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        hint = "send UTF-8, commas, one row a line"
+        raise Invalid(f"the body is no CSV: {error}", hint=hint) from None
+    if not lines:
+        raise Invalid("the body is empty", hint="send CSV, one row a line")
+    names = lines[0]
+    if set(names) & inputs.names:
+        data = lines[1:]
+    else:
+        names, data = inputs.required, lines
+    for i, row in enumerate(data):
+        if len(row) != len(names):
+            raise Invalid(
+                f"row {i} has {len(row)} values for {len(names)} columns",
+                where=f"line {i + 1 + len(lines) - len(data)}",
+                hint=f"send {', '.join(names)} in this order",
+            )
+    texts = {known.name for known in inputs.specs if known.text}
+    named = {
+        name: [_cell(row[i], text=name in texts) for row in data] for i, name in enumerate(names)
+    }
+    return columns.from_columns(named, inputs, "$", count=len(data))
+
+
+def _cell(value: str, *, text: bool) -> str | float | None:
+    if not value:
+        return None
+    if text:
+        return value
+    lowered = value.strip().lower()
+    if lowered in {"true", "false"}:
+        return float(lowered == "true")
+    try:
+        return float(value)
+    except ValueError:
+        return value  # not a number: said where the column is read
+
+
+def from_lines(body: bytes, inputs: v2.Inputs) -> v2.Rows:
+    """Read one row a line: an object, an array, or ``{"features": [...]}``."""
+    try:
+        rows = msgspec.json.Decoder().decode_lines(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = "send one row a line"
+        raise Invalid(f"the body is no JSON by lines: {error}", hint=hint) from None
+    return columns.from_instances([_unwrapped(row) for row in rows], inputs, "$")
+
+
+def _unwrapped(row: Any) -> Any:
+    return row["features"] if isinstance(row, dict) and row.keys() == {"features"} else row
+
+
+def from_table(body: bytes, kind: str, inputs: v2.Inputs) -> v2.Rows:
+    """Read a table; columns that are no inputs are left out.
+
+    Raises:
+        Invalid: If it is no such table, or does not fit the model.
+    """
+    pl = _polars()
+    read = pl.read_parquet if kind == PARQUET else pl.read_ipc_stream
+    try:
+        frame = read(io.BytesIO(body))
+    except Exception as error:  # noqa: BLE001 - whatever its reader says of foreign bytes
+        raise Invalid(f"the body is no {kind.capitalize()}: {error}") from None
+    named = {name: frame[name].to_list() for name in frame.columns if name in inputs.names}
+    return columns.from_columns(named, inputs, "$", count=frame.height)
+
+
+def written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
+    """Return the body and its type: JSON, or what is asked for."""
+    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    told = predicted.told()
+    if "text/csv" in wanted:
+        return _csv(told), b"text/csv"
+    if wanted & _LINES:
+        name = told[0][0].name
+        found = [each if isinstance(each, dict) else {name: each} for each in outputs.rows(told)]
+        return _encoder.encode_lines(found), b"application/jsonlines"
+    for asked in wanted & TABLES.keys():
+        return _table(told, TABLES[asked]), asked.encode()
+    return v2.encode({"predictions": outputs.rows(told)}), b"application/json"
+
+
+def _csv(told: Sequence[outputs.Told]) -> bytes:
+    """Return a line a row, without names; of several outputs one after the other, tensors flat."""
+    cells: list[list[Any]] = []
+    for _, values in told:
+        flat = values.reshape(len(values), -1)
+        cells += [outputs.plain(flat[:, at]) for at in range(flat.shape[1])]
+    if len(cells) == 1 and told[0][0].datatype != "BYTES":
+        return "".join(f"{_said(value)}\n" for value in cells[0]).encode()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_said(value) for value in row] for row in zip(*cells, strict=True))
+    return text.getvalue().encode()
+
+
+def _said(value: Any) -> str:
+    if value is None or value != value:  # noqa: PLR0124 - NaN alone is not itself
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _table(told: Sequence[outputs.Told], kind: str) -> bytes:
+    pl = _polars()
+    frame = pl.DataFrame(
+        [
+            pl.Series(spec.name, values.tolist() if values.dtype == object else values)
+            for spec, values in told
+        ]
+    )
+    found = io.BytesIO()
+    if kind == PARQUET:
+        frame.write_parquet(found)
+    else:
+        frame.write_ipc_stream(found)
+    return found.getvalue()
+
+
+def _polars() -> Any:
+    try:
+        import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
+    except ModuleNotFoundError:  # in an image, which has what its model needs
+        hint = "send application/json or text/csv"
+        raise Invalid("this server does not read Parquet and Arrow", hint=hint) from None
+    return pl

@@ -1,0 +1,206 @@
+"""From the tensors of a V2 request to an endpoint's rows."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setpoint.errors import Invalid
+from setpoint.serve import blobs, v2
+from setpoint.serve.protocols import Floats
+from setpoint.serve.v2 import Inputs, InputSpec, Rows
+
+
+def rows(request: v2.InferRequest, inputs: Inputs) -> Rows:
+    """Bring the tensors of a request into the endpoint's columns.
+
+    Args:
+        request: One tensor ``[n]`` or ``[n, 1]`` per input, in any order; or a single one
+            ``[n, k]`` whose columns are the `k` numeric inputs in order.
+        inputs: What the endpoint takes.
+
+    Raises:
+        Invalid: If an input is missing, unknown or given twice, or a tensor's datatype or
+            shape does not fit; says which and what would.
+    """
+    tensors = request.inputs
+    if len(tensors) == 1 and len(tensors[0].shape) == 2 and _is_matrix(tensors[0], inputs):
+        return _matrix(tensors[0], inputs)
+    return _columns(tensors, inputs)
+
+
+def _is_matrix(tensor: v2.Tensor, inputs: Inputs) -> bool:
+    if inputs.mixed or isinstance(tensor, v2.Texts):
+        return False
+    return tensor.shape[1] != 1 or len(inputs.specs) == 1 or tensor.name not in inputs.names
+
+
+def _matrix(tensor: v2.Tensor, inputs: Inputs) -> Rows:
+    required, width = len(inputs.required), tensor.shape[1]
+    if width not in {required, len(inputs.specs)}:
+        raise Invalid(
+            f"the tensor {tensor.name!r} has {width} columns, the model takes {required}",
+            where="$.inputs[0].shape",
+            hint=f"send [n, {required}], in this order: {_names(inputs)}",
+        )
+    values = _numeric(tensor, "$.inputs[0]")
+    if width == len(inputs.specs):
+        return Rows(len(values), values, {})
+    wide = np.full((len(values), len(inputs.specs)), np.nan)
+    wide[:, [i for i, known in enumerate(inputs.specs) if known.required]] = values
+    return Rows(len(values), wide, {}, inputs.optional)
+
+
+def _columns(tensors: Sequence[v2.Tensor], inputs: Inputs) -> Rows:
+    named = {tensor.name: (i, tensor) for i, tensor in enumerate(tensors)}
+    if len(named) != len(tensors):
+        raise Invalid("an input is given twice", where="$.inputs", hint="send each input once")
+    check_names(named, inputs, "$.inputs")
+    counts = {tensor.shape[0] if tensor.shape else -1 for tensor in tensors}
+    if len(counts) > 1:
+        raise Invalid(
+            f"the inputs differ in their number of rows: {sorted(counts)}",
+            where="$.inputs",
+            hint="every input has the same first dimension: the number of rows",
+        )
+    count = counts.pop()
+    numeric: list[NDArray[np.float64]] = []
+    texts: dict[str, list[str | None]] = {}
+    held: dict[str, NDArray[Any]] = {}
+    for known in inputs.specs:
+        if known.name not in named:
+            if known.text:
+                texts[known.name] = [None] * count
+            elif not known.blob:
+                numeric.append(np.full(count, np.nan))
+            continue
+        position, tensor = named[known.name]
+        where = f"$.inputs[{position}]"
+        if known.blob:
+            held[known.name] = blob(tensor, known, where)
+            continue
+        if len(tensor.shape) not in {1, 2} or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
+            raise Invalid(
+                f"the input {known.name!r} has the shape {tensor.shape}",
+                where=f"{where}.shape",
+                hint="one column has the shape [n] or [n, 1]",
+            )
+        if known.text:
+            texts[known.name] = _text(tensor, where)
+        else:
+            numeric.append(_numeric(tensor, where).reshape(-1))
+    values = np.stack(numeric, axis=1) if numeric else np.empty((count, 0))
+    return Rows(count, values, texts, inputs.optional - named.keys(), held)
+
+
+def check_names(named: Mapping[str, Any], inputs: Inputs, where: str) -> None:
+    """Refuse inputs if one that is needed is missing, or one is unknown.
+
+    Raises:
+        Invalid: If so; says which, and what the model takes.
+    """
+    if named.keys() == inputs.names:
+        return
+    missing = [name for name in inputs.required if name not in named]
+    if missing:
+        raise Invalid(
+            f"missing input {_some(missing)}",
+            where=where,
+            hint=f"the model takes: {_names(inputs)}",
+        )
+    unknown = named.keys() - inputs.names
+    if unknown:
+        raise Invalid(
+            f"unknown input {_some(sorted(unknown))}",
+            where=where,
+            hint=f"the model takes: {_names(inputs)}",
+        )
+
+
+def _numeric(tensor: v2.Tensor, where: str) -> Floats:
+    """Return the data as float64 in the tensor's shape."""
+    if isinstance(tensor, v2.Texts):
+        raise Invalid(
+            f"the input {tensor.name!r} is numeric, not BYTES",
+            where=f"{where}.datatype",
+            hint="send FP64; null stands for a missing value",
+        )
+    try:
+        values = np.array(tensor.data, dtype=np.float64)  # type: ignore[attr-defined]
+    except (ValueError, OverflowError):
+        raise _misshapen(tensor, where) from None
+    values = _shaped(values, tensor, where)
+    if isinstance(tensor, v2.Numbers):
+        return values
+    bounds = v2.INTEGERS.get(tensor.datatype)
+    if bounds and values.size and (values.min() < bounds[0] or values.max() > bounds[1]):
+        raise Invalid(
+            f"a value of {tensor.name!r} does not fit {tensor.datatype}",
+            where=f"{where}.data",
+            hint=f"values lie between {bounds[0]} and {bounds[1]}; send a wider datatype",
+        )
+    return values
+
+
+def _text(tensor: v2.Tensor, where: str) -> list[str | None]:
+    if not isinstance(tensor, v2.Texts):
+        raise Invalid(
+            f"the input {tensor.name!r} is text, not {tensor.datatype}",
+            where=f"{where}.datatype",
+            hint="send BYTES, with strings or null as data",
+        )
+    try:
+        values = np.array(tensor.data, dtype=object)
+    except ValueError:
+        raise _misshapen(tensor, where) from None
+    return blobs.as_texts(_shaped(values, tensor, where).reshape(-1).tolist(), where)
+
+
+def blob(tensor: Any, known: InputSpec, where: str) -> NDArray[Any]:
+    """Return a tensor a row [n, …], or the bytes of each row as objects.
+
+    Raises:
+        Invalid: If the shape is another, or the data do not fill it or are of another kind.
+    """
+    if not known.shape:
+        texts = _shaped(np.array(tensor.data, dtype=object), tensor, where).reshape(-1)
+        return blobs.as_bytes(texts.tolist(), f"{where}.data")
+    wanted = [tensor.shape[0] if tensor.shape else -1, *known.shape]
+    same = zip(tensor.shape, wanted, strict=False)
+    if len(tensor.shape) != len(wanted) or any(b not in {a, -1} for a, b in same):
+        raise Invalid(
+            f"the input {known.name!r} has the shape {list(tensor.shape)}",
+            where=f"{where}.shape",
+            hint=f"send [n, {', '.join(map(str, known.shape))}]",
+        )
+    if known.datatype == "BYTES" or isinstance(tensor, v2.Texts):
+        raise Invalid(f"the input {known.name!r} is {known.datatype}", where=f"{where}.datatype")
+    return _numeric(tensor, where).astype(blobs.dtype_of(known.datatype), copy=False)
+
+
+def _shaped(values: NDArray[Any], tensor: v2.Tensor, where: str) -> NDArray[Any]:
+    shape = tuple(tensor.shape)
+    if values.shape == shape:
+        return values
+    if values.ndim != 1 or min(shape, default=-1) < 0 or values.size != prod(shape):
+        raise _misshapen(tensor, where)
+    return values.reshape(shape)
+
+
+def _misshapen(tensor: v2.Tensor, where: str) -> Invalid:
+    return Invalid(
+        f"the data of {tensor.name!r} do not fill the shape {tensor.shape}",
+        where=f"{where}.data",
+        hint="data are flat in row-major order, or nested like the shape",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _names(inputs: Inputs) -> str:
+    return ", ".join(inputs.required)

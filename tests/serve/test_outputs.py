@@ -1,0 +1,260 @@
+"""Outputs: what a model gives besides its score, in every protocol's words, from real models."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from tests.serve.conftest import Served
+from tests.serve.made import canary, live
+
+from setpoint.artifacts.files import FileStore
+from setpoint.models import adding
+from setpoint.models.runtime import load
+from setpoint.serve.entities import PredictionRecord
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+IRIS = load_iris()
+NAMES = ["setosa", "versicolor", "virginica"]
+X = IRIS.data
+ROWS = X[[0, 60, 140]].tolist()
+PROBABILITIES = [1.0, 1.0, 1.0]
+JSON = (b"content-type", b"application/json")
+
+
+class Thumb:
+    """Gives several things of an image and a number."""
+
+    def predict(self, frame: Any) -> dict[str, Any]:
+        sizes = [len(each) for each in frame["image"]]
+        return {
+            "size": np.array(sizes, dtype=np.int64),
+            "first": [each[:2] for each in frame["image"]],
+            "means": np.stack([frame["pixels"].to_numpy().mean(axis=(1, 2)), sizes], axis=1),
+        }
+
+
+def brought(tmp_path: Path, model: Any, example: Any, **more: Any) -> Any:
+    store = FileStore(tmp_path / "objects")
+    return load(store, adding.stored(store, model, example, **more))
+
+
+def several(served: Served, tmp_path: Path) -> Served:
+    model = LogisticRegression(max_iter=1000).fit(X, np.array(NAMES)[IRIS.target])
+    served.predictors[1] = brought(tmp_path, model, X)
+    served.deploy(live())
+    return served
+
+
+def yes_or_no(served: Served, tmp_path: Path, **labels: Any) -> Served:
+    target = np.where(IRIS.target == 2, labels["yes"], labels["no"])
+    model = LogisticRegression(max_iter=1000).fit(X, target)
+    served.predictors[1] = brought(tmp_path, model, X)
+    served.deploy(live())
+    return served
+
+
+def tensor(data: Any = ROWS) -> Any:
+    return {"name": "x", "datatype": "FP64", "shape": list(np.shape(data)), "data": data}
+
+
+def infer(served: Served, **more: Any) -> Any:
+    status, answer = served.post("/v2/models/m/infer", {"inputs": [tensor()], **more})
+    assert status == 200, answer
+    return {one["name"]: one for one in answer["outputs"]}
+
+
+def test_a_classifier_of_several_classes_gives_label_and_probabilities(
+    served: Served, tmp_path: Path
+) -> None:
+    found = infer(several(served, tmp_path))
+    assert found["label"]["data"] == NAMES
+    assert found["label"]["datatype"] == "BYTES"
+    assert found["probabilities"]["shape"] == [3, 3]
+    each = np.array(found["probabilities"]["data"]).reshape(3, 3)
+    assert each.sum(axis=1) == pytest.approx(PROBABILITIES)
+    assert found["score"]["data"] == pytest.approx(each.max(axis=1))
+    (record,) = served.logged()
+    assert isinstance(record, PredictionRecord)
+    assert np.frombuffer(record.scores) == pytest.approx(found["score"]["data"])
+    _, told = served.get("/v2/models/m")
+    assert [(one["name"], one["shape"]) for one in told["outputs"]] == [
+        ("score", [-1]),
+        ("label", [-1]),
+        ("probabilities", [-1, 3]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "datatype"),
+    [
+        ({"yes": "virginica", "no": "another"}, "BYTES"),
+        ({"yes": 9, "no": 4}, "INT64"),
+        ({"yes": True, "no": False}, "BOOL"),
+        ({"yes": 2.0, "no": -1.0}, "FP64"),
+    ],
+)
+def test_a_yes_or_no_gives_its_score_and_what_is_asked_for(
+    served: Served, tmp_path: Path, labels: Any, datatype: str
+) -> None:
+    yes_or_no(served, tmp_path, **labels)
+    assert list(infer(served)) == ["score"]
+    found = infer(served, outputs=[{"name": "label"}, {"name": "probabilities"}])
+    assert list(found) == ["label", "probabilities"]
+    assert found["label"]["data"] == [labels["no"], labels["no"], labels["yes"]]
+    assert found["label"]["datatype"] == datatype
+    scores = infer(served)["score"]["data"]
+    positive = np.array(found["probabilities"]["data"]).reshape(3, 2)[:, 1]
+    assert positive.tolist() == scores
+
+
+def test_an_output_that_there_is_not_is_refused(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    body = {"inputs": [tensor()], "outputs": [{"name": "probability"}]}
+    status, answer = served.post("/v2/models/m/infer", body)
+    assert status == 400
+    assert "no output 'probability'" in answer["error"]
+    assert served.logged() == []
+
+
+def test_binary_tensors_of_outputs_are_the_json_ones(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    plain = infer(served)
+    body = json.dumps({"inputs": [tensor()], "parameters": {"binary_data_output": True}}).encode()
+    _, raw, headers = served.exchange("POST", "/v2/models/m/infer", body)
+    size = int(headers["inference-header-content-length"])
+    head, rest = json.loads(raw[:size]), raw[size:]
+    kinds = [(one["name"], one["parameters"]["binary_data_size"]) for one in head["outputs"]]
+    assert [name for name, _ in kinds] == ["score", "label", "probabilities"]
+    score, label = rest[: kinds[0][1]], rest[kinds[0][1] : kinds[0][1] + kinds[1][1]]
+    assert np.frombuffer(score).tolist() == plain["score"]["data"]
+    assert label.startswith(b"\x06\0\0\0setosa\x0a\0\0\0versicolor")
+    some = {"inputs": [tensor()], "outputs": [
+        {"name": "label"}, {"name": "score", "parameters": {"binary_data": True}}
+    ]}  # fmt: skip
+    _, raw, headers = served.exchange("POST", "/v2/models/m/infer", json.dumps(some).encode())
+    head = json.loads(raw[: int(headers["inference-header-content-length"])])
+    assert head["outputs"][0]["data"] == NAMES
+    assert raw.endswith(score)
+
+
+def test_every_other_protocol_has_them_in_its_own_words(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    _, rows = served.post("/v1/models/m:predict", {"instances": ROWS})
+    assert [one["label"] for one in rows["predictions"]] == NAMES
+    _, columns = served.post("/v1/models/m:predict", {"inputs": ROWS})
+    assert columns["outputs"]["label"] == NAMES
+    examples = [dict(zip(("x0", "x1", "x2", "x3"), row, strict=True)) for row in ROWS]
+    _, classes = served.post("/v1/models/m:classify", {"examples": examples})
+    assert [max(row, key=lambda one: one[1])[0] for row in classes["results"]] == NAMES
+    _, told = served.get("/v1/models/m/metadata")
+    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["outputs"]["label"]["dtype"] == "DT_STRING"
+    body = json.dumps({"instances": ROWS}).encode()
+    _, answer, _ = served.exchange("POST", "/invocations", body, [JSON])
+    assert [one["label"] for one in json.loads(answer)["predictions"]] == NAMES
+    _, answer, _ = served.exchange("POST", "/invocations", body, [JSON, (b"accept", b"text/csv")])
+    cells = [line.split(",") for line in answer.decode().splitlines()]
+    assert [cell[1] for cell in cells] == NAMES
+    assert {len(cell) for cell in cells} == {5}
+
+
+@pytest.mark.parametrize("kind", ["application/x-parquet", "application/vnd.apache.arrow.stream"])
+def test_a_table_comes_and_goes(served: Served, tmp_path: Path, kind: str) -> None:
+    several(served, tmp_path)
+    frame, body = pl.DataFrame(ROWS, schema=["x0", "x1", "x2", "x3"], orient="row"), io.BytesIO()
+    write = frame.write_parquet if "parquet" in kind else frame.write_ipc_stream
+    write(body)
+    headers = [(b"content-type", kind.encode()), (b"accept", kind.encode())]
+    status, answer, told = served.exchange("POST", "/invocations", body.getvalue(), headers)
+    assert (status, told["content-type"]) == (200, kind)
+    read = pl.read_parquet if "parquet" in kind else pl.read_ipc_stream
+    found = read(io.BytesIO(answer))
+    assert found["label"].to_list() == NAMES
+    assert np.shape(found["probabilities"].to_list()) == (3, 3)
+
+
+def test_images_and_tensors_go_in_by_signature(served: Served, tmp_path: Path) -> None:
+    images = [b"\x89PNG", b"\xff\xd8\xff"]
+    pixels = np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)
+    served.predictors[1] = brought(tmp_path, Thumb(), {"image": images, "pixels": pixels})
+    served.deploy(live())
+    _, told = served.get("/v2/models/m")
+    assert [(one["name"], one["datatype"], one["shape"]) for one in told["inputs"]] == [
+        ("image", "BYTES", [-1]),
+        ("pixels", "FP32", [-1, 4, 3]),
+    ]
+    encoded = [base64.b64encode(each).decode() for each in images]
+    ask = {
+        "inputs": [
+            {"name": "image", "datatype": "BYTES", "shape": [2], "data": encoded},
+            {"name": "pixels", "datatype": "FP32", "shape": [2, 4, 3], "data": pixels.tolist()},
+        ]
+    }
+    status, answer = served.post("/v2/models/m/infer", ask)
+    assert status == 200, answer
+    found = {one["name"]: one for one in answer["outputs"]}
+    assert found["size"]["data"] == [4, 3]
+    assert found["size"]["datatype"] == "INT64"
+    assert [base64.b64decode(each) for each in found["first"]["data"]] == [b"\x89P", b"\xff\xd8"]
+    assert found["means"]["data"] == pytest.approx([5.5, 4.0, 17.5, 3.0])
+    rows = [
+        {"image": {"b64": one}, "pixels": pixel.tolist()}
+        for one, pixel in zip(encoded, pixels, strict=True)
+    ]
+    status, answer = served.post("/v1/models/m:predict", {"instances": rows})
+    assert status == 200, answer
+    assert [one["size"] for one in answer["predictions"]] == [4, 3]
+    record = served.logged()[0]
+    assert isinstance(record, PredictionRecord)
+    assert all(each and each.startswith("b3:") for each in record.texts["image"])
+    assert np.frombuffer(record.scores).tolist() == [4.0, 3.0]  # the only number a row
+    for name, shape, data in (("pixels", [2, 3, 4], pixels.tolist()), ("image", [2], ["!", "?"])):
+        wrong = json.loads(json.dumps(ask))
+        for one in wrong["inputs"]:
+            if one["name"] == name:
+                one |= {"shape": shape, "data": data}
+        assert served.post("/v2/models/m/infer", wrong)[0] == 400
+
+
+def test_rows_of_a_request_that_two_versions_answer_stay_in_order(
+    served: Served, tmp_path: Path
+) -> None:
+    served.predictors[2] = brought(
+        tmp_path / "other", LogisticRegression(C=0.01).fit(X, np.array(NAMES)[IRIS.target]), X
+    )
+    several(served, tmp_path)
+    alone = infer(served)["probabilities"]["data"]
+    served.deploy(live(), canary(2, 0.5))
+    keys = [f"key-{at}" for at in range(60)]
+    body = {"inputs": [tensor([ROWS[at % 3] for at in range(60)])], "parameters": {"keys": keys}}
+    _, answer = served.post("/v2/models/m/infer", body)
+    versions = answer["parameters"]["versions"]
+    assert set(versions) == {1, 2}
+    found = {one["name"]: one["data"] for one in answer["outputs"]}
+    assert found["label"] == [NAMES[at % 3] for at in range(60)]
+    each = np.array(found["probabilities"]).reshape(60, 3)
+    expected = np.array(alone).reshape(3, 3)
+    for at, version in enumerate(versions):
+        same = each[at] == pytest.approx(expected[at % 3], abs=1e-9)
+        assert same is (version == 1)
+
+
+def test_a_row_with_a_gap_that_the_model_does_not_take_has_no_answer(
+    served: Served, tmp_path: Path
+) -> None:
+    several(served, tmp_path)
+    gap = [*ROWS[:2], [None, 1.0, 1.0, 1.0]]
+    status, answer = served.post("/v2/models/m/infer", {"inputs": [tensor(gap)]})
+    assert status == 200, answer
+    found = {one["name"]: one["data"] for one in answer["outputs"]}
+    assert found["label"] == [*NAMES[:2], None]
+    assert found["score"][2] is None
+    assert found["probabilities"][6:] == [None, None, None]
