@@ -33,11 +33,16 @@ BROUGHT = {
     "jinja2": {"markupsafe"},
     "pytest": {"packaging", "pluggy"},
     "matplotlib": {"pillow"},
+    "scikit-learn": {"joblib"},
+    "polars": {"pyarrow"},
 }
 
-#: What users bring: a callback for a framework is loaded by those who train with it, and what
-#: reads Aim's files runs in the interpreter that has it.
-FRAMEWORKS = {"aim", "keras", "lightning", "torch", "xgboost"}
+#: What users bring: a callback for a framework is loaded by those who train with it, so is the
+#: flavor of its models, and what reads Aim's files runs in the interpreter that has it.
+FRAMEWORKS = {
+    *("aim", "catboost", "keras", "lightning", "mlflow", "pillow", "tensorflow", "torch"),
+    *("transformers", "xgboost"),
+}
 
 
 def imported(folder: Path) -> set[str]:

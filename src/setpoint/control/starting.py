@@ -12,6 +12,7 @@ from setpoint.errors import Conflict
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion
 from setpoint.releases import service as releases
+from setpoint.releases.by_hand import put_live
 from setpoint.releases.entities import Release
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
@@ -55,7 +56,7 @@ def deploy(ctx: Context, cmd: Deploy) -> Release:
             f"a spec holds {cmd.model!r}: its versions are released in stages",
             hint=f"setpoint releases start {cmd.model} {cmd.version} --reason TEXT",
         )
-    return releases.put_live(ctx, cmd.model, cmd.version, reason=cmd.reason)
+    return put_live(ctx, cmd.model, cmd.version, reason=cmd.reason)
 
 
 def begin(ctx: Context, spec: Spec, version: int, *, why: str) -> Release:

@@ -1,25 +1,20 @@
 """What one can do with releases. A move is one transaction: row, traffic, alias, event."""
 
-from typing import Any
-
 from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Conflict, Denied, Invalid
-from setpoint.events.store import record
 from setpoint.models import store as models
 from setpoint.models.service import set_alias
-from setpoint.releases import store, transitions
+from setpoint.releases import store, traffic, transitions
 from setpoint.releases.entities import Approval, Look, Policy, Release, Stage, State
 from setpoint.releases.evidence import Evidence, merge
-from setpoint.releases.objective import close, verdicts
+from setpoint.releases.objective import close
 from setpoint.releases.readings import Readings, read
 from setpoint.releases.rules import Advance, Decision, Hold, Promote, RollBack, Wait
 from setpoint.releases.rules import decide as judge
-from setpoint.serve import store as serving
-from setpoint.serve.entities import Role
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -92,62 +87,11 @@ def start(ctx: Context, cmd: Start) -> Release:
     open_one = store.current(ctx.conn, cmd.model)
     if open_one is not None and open_one.version == cmd.version:
         return open_one
-    release = _new(ctx, cmd, _live(ctx, cmd.model))
+    release = _new(ctx, cmd, traffic.live(ctx, cmd.model))
     store.add(ctx.conn, release)
     if release.open and models.alias(ctx.conn, cmd.model, "candidate") is None:
-        set_alias(ctx, cmd.model, "candidate", cmd.version, _why(release))
-    _serve(ctx, release, "release.started")
-    return release
-
-
-def put_live(ctx: Context, model: str, version: int, *, reason: str) -> Release:
-    """Put a version before all traffic of its model, in the caller's transaction.
-
-    It needs no gate, but one that refused it stands. Doing it again returns the release that was
-    made then.
-
-    Raises:
-        Invalid: If there is no reason.
-        Conflict: If its files are elsewhere, its gate refused it, or a release is open.
-    """
-    if not reason.strip():
-        raise Invalid("putting a version live needs a reason", hint="give it with --reason TEXT")
-    wanted = models.get(ctx.conn, model, version)
-    if not wanted.trained_here or wanted.deleted_at is not None:
-        raise Conflict(
-            f"the files of version {version} of {model} are not here",
-            hint=f"bring it in: setpoint models add {model} FILE --example FILE",
-        )
-    if wanted.gate is not None and not wanted.may_serve:
-        raise Conflict(
-            f"version {version} of {model} did not pass its gate",
-            hint=f"see why with: setpoint models show {model} {version}",
-        )
-    models.lock(ctx.conn, model, ctx.now)
-    _must_be_free(ctx, model)
-    live = _live(ctx, model)
-    if live == version:
-        return store.find(ctx.conn, model)
-    release = Release(
-        id=new_id("rel", ctx.now),
-        model=model,
-        version=version,
-        from_version=live,
-        stage=Stage.DONE,
-        step=0,
-        weight=1.0,
-        state=State.PROMOTED,
-        started_at=ctx.now,
-        stage_since=ctx.now,
-        limit_from=ctx.now,
-        ended_at=ctx.now,
-        policy=Policy(),
-        verdict_why=f"put live by hand: {reason.strip()}",
-        override_by=ctx.actor,
-        override_reason=reason.strip(),
-    )
-    store.add(ctx.conn, release)
-    _serve(ctx, release, "release.promoted")
+        set_alias(ctx, cmd.model, "candidate", cmd.version, traffic.why(release))
+    traffic.serve(ctx, release, "release.started")
     return release
 
 
@@ -259,7 +203,7 @@ def absorb(ctx: Context, release_id: str, more: Evidence, *, look: bool = True) 
     release = replace(release, evidence=_closed(merge(release.evidence, more), release.policy))
     store.put_evidence(ctx.conn, release.id, release.evidence)
     if look:
-        store.add_look(ctx.conn, _without_counts(release), ctx.now)
+        store.add_look(ctx.conn, traffic.without_counts(release), ctx.now)
     return release
 
 
@@ -275,12 +219,6 @@ def _closed(evidence: Evidence, policy: Policy) -> Evidence:
         least=policy.least_of_class,
     )
     return replace(evidence, objective=closed)
-
-
-def _without_counts(release: Release) -> Release:
-    """Return `release` with what its evidence says, but not what it is still counting."""
-    evidence = replace(release.evidence, objective=verdicts(release.evidence.objective))
-    return replace(release, evidence=evidence)
 
 
 def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
@@ -305,11 +243,6 @@ def _new(ctx: Context, cmd: Start, live: int | None) -> Release:
         policy=cmd.policy,
         verdict_why="the first version: nothing to compare it with" if first else cmd.reason,
     )
-
-
-def _live(ctx: Context, model: str) -> int | None:
-    deployed = serving.deployments(ctx.conn, model)
-    return next((each.version for each in deployed if each.role is Role.LIVE), None)
 
 
 def _to_answer(ctx: Context, cmd: Answer, *, given: bool) -> tuple[Release, Approval]:
@@ -342,18 +275,9 @@ def _to_decide(ctx: Context, cmd: Decide) -> tuple[Release, str]:
     return store.get(ctx.conn, found.id, lock=True), reason
 
 
-def _must_be_free(ctx: Context, model: str) -> None:
-    """Refuse while a release of the model is open."""
-    open_one = store.current(ctx.conn, model)
-    if open_one is not None:
-        waits = open_one.state is State.WAITING
-        end = f"setpoint releases {'reject' if waits else 'rollback'} {open_one.id}"
-        raise Conflict(f"{open_one.ref} of {model} is open", hint=f"end that one first: {end}")
-
-
 def _must_be_what_serves(ctx: Context, release: Release) -> None:
-    _must_be_free(ctx, release.model)
-    if _live(ctx, release.model) != release.version:
+    traffic.require_none_open(ctx, release.model)
+    if traffic.live(ctx, release.model) != release.version:
         raise Conflict(
             f"version {release.version} of {release.model} is not live any more",
             hint="roll back the newest release",
@@ -362,46 +286,8 @@ def _must_be_what_serves(ctx: Context, release: Release) -> None:
 
 def _move(ctx: Context, was: Release, after: Release, kind: str) -> Release:
     store.put(ctx.conn, after, was=was)
-    _serve(ctx, after, kind)
+    traffic.serve(ctx, after, kind)
     return after
-
-
-def _serve(ctx: Context, release: Release, kind: str) -> None:
-    """Make deployments, aliases and record say what the release says.
-
-    The alias ``candidate`` may name another version by now, which a training has made since:
-    that one keeps it, and is next.
-    """
-    live = transitions.live_version(release)
-    if live is not None:
-        serving.deploy(ctx.conn, release.model, transitions.layout(release))
-        set_alias(ctx, release.model, "live", live, _why(release))
-    if not release.open:
-        models.drop_alias(ctx.conn, release.model, "candidate", number=release.version)
-    record(ctx, kind, release.ref, **_detail(release))
-
-
-def _why(release: Release) -> str:
-    return release.verdict_why or f"{release.ref} started"
-
-
-def _detail(release: Release) -> dict[str, Any]:
-    return {
-        "model": release.model,
-        "version": release.version,
-        "from_version": release.from_version,
-        "state": release.state,
-        "stage": release.stage,
-        "step": release.step,
-        "weight": release.weight,
-        "why": release.verdict_why,
-        "proven": release.proven,
-        "override_by": release.override_by,
-        "override_reason": release.override_reason,
-        "approvers": release.policy.approvers,
-        "approval": release.approval,
-        "evidence": _without_counts(release).evidence,
-    }
 
 
 OPERATIONS = (ls, show, approve, reject, hold, resume, promote, rollback)

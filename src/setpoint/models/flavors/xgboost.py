@@ -61,7 +61,5 @@ def _library() -> Any:
     try:
         import xgboost  # noqa: PLC0415 - a second, and only where its models are
     except ImportError:
-        raise MissingExtra(
-            "this model needs XGBoost", hint="pip install 'setpoint[xgboost]'"
-        ) from None
+        raise MissingExtra("this model needs XGBoost", hint="pip install xgboost-cpu") from None
     return xgboost
