@@ -40,7 +40,7 @@ BROUGHT = {
 #: What users bring: a callback for a framework is loaded by those who train with it, so is the
 #: flavor of its models, and what reads Aim's files runs in the interpreter that has it.
 FRAMEWORKS = {
-    *("aim", "catboost", "keras", "lightning", "mlflow", "pillow", "tensorflow", "torch"),
+    *("aim", "catboost", "keras", "lightning", "mlflow", "PIL", "tensorflow", "torch"),
     *("transformers", "xgboost"),
 }
 

@@ -12,7 +12,7 @@ from tests.compat.environments import ROOT, needed
 
 HERE = Path(__file__).parent
 MLFLOW = HERE / "mlflow_frameworks_journeys.py"
-OURS = (HERE / "sdk_torch_journeys.py", HERE / "sdk_journeys.py")
+OURS = tuple(HERE / f"{name}_journeys.py" for name in ("sdk_torch", "sdk", "flavor"))
 
 
 def _names(*scripts: Path) -> list[str]:

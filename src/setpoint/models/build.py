@@ -124,7 +124,7 @@ def _try(ask: Ask, sample: Rows, model: Any) -> Any:
     except Exception as error:
         raise UserCodeFailed(
             f"the trained {type(model).__name__} cannot score its own training rows",
-            where=f"{type(error).__name__}: {error}",
+            where=f"{type(error).__name__}: {_first_line(error)}",
             hint="train on the feature columns only, in their order",
         ) from error
 
@@ -140,3 +140,7 @@ def _classes_of(model: Any) -> list[Label]:
 
 def _any(rows: Rows) -> Any:
     return rows if isinstance(rows, np.ndarray) else next(iter(dict(rows).values()))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import Stored
+from setpoint.models.flavors.pickles import pickle_in
+from setpoint.models.flavors.registry import module_of
 from setpoint.packaging.bytecode import compile_all
 from setpoint.packaging.entities import Component
 from setpoint.packaging.imports import Imported, imported_by
@@ -24,7 +26,18 @@ from setpoint.packaging.trees import Tree
 #: What begins a server of a package, and what uvicorn is to run on.
 _SERVER = ("setpoint.serve.__main__", "setpoint.models.flavors.registry", "uvloop", "httptools")
 #: What a flavor's native model is loaded by, besides what its module imports.
-_NATIVE = {"lightgbm": ("lightgbm",), "sklearn": ("sklearn", "cloudpickle"), "python": ()}
+_NATIVE: dict[str, tuple[str, ...]] = {
+    "lightgbm": ("lightgbm",),
+    "xgboost": ("xgboost",),
+    "catboost": ("catboost", "pandas"),
+    "torch": ("torch", "cloudpickle"),
+    "keras": ("keras",),
+    "tensorflow": ("tensorflow",),
+    "transformers": ("transformers", "torch"),
+    "onnx": ("onnxruntime",),
+    "mlflow": ("mlflow", "pandas"),
+    "sklearn": ("sklearn", "cloudpickle"),
+}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 #: What serving never reads: tests, types, headers, tools that build and convert.
@@ -69,9 +82,9 @@ def needed(held: Iterable[Stored], natives: dict[str, bytes]) -> Needed:
         if each.onnx is not None:
             roots.add("onnxruntime")
             continue
-        roots |= {f"setpoint.models.flavors.{each.flavor}", *_NATIVE.get(each.flavor, ())}
-        if each.flavor != "lightgbm":  # the others are pickles
-            packages |= _in_pickle(natives[each.artifact])
+        roots |= {module_of(each.flavor), *_NATIVE.get(each.flavor, ())}
+        packages |= _in_pickle(pickle_in(natives[each.artifact]))
+        packages |= {"pandas", "pyarrow"} & {each.signature.frame}
     found: Imported = imported_by(roots)
     provided = metadata.packages_distributions()
     missing = sorted(name for name in found.foreign if name not in provided)

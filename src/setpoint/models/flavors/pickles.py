@@ -18,6 +18,8 @@ import cloudpickle
 
 from setpoint.errors import Invalid, MissingExtra, SetpointError
 
+_PREFIX = 8  #: bytes that may say before a pickle that it is one
+
 
 def dump(model: Any) -> bytes:
     """Return `model` as bytes; classes and functions of modules not installed go inside.
@@ -57,6 +59,14 @@ def load(data: bytes) -> Any:
             where=f"{type(error).__name__}: {error}",
             hint="was it trained with other versions of its packages?",
         ) from error
+
+
+def pickle_in(data: bytes) -> bytes:
+    """Return the pickle among a model's bytes, an empty one if they are something else."""
+    for start in (0, _PREFIX):
+        if data[start : start + 1] == pickle.PROTO and data[-1:] == pickle.STOP:
+            return data[start:]
+    return pickle.STOP
 
 
 @contextmanager

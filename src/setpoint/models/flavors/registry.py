@@ -15,13 +15,14 @@ from setpoint.models.protocols import Flavor
 
 GROUP = "setpoint.flavors"
 
-#: Asked in this order: many estimators are scikit-learn's too, and all are Python's.
+#: Asked in this order: many estimators are scikit-learn's too, models of Keras may be PyTorch's,
+#: and all are Python's.
 FLAVORS = {
     "lightgbm": "LightGBM",
     "xgboost": "XGBoost",
     "catboost": "CatBoost",
-    "torch": "Torch",
     "keras": "Keras",
+    "torch": "Torch",
     "tensorflow": "TensorFlow",
     "transformers": "Transformers",
     "onnx": "Onnx",
@@ -52,6 +53,17 @@ def flavor(name: str) -> Flavor:
             f"the flavor {name!r} cannot be imported: {error}", where=brought.value
         ) from None
     return found
+
+
+def module_of(name: str) -> str:
+    """Return the module that a flavor is in.
+
+    Raises:
+        Invalid: If nothing here knows such a flavor.
+    """
+    if name in FLAVORS:
+        return f"setpoint.models.flavors.{name}"
+    return type(flavor(name)).__module__
 
 
 def detect(model: Any) -> str:

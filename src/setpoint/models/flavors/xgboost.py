@@ -41,12 +41,14 @@ class XGBoost:
         xgboost = _library()
         booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(data))
         numeric = signature.numeric
+        in_place = numeric and '"gblinear"' not in booster.save_config()  # which cannot
 
         def answer(rows: Rows) -> Any:
-            if numeric:
+            if in_place:
                 return booster.inplace_predict(matrix(rows, signature), validate_features=False)
-            table = frame(rows, signature)
-            return booster.predict(xgboost.DMatrix(table, enable_categorical=True))
+            table = matrix(rows, signature) if numeric else frame(rows, signature)
+            given = xgboost.DMatrix(table, enable_categorical=not numeric)
+            return booster.predict(given, validate_features=not numeric)
 
         return answer
 
