@@ -4,8 +4,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import joblib
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from sklearn.linear_model import LogisticRegression
 
 from setpoint.artifacts.store import open_store
 from setpoint.cli.main import cli, exit_code
@@ -138,3 +141,24 @@ def test_a_channel_is_added_tried_switched_and_removed(home: Path) -> None:
     run("notify", "rm", "ops")
     assert "nobody is told" in run("notify", "ls")
     assert refused("notify", "add", "bad", "ftp://x", "--on", "*") == 2
+
+
+def test_a_trained_model_is_brought_in_and_put_live(home: Path, tmp_path: Path) -> None:
+    rows = pl.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    rows.write_csv(tmp_path / "rows.csv")
+    rows.write_parquet(tmp_path / "rows.parquet")
+    fitted = LogisticRegression().fit(rows.to_numpy(), ["no", "no", "yes", "yes"])
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    file, example = str(tmp_path / "model.joblib"), str(tmp_path / "rows.csv")
+    assert refused("models", "add", "churn", file, "--example", example) == 5  # a pickle
+    said = run("models", "add", "churn", file, "--example", example, "--trust")
+    assert "takes   a, b" in said
+    assert "serves  compiled" in said
+    parquet = str(tmp_path / "rows.parquet")
+    again = run("models", "add", "churn", file, "--example", parquet, "--trust", "--json")
+    assert json.loads(again)["signature"]["classes"] == ["no", "yes"]
+    for wrong in ("nothing.csv", str(tmp_path / "model.joblib")):
+        assert refused("models", "add", "churn", file, "--example", wrong, "--trust") in {2, 4}
+    assert "promoted" in run("releases", "deploy", "churn", "2", "--reason", "tried it")
+    assert "v2" in run("models", "ls") or "2" in run("models", "ls")
+    assert home.exists()

@@ -29,8 +29,15 @@ def predict(as_json: bool, model: str, values: tuple[str, ...], file: str | None
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
     answer = Inference(url).predict(model, columns)
-    lines = list(zip(answer.ids, answer.scores, answer.versions, strict=True))
-    say(table(["prediction", "score", "version"], lines), answer, as_json=as_json)
+    told = {name: [_short(each) for each in values] for name, values in answer.outputs.items()}
+    lines = list(zip(answer.ids, *told.values(), answer.versions, strict=True))
+    say(table(["prediction", *told, "version"], lines), answer, as_json=as_json)
+
+
+def _short(value: object) -> object:
+    if isinstance(value, list):
+        return " ".join(str(_short(each)) for each in value)
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _from_words(values: tuple[str, ...]) -> dict[str, object]:

@@ -182,8 +182,13 @@ class Supervisor:
                 controller.close()
 
     def _await_models(self) -> bool:
-        """Wait until there are models whose files lie here; False if told to stop before."""
+        """Wait until there are models whose files lie here; False if told to stop before.
+
+        Where nothing was applied, but something serves (put live by hand, or from before it was
+        written down), its log is what this machine writes.
+        """
         from setpoint.control.store import all_applied  # noqa: PLC0415 - pages need not wait
+        from setpoint.serve.store import generations  # noqa: PLC0415
 
         assert self._backend is not None  # noqa: S101 - set before the thread starts
         home, said = self._backend, ""
@@ -192,8 +197,8 @@ class Supervisor:
                 if self._require_here():
                     return True
                 with home.reading() as conn:
-                    in_force = all_applied(conn)
-                if in_force:  # from before it was written down where the files lie
+                    known = all_applied(conn) or generations(conn)
+                if known:
                     place.claim(home.engine, self.settings, home.clock.now())
                     continue
             except SetpointError as error:

@@ -6,7 +6,7 @@ come first, the rest is read off the version. What was not recorded is said to b
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from setpoint.models.entities import Check, ModelVersion, Parity
+from setpoint.models.entities import Check, Input, ModelVersion, Output, Parity
 from setpoint.models.registry.entities import Entry
 from setpoint.models.review.entities import Approval
 
@@ -98,7 +98,7 @@ def _signature(version: ModelVersion) -> str:
     signature = version.signature
     if not signature.inputs:
         return "Not recorded."
-    inputs = [(each.name, each.datatype) for each in signature.inputs[:_SHOWN]]
+    inputs = [(each.name, _kind(each)) for each in signature.inputs[:_SHOWN]]
     more = len(signature.inputs) - len(inputs)
     classifies = signature.kind == "classification"
     out = "the probability of the positive class" if classifies else "the predicted value"
@@ -106,8 +106,19 @@ def _signature(version: ModelVersion) -> str:
     if more:
         lines.append(f"and {more} more inputs.")
     takes = "takes missing values" if signature.missing else "does not take missing values"
-    lines.append(f"One number a row comes out: {out}. It {takes}.")
+    if signature.outputs:
+        told = [(each.name, _kind(each)) for each in signature.outputs]
+        lines.append(_table(("output", "type"), told))
+        lines.append(f"It {takes}.")
+    else:
+        lines.append(f"One number a row comes out: {out}. It {takes}.")
+    if signature.classes:
+        lines.append(f"Classes: {', '.join(map(str, signature.classes[:_SHOWN]))}.")
     return "\n\n".join(lines)
+
+
+def _kind(of: Input | Output) -> str:
+    return f"{of.datatype} {of.shape}" if of.shape else of.datatype
 
 
 def _origin(version: ModelVersion) -> str:

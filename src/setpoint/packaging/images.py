@@ -55,9 +55,9 @@ def check(version: ModelVersion) -> ModelVersion:
         raise Invalid(
             f"{named} was registered from elsewhere: nothing here serves it",
             where=version.source,
-            hint="build from a version that was trained with setpoint apply",
+            hint=f"bring its files in: setpoint models add {version.model} FILE --example FILE",
         )
-    if not version.may_serve:
+    if version.gate is not None and not version.may_serve:  # one brought in has none
         raise Conflict(
             f"{named} may not serve: its gate has not passed",
             hint=f"see setpoint models show {version.model} --number {version.number}; who takes "

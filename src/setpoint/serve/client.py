@@ -25,14 +25,17 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     ids: list[str]
     #: Probability of the positive class, or the value; NaN where the model could not
-    #: answer a row, because an input it needs is missing.
+    #: answer a row, because an input it needs is missing, or has no score at all.
     scores: list[float]
     versions: list[int]  #: the version that answered each row
+    #: All that was told, by name, a value or a list of values a row; None where there is none.
+    outputs: dict[str, list[Any]] = {}
 
 
 class _Output(Struct):
     name: str
-    data: list[float | None]
+    data: list[Any]
+    shape: list[int] = []
 
 
 class _Parameters(Struct, frozen=True):
@@ -79,6 +82,7 @@ class Inference:
         *,
         ids: Sequence[str] | None = None,
         keys: Sequence[str] | None = None,
+        outputs: Sequence[str] = (),
     ) -> Answer:
         """Ask for predictions.
 
@@ -87,6 +91,8 @@ class Inference:
             columns: One sequence of n values per input; None is missing.
             ids: One id a row, so that its label can be told later; made for you if None.
             keys: What decides which version answers a row (a customer, say); its id if None.
+            outputs: The names of what is to be told, such as ``label``; by default what the
+                model answers unasked.
 
         Raises:
             Invalid: If the rows do not fit the model's inputs.
@@ -94,7 +100,7 @@ class Inference:
             Unavailable: If the server cannot be reached or cannot answer.
         """
         inputs = [_tensor(name, list(values)) for name, values in columns.items()]
-        return self._infer(model, inputs, ids=ids, keys=keys)
+        return self._infer(model, inputs, ids=ids, keys=keys, outputs=outputs)
 
     def predict_matrix(
         self, model: str, matrix: Any, *, ids: Sequence[str] | None = None
@@ -119,17 +125,22 @@ class Inference:
         *,
         ids: Sequence[str] | None,
         keys: Sequence[str] | None,
+        outputs: Sequence[str] = (),
     ) -> Answer:
         parameters: dict[str, Any] = {}
         if ids is not None:
             parameters["ids"] = list(ids)
         if keys is not None:
             parameters["keys"] = list(keys)
-        body = _ENCODE({"inputs": inputs, "parameters": parameters})
-        reply = _REPLY.decode(self._post(f"/v2/models/{quote(model)}/infer", body))
+        asked: dict[str, Any] = {"inputs": inputs, "parameters": parameters}
+        if outputs:
+            asked["outputs"] = [{"name": name} for name in outputs]
+        reply = _REPLY.decode(self._post(f"/v2/models/{quote(model)}/infer", _ENCODE(asked)))
         said = reply.parameters
-        scores = [math.nan if score is None else score for score in reply.outputs[0].data]
-        return Answer(ids=said.ids, scores=scores, versions=said.versions)
+        told = {one.name: _rows(one) for one in reply.outputs}
+        given = told.get("score") or [None] * len(said.ids)
+        scores = [math.nan if score is None else float(score) for score in given]
+        return Answer(ids=said.ids, scores=scores, versions=said.versions, outputs=told)
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
         """Tell the truth about earlier predictions; acknowledged means kept."""
@@ -192,6 +203,14 @@ class Inference:
         self._connection.request(method, path, body)
         reply = self._connection.getresponse()
         return reply, reply.read()
+
+
+def _rows(output: _Output) -> list[Any]:
+    """Return the flat data of a tensor as one value a row, or one nested list."""
+    found = output.data
+    for size in reversed(output.shape[1:]):
+        found = [found[at : at + size] for at in range(0, len(found), size)] if size else []
+    return found
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:

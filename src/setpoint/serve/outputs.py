@@ -125,9 +125,12 @@ class Outputs:
 
 def outputs_of(predictor: Predictor) -> Outputs:
     """Return what a predictor gives; one that does not say gives a score."""
-    signature: Any = getattr(predictor, "signature", None)
-    if signature is None:
-        return Outputs()
+    signature = getattr(predictor, "signature", None)
+    return Outputs() if signature is None else signed_outputs(signature)
+
+
+def signed_outputs(signature: Any) -> Outputs:
+    """Return what a model with this signature (see `models.entities`) gives."""
     given = [OutputSpec(each.name, each.datatype, tuple(each.shape)) for each in signature.outputs]
     return Outputs(given, signature.classes, scored=signature.scored)
 

@@ -22,6 +22,7 @@ from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import store as release_store
 from setpoint.runs.entities import Run
 from setpoint.runs.service import ShowRun, show
+from setpoint.serve.outputs import signed_outputs
 from setpoint.server.ui import history, markdown, words
 from setpoint.server.ui.page import Ask, Page, Redirect, Table
 from setpoint.server.ui.pages import talk, version_example, version_files, version_pictures
@@ -52,6 +53,7 @@ def version(ask: Ask) -> Page:
         active="Models",
         values={
             "version": found,
+            "told": signed_outputs(found.signature).specs,
             "entry": _entry(ask, found),
             "run": run,
             "heading": _trust(found, roles),
@@ -148,7 +150,7 @@ def _trust(found: ModelVersion, roles: list[Standing]) -> str:
             return f"{name} was approved by {' and '.join(approved)}"
         return f"{name} is from elsewhere, and nobody has approved it"
     if found.gate is None:
-        return f"{name} was never gated"
+        return f"{name} was brought in, and never gated"
     if found.gate.passed:
         return f"{name} passed all {len(found.gate.checks)} checks of its gate"
     failing = len(found.gate.failing)
