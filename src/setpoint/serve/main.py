@@ -225,7 +225,7 @@ async def _speaking_grpc(app: App, at: tuple[str, int] | None) -> AsyncIterator[
     try:
         yield
     finally:
-        await grpc.stop(server)
+        await grpc.stop(server, 10.0)
 
 
 def _at(host: str, port: int | None) -> tuple[str, int] | None:

@@ -1,7 +1,7 @@
 """Counters and histograms in memory, told in Prometheus' text format."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
@@ -9,6 +9,9 @@ BUCKETS = (
     *(100, 250, 500, 1_000, 2_500, 5_000, 10_000),
     *(25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000),
 )
+
+#: Upper bounds of the buckets for sizes of calls; one more is without bound.
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096)
 
 OK = 200
 
@@ -35,8 +38,10 @@ class Metrics:
         self.rows: dict[tuple[str, int, str], int] = {}
         #: microseconds that a version took in all, and when it was last asked
         self._spent: dict[tuple[str, int], list[int]] = {}
-        #: calls of slow models by (model, requests in them, rounded up to a power of two)
-        self.batches: dict[tuple[str, int], int] = {}
+        #: calls of slow models by what was counted and model, then by bucket; and their sums
+        self.batches: dict[tuple[str, str], list[int]] = {}
+        self.batch_sums: dict[tuple[str, str], int] = {}
+        self.refused: dict[tuple[str, str], int] = {}  #: requests by (model, why)
         self._latency: dict[str, list[int]] = {}
         self._latency_sum: dict[str, int] = {}
         self.swaps: dict[str, int] = {}
@@ -66,10 +71,16 @@ class Metrics:
         buckets[bisect_left(BUCKETS, micros)] += 1
         self._latency_sum[model] += micros
 
-    def batched(self, model: str, requests: int) -> None:
-        """Count a call of a slow model, by how many requests shared it."""
-        key = model, 1 << (requests - 1).bit_length()
-        self.batches[key] = self.batches.get(key, 0) + 1
+    def batched(self, model: str, requests: int, rows: int) -> None:
+        """Count a call of a slow model, by how many requests shared it, and rows."""
+        for what, size in (("requests", requests), ("rows", rows)):
+            buckets = self.batches.setdefault((what, model), [0] * (len(SIZES) + 1))
+            buckets[bisect_left(SIZES, size)] += 1
+            self.batch_sums[what, model] = self.batch_sums.get((what, model), 0) + size
+
+    def refuse(self, model: str, why: str) -> None:
+        """Count a request that was not begun: the queue was full, the client had gone."""
+        self.refused[model, why] = self.refused.get((model, why), 0) + 1
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
@@ -105,9 +116,10 @@ class Metrics:
                 ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
         _family(lines, "rows_total", "counter", "Rows of those requests",
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
-        _family(lines, "batches_total", "counter", "Calls of slow models, by requests in them, up "
-                "to a power of two", ("model", "requests"), self.batches.items())  # fmt: skip
+        _family(lines, "refused_total", "counter", "Requests that were not begun, by why",
+                ("model", "why"), self.refused.items())  # fmt: skip
         self._histogram(lines)
+        self._sizes(lines)
         for name, kind, help_text, values in (
             ("labels_total", "counter", "Labels accepted", self.labels),
             ("shadow_rows_total", "counter", "Rows scored by the other arm", self.shadows),
@@ -127,16 +139,41 @@ class Metrics:
 
     def _histogram(self, lines: list[str]) -> None:
         name = "setpoint_request_seconds"
-        lines.append(f"# HELP {name} Time in the server until the answer was logged")
-        lines.append(f"# TYPE {name} histogram")
+        _head(lines, name, "Time in the server until the answer was logged")
+        bounds = [f"{bound / 1e6:g}" for bound in BUCKETS]
         for model, counts in list(self._latency.items()):
-            total = 0
-            for bound, count in zip((*BUCKETS, None), counts, strict=True):
-                total += count
-                le = "+Inf" if bound is None else f"{bound / 1e6:g}"
-                lines.append(f'{name}_bucket{{model="{_escape(model)}",le="{le}"}} {total}')
-            lines.append(f'{name}_sum{{model="{_escape(model)}"}} {self._latency_sum[model] / 1e6}')
-            lines.append(f'{name}_count{{model="{_escape(model)}"}} {total}')
+            _buckets(lines, name, model, bounds, counts, self._latency_sum[model] / 1e6)
+
+    def _sizes(self, lines: list[str]) -> None:
+        for what, about in (("requests", "Requests that shared a call of a slow model"),
+                            ("rows", "Rows in a call of a slow model")):  # fmt: skip
+            name = f"setpoint_batch_{what}"
+            _head(lines, name, about)
+            for (counted, model), counts in list(self.batches.items()):
+                if counted == what:
+                    total = self.batch_sums[what, model]
+                    _buckets(lines, name, model, [str(size) for size in SIZES], counts, total)
+
+
+def _head(lines: list[str], name: str, about: str) -> None:
+    lines.append(f"# HELP {name} {about}")
+    lines.append(f"# TYPE {name} histogram")
+
+
+def _buckets(
+    lines: list[str],
+    name: str,
+    model: str,
+    bounds: Sequence[str],
+    counts: Sequence[int],
+    total: float,
+) -> None:
+    so_far, label = 0, _escape(model)
+    for le, count in zip((*bounds, "+Inf"), counts, strict=True):
+        so_far += count
+        lines.append(f'{name}_bucket{{model="{label}",le="{le}"}} {so_far}')
+    lines.append(f'{name}_sum{{model="{label}"}} {total}')
+    lines.append(f'{name}_count{{model="{label}"}} {so_far}')
 
 
 def _family(

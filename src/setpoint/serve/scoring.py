@@ -25,6 +25,7 @@ class Part(Struct, frozen=True):
     nanos: int  #: how long scoring took
     failed: int = 0  #: the version that failed, 0 where none did
     why: str = ""
+    status: int = 500  #: what its failure is worth
 
 
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0) -> list[Part]:
@@ -82,7 +83,7 @@ def record(
         values=part.rows.values.tobytes(),
         texts=part.rows.texts,
         scores=b"" if part.scores is None else part.scores.tobytes(),
-        status=500 if part.failed else 0,
+        status=part.status if part.failed else 0,
         micros=micros,
         fallback=bool(part.failed) and answered,
         failed=part.failed,

@@ -31,7 +31,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     if request.method == "POST" and path == "/-/sync":
         return await _synced(serving, read(_sync.decode, request.body or b"{}", "sync request"))
     if request.method == "GET" and path == "/healthz":
-        return open_inference.ready(serving)
+        return open_inference.told_ready(serving.unwell())  # with or without models
     if request.method == "GET" and path == "/":
         return Reply(v2.encode({"status": "alive"}))  # where KServe's V1 clients look
     if request.method == "GET" and path == "/metrics":
