@@ -10,7 +10,7 @@ from pathlib import Path
 from setpoint.config import serving, settings
 from setpoint.core.lifetime import end_with_parent
 from setpoint.errors import Invalid, SetpointError
-from setpoint.serve.main import PORT, run, run_package
+from setpoint.serve.main import PORT, How, run, run_package
 
 _PATIENCE_SECONDS = 5.0  #: what a server whose parent was killed needs to end, amply
 
@@ -29,7 +29,7 @@ def main() -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.package is not None:
-        where = serving(host=options.host, port=options.port, log=options.log)
+        where = serving(host=options.host, port=options.port, log=options.log, drain=options.drain)
         run_package(
             options.package,
             where,
@@ -48,8 +48,11 @@ def _run(options: argparse.Namespace) -> None:
         options.host or "127.0.0.1",
         PORT if options.port is None else options.port,
         options.log_level,
-        patience=_PATIENCE_SECONDS if options.with_parent else 0.0,
-        grpc_port=options.grpc_port,
+        how=How(
+            patience=_PATIENCE_SECONDS if options.with_parent else 0.0,
+            grpc_port=options.grpc_port,
+            drain=serving(drain=options.drain).drain,
+        ),
     )
 
 
@@ -63,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int, help="0 takes a free one")
     parser.add_argument("--grpc-port", type=int, metavar="N", help="for clients of gRPC, too")
+    parser.add_argument(
+        "--drain", type=float, metavar="SECONDS", help="to answer what was accepted, at the end"
+    )
     parser.add_argument("--log", type=Path, metavar="DIR", help="a package's prediction log")
     parser.add_argument(
         "--allow-any-host",

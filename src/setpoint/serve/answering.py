@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any
 
 from msgspec import Struct
@@ -250,10 +250,17 @@ class Answering:
                 self._shadowing = asyncio.get_running_loop().create_task(self._shadow())
             await self._shadowing
 
-    async def close(self) -> None:
-        """Finish the scores that are owed, then sync and close the log."""
-        while self._waiting:
-            await self._shadow()
+    async def close(self, until: float = 0.0) -> None:
+        """Finish the scores that are owed, then sync and close the log.
+
+        Args:
+            until: `time.monotonic` when those that are not there are given up; 0: never.
+        """
+        try:
+            async with asyncio.timeout(max(until - monotonic(), 0.0) if until else None):
+                await self.settled()
+        except TimeoutError:
+            _log.warning("shadows not scored", extra={"count": len(self._waiting)})
         self._lanes.close()
         self.endpoints.close()
         self.log.close()

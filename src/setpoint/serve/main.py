@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
-import json
 import logging
-import os
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import uvicorn
+from msgspec import Struct
 
-from setpoint.config import Serving, Settings
+from setpoint.config import DRAIN_SECONDS, Serving, Settings
 from setpoint.core.clock import Clock, SystemClock, clock_of
 from setpoint.errors import Conflict, Denied, Invalid, Unavailable
 from setpoint.serve.app import App
+from setpoint.serve.draining import Server, Stop
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.lane import lane
@@ -28,6 +27,17 @@ from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
 
 PORT = 8766
+
+
+class How(Struct, frozen=True, kw_only=True):
+    """How a store's server begins, answers and ends besides."""
+
+    #: seconds that another server, about to end, may take to give back the port and the log
+    patience: float = 0.0
+    grpc_port: int | None = None  #: where clients of gRPC are answered, too; None: nowhere
+    drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
+
+
 _RETRY_SECONDS = 0.05
 
 _logger = logging.getLogger(__name__)
@@ -40,8 +50,7 @@ def run(
     log_level: str = "warning",
     *,
     load: Load | None = None,
-    patience: float = 0.0,
-    grpc_port: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
 ) -> None:
     """Serve what a store deploys until SIGTERM or SIGINT, then finish what was begun and return.
 
@@ -53,9 +62,7 @@ def run(
         port: 0 takes a free one.
         log_level: Of the standard library's logging, to stderr.
         load: How a version is brought into memory; from the registry by default.
-        patience: Seconds that another server, about to end, may take to give back the
-            port and the log.
-        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
+        how: Besides.
 
     Raises:
         MissingExtra: If gRPC is asked for and not installed.
@@ -66,14 +73,15 @@ def run(
     from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
 
     _tell_on_stderr(log_level)
-    grpc = _at(host, grpc_port)
-    listener, log = _take(settings, host, port, time.monotonic() + patience)
+    grpc = _at(host, how.grpc_port)
+    listener, log = _take(settings, host, port, time.monotonic() + how.patience)
     endpoints = Endpoints(from_store(settings, load), Metrics())
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
-    _answer(endpoints, listener, log, clock_of(settings.home), ready=ready, grpc=grpc)
+    clock = clock_of(settings.home)
+    _answer(endpoints, listener, log, clock, ready=ready, grpc=grpc, drain=how.drain)
 
 
 def run_package(
@@ -119,7 +127,7 @@ def run_package(
         raise
     for consequence in _consequences(serving):
         _logger.warning(consequence)
-    _answer(endpoints, listener, log, SystemClock(), grpc=grpc)
+    _answer(endpoints, listener, log, SystemClock(), grpc=grpc, drain=serving.drain)
 
 
 def _consequences(serving: Serving) -> Iterator[str]:
@@ -142,6 +150,7 @@ def _answer(
     *,
     ready: Path | None = None,
     grpc: tuple[str, int] | None = None,
+    drain: float = DRAIN_SECONDS,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
     app = App(endpoints, log, endpoints.metrics, clock)
@@ -156,10 +165,9 @@ def _answer(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )
-    server = _Server(config, ready, listener.getsockname()[1])
+    server = Server(config, app, ready, listener.getsockname()[1], drain)
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(server, app, listener, grpc))
@@ -169,63 +177,23 @@ def _answer(
         listener.close()
 
 
-class _Server(uvicorn.Server):
-    """Tells when it is ready, and stops by signals without dying of them."""
-
-    def __init__(self, config: uvicorn.Config, ready: Path | None, port: int) -> None:
-        super().__init__(config)
-        self._ready = ready
-        self._port = port
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._ready is not None:
-            self._ready.parent.mkdir(parents=True, exist_ok=True)
-            aside = self._ready.with_suffix(".new")
-            aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
-            aside.rename(self._ready)
-        gc.freeze()  # what starting made stays: no collection need look at it again
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
-        for one in caught:
-            loop.add_signal_handler(one, self._stop)
-        try:
-            yield
-        finally:
-            for one in caught:
-                loop.remove_signal_handler(one)
-
-    def _stop(self) -> None:
-        self.force_exit = self.should_exit  # a second signal does not wait
-        self.should_exit = True
-
-
 async def _serve(
-    server: uvicorn.Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
+    server: Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
 ) -> None:
     try:
-        async with _speaking_grpc(app, grpc):
-            await server.serve(sockets=[listener])
+        if grpc is not None:
+            server.stop_too = await _speak_grpc(app, grpc)
+        await server.serve(sockets=[listener])
     finally:
-        await app.close()
+        await app.close(until=server.until)
 
 
-@contextlib.asynccontextmanager
-async def _speaking_grpc(app: App, at: tuple[str, int] | None) -> AsyncIterator[None]:
-    """Answer clients of gRPC, too, while the block runs."""
-    if at is None:
-        yield
-        return
+async def _speak_grpc(app: App, at: tuple[str, int]) -> Stop:
+    """Answer clients of gRPC, too; return what stops that."""
     from setpoint.serve.grpc import server as grpc  # noqa: PLC0415 - an extra
 
-    server = await grpc.start(app, *at)
-    try:
-        yield
-    finally:
-        await grpc.stop(server, 10.0)
+    started = await grpc.start(app, *at)
+    return partial(grpc.stop, started)
 
 
 def _at(host: str, port: int | None) -> tuple[str, int] | None:
