@@ -71,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 DRAIN_SECONDS = 10.0
+MOST_WORKERS = 256
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -80,6 +81,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     port: int = 8766  #: of inference; 8080 in an image
     log: Path | None = None  #: folder of its prediction log; without one, none is kept
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
+    workers: int = 1  #: processes that answer
 
 
 def serving(
@@ -88,14 +90,16 @@ def serving(
     port: int | None = None,
     log: Path | None = None,
     drain: float | None = None,
+    workers: int | None = None,
 ) -> Serving:
     """Resolve how a package is served: an argument wins over the environment.
 
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
-    ``SETPOINT_SERVE_DRAIN``. The last is a store's server's, too.
+    ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``. The last two are those of a store's
+    server, too.
 
     Raises:
-        Invalid: If the port or the seconds are no number.
+        Invalid: If a number is none.
     """
     default = Serving()
     said = os.environ.get("SETPOINT_SERVE_PORT") or str(default.port)
@@ -107,6 +111,7 @@ def serving(
         port=int(said) if port is None else port,
         log=None if folder is None else Path(folder),
         drain=_drain() if drain is None else drain,
+        workers=_workers(workers),
     )
 
 
@@ -174,6 +179,16 @@ def _drain() -> float:
     if not 0 <= seconds < 86_400:
         raise Invalid(f"SETPOINT_SERVE_DRAIN={said!r} is no time", hint="seconds, such as 10")
     return seconds
+
+
+def _workers(said: int | None) -> int:
+    text = os.environ.get("SETPOINT_SERVE_WORKERS") or "1" if said is None else str(said)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise Invalid(
+            f"{text!r} is no number of worker processes",
+            hint=f"from 1 to {MOST_WORKERS}; one a core is plenty",
+        )
+    return int(text)
 
 
 def _aws() -> Aws:

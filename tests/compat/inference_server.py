@@ -12,7 +12,8 @@ from setpoint.config import settings
 from setpoint.db.local import open_local
 from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
-from setpoint.serve.main import How, run
+from setpoint.serve.listening import How
+from setpoint.serve.main import run
 from setpoint.serve.protocols import Predictor
 
 

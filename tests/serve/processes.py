@@ -1,5 +1,6 @@
 """Inference servers as processes, with models made by hand."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from setpoint.config import Settings, settings
-from setpoint.serve.main import How, run
+from setpoint.config import Serving, Settings, serving, settings
+from setpoint.core.lifetime import end_with_parent
+from setpoint.serve import several
+from setpoint.serve.listening import How, Worker
+from setpoint.serve.main import run
 
 from .made import Sum
 
@@ -34,16 +38,14 @@ def load(model: str, version: int) -> Any:
 
 
 @contextmanager
-def process(
-    settings: Settings, how: How | None = None
-) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def process(settings: Settings, **options: float) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Start a server of such models on a free port, and wait until it says it is ready."""
     ready = settings.home / "run" / "inference.json"
     ready.unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    asked = [] if how is None else [repr(how)]
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.serve.processes", str(settings.home), *asked],
+        [sys.executable, "-m", "tests.serve.processes", str(settings.home), *words],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.PIPE,
@@ -61,6 +63,29 @@ def process(
             server.kill()
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("home")
+    for option, kind in (("grpc-port", int), ("drain", float), ("workers", int), ("fd", int)):
+        parser.add_argument(f"--{option}", type=kind)
+    for option in ("worker", "siblings"):
+        parser.add_argument(f"--{option}")
+    parser.add_argument("--with-parent", type=int)
+    asked = parser.parse_args()
+    where = settings(asked.home)
+    drain = serving(drain=asked.drain).drain
+    if asked.with_parent:
+        end_with_parent(asked.with_parent)
+    if asked.workers and asked.worker is None:
+        words = [sys.executable, "-m", "tests.serve.processes", *sys.argv[1:]]
+        several.run(words, where, Serving(port=0, workers=asked.workers, drain=drain), "warning", 5)
+        return
+    worker = None
+    if asked.worker is not None:
+        worker = Worker(name=asked.worker, file=asked.fd, folder=Path(asked.siblings))
+    how = How(grpc_port=asked.grpc_port, drain=drain, worker=worker)
+    run(where, port=0, load=load, how=how)
+
+
 if __name__ == "__main__":
-    asked = How() if len(sys.argv) < 3 else eval(sys.argv[2])  # noqa: S307 - what we wrote
-    run(settings(sys.argv[1]), port=0, load=load, how=asked)
+    _main()

@@ -19,7 +19,6 @@ from setpoint.serve import store
 from setpoint.serve.entities import Deployment, EndpointSettings, PredictionRecord, Role
 from setpoint.serve.grpc.open_inference import _m
 from setpoint.serve.log import read
-from setpoint.serve.main import How
 
 from .load import body, under_load
 from .made import live
@@ -117,7 +116,7 @@ def test_while_it_ends_it_says_that_it_is_not_ready_and_accepts_no_more(
 def test_what_takes_longer_than_the_drain_is_given_up_at_a_second_signal_at_once(
     settings: Settings, signals: int
 ) -> None:
-    with process(settings, How(drain=1.0 if signals == 1 else 30.0)) as (server, port):
+    with process(settings, drain=1.0 if signals == 1 else 30.0) as (server, port):
         slow = Asked(port, 20.0)
         time.sleep(0.2)
         began = time.monotonic()
@@ -136,7 +135,7 @@ def test_what_takes_longer_than_the_drain_is_given_up_at_a_second_signal_at_once
 def test_calls_of_grpc_are_finished_too(settings: Settings) -> None:
     at = free_port()
     with (
-        process(settings, How(grpc_port=at)) as (server, _),
+        process(settings, grpc_port=at) as (server, _),
         grpc.insecure_channel(f"127.0.0.1:{at}") as channel,
     ):
         call = channel.unary_unary(

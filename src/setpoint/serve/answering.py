@@ -14,6 +14,7 @@ from time import monotonic, perf_counter_ns
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
@@ -25,6 +26,7 @@ from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
+from setpoint.serve.siblings import Counted, Siblings
 
 ROLES = ("live", "canary", "fallback")
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
@@ -91,6 +93,7 @@ class Answering:
         self.log = log
         self.metrics = metrics
         self.micros = micros_of(clock)
+        self.siblings: Siblings | None = None  #: the other processes of the server, if any
         self.draining = False  #: whether the server is about to end, and takes nothing new
         self._lanes = Lanes()
         self._batches = Batches(self.lane, metrics)
@@ -122,6 +125,17 @@ class Answering:
         if found is None and all(one.broken for one in self.endpoints.all().values()):
             found = "no model is loaded"
         return found
+
+    def counts(self) -> Counted:
+        """Return what this process counted, with the generation that it serves of each model."""
+        served = self.endpoints.all().items()
+        generations = {name: endpoint.generation for name, endpoint in served}
+        return Counted(replace(self.metrics, log_bytes=self.log.bytes), generations)
+
+    async def counted(self) -> Counted:
+        """Return what all processes of the server counted."""
+        mine = self.counts()
+        return mine if self.siblings is None else await self.siblings.counted(mine)
 
     def asked(
         self,
@@ -264,6 +278,8 @@ class Answering:
         self._lanes.close()
         self.endpoints.close()
         self.log.close()
+        if self.siblings is not None:
+            self.siblings.keep(self.counts())
 
     async def _shadow(self) -> None:
         """Have the other arm score what was answered; starts after the answers are sent."""

@@ -34,26 +34,26 @@ class Server(uvicorn.Server):
     """Tells when it is ready, and stops by signals without dying of them."""
 
     def __init__(
-        self, config: uvicorn.Config, app: Answering, ready: Path | None, port: int, seconds: float
+        self, config: uvicorn.Config, app: Answering, seconds: float, begun: Callable[[], None]
     ) -> None:
         super().__init__(config)
         self._app = app
-        self._ready = ready
-        self._port = port
         self._seconds = seconds
+        self._begun = begun  #: called once it answers
         self.until = 0.0  #: `time.monotonic` when the drain ends; 0: it has not begun
         self.stop_too: Stop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self._ready is not None:
-            tell(self._ready, self._port)
+        self._begun()
         gc.freeze()  # what starting made stays: no collection need look at it again
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was accepted."""
         self.until = time.monotonic() + self._seconds
         self._app.draining = True
+        if self._app.siblings is not None:
+            self._app.siblings.withdraw()
         also = None
         if self.stop_too is not None:
             also = asyncio.ensure_future(self.stop_too(self._seconds))

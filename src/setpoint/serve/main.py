@@ -2,43 +2,40 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
+import os
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import uvicorn
-from msgspec import Struct
+from msgspec.structs import replace
 
-from setpoint.config import DRAIN_SECONDS, Serving, Settings
-from setpoint.core.clock import Clock, SystemClock, clock_of
-from setpoint.errors import Conflict, Denied, Invalid, Unavailable
+from setpoint.config import Serving, Settings
+from setpoint.core.clock import SystemClock, clock_of
+from setpoint.errors import Invalid, Unavailable
+from setpoint.serve import writers
 from setpoint.serve.app import App
-from setpoint.serve.draining import Server, Stop
+from setpoint.serve.draining import Server, Stop, tell
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.lane import lane
-from setpoint.serve.log import Log, LogWriter, NoLog
+from setpoint.serve.listening import (
+    PORT,
+    How,
+    adopt,
+    consequences,
+    is_loopback,
+    listen,
+    patiently,
+    tell_on_stderr,
+)
+from setpoint.serve.log import LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
-
-PORT = 8766
-
-
-class How(Struct, frozen=True, kw_only=True):
-    """How a store's server begins, answers and ends besides."""
-
-    #: seconds that another server, about to end, may take to give back the port and the log
-    patience: float = 0.0
-    grpc_port: int | None = None  #: where clients of gRPC are answered, too; None: nowhere
-    drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
-
-
-_RETRY_SECONDS = 0.05
+from setpoint.serve.siblings import Door, Siblings
 
 _logger = logging.getLogger(__name__)
 
@@ -72,16 +69,16 @@ def run(
     """
     from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
 
-    _tell_on_stderr(log_level)
-    grpc = _at(host, how.grpc_port)
-    listener, log = _take(settings, host, port, time.monotonic() + how.patience)
+    tell_on_stderr(log_level)
+    grpc = _at(host, how)
+    listener, log = _take(settings, host, port, how)
     endpoints = Endpoints(from_store(settings, load), Metrics())
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
     clock = clock_of(settings.home)
-    _answer(endpoints, listener, log, clock, ready=ready, grpc=grpc, drain=how.drain)
+    _answer(App(endpoints, log, endpoints.metrics, clock), listener, how, ready=ready, grpc=grpc)
 
 
 def run_package(
@@ -90,7 +87,7 @@ def run_package(
     log_level: str = "warning",
     *,
     any_host: bool = False,
-    grpc_port: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
 ) -> None:
     """Serve the version in a package until SIGTERM or SIGINT; no store, no database.
 
@@ -100,7 +97,7 @@ def run_package(
         log_level: Of the standard library's logging, to stderr.
         any_host: Whether to listen on other addresses than loopback, where whoever reaches
             the port may ask and label: there is no authentication.
-        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
+        how: Besides; `serving` says how long draining takes.
 
     Raises:
         MissingExtra: If gRPC is asked for and not installed.
@@ -111,49 +108,59 @@ def run_package(
         Conflict: If the port or the log is in use.
         Unavailable: If the log's folder cannot be written.
     """
-    _tell_on_stderr(log_level)
-    grpc = _at(serving.host, grpc_port)
+    tell_on_stderr(log_level)
+    grpc = _at(serving.host, how)
     package = Package(folder)
     endpoints = Endpoints(package, Metrics())
     endpoints.refresh()
     for endpoint in endpoints.all().values():
         if endpoint.broken is not None:
             raise Invalid(f"the package cannot be served: {endpoint.broken}", where=str(folder))
-    listener = _listen(serving.host, serving.port, any_host=any_host)
+    if how.worker is None:
+        listener = listen(serving.host, serving.port, any_host=any_host)
+        for consequence in consequences(serving):
+            _logger.warning(consequence)
+    else:
+        listener = adopt(how.worker)
     try:
-        log = NoLog() if serving.log is None else LogWriter(serving.log)
+        log = NoLog() if serving.log is None else _log(serving.log, how)
     except BaseException:
         listener.close()
         raise
-    for consequence in _consequences(serving):
-        _logger.warning(consequence)
-    _answer(endpoints, listener, log, SystemClock(), grpc=grpc, drain=serving.drain)
+    how = replace(how, drain=serving.drain)
+    _answer(App(endpoints, log, endpoints.metrics, SystemClock()), listener, how, grpc=grpc)
 
 
-def _consequences(serving: Serving) -> Iterator[str]:
-    """Yield what somebody who runs a package should have been told."""
-    if not _is_loopback(serving.host):
-        yield f"anybody who reaches port {serving.port} may ask: there is no authentication"
-    if serving.log is None:
-        yield "no prediction log: answers are not kept, labels are refused (SETPOINT_SERVE_LOG=DIR)"
+def _take(settings: Settings, host: str, port: int, how: How) -> tuple[socket.socket, LogWriter]:
+    """Return the port and the log, both ours; try again for a while if they are in use."""
+
+    def take() -> tuple[socket.socket, LogWriter]:
+        listener = listen(host, port) if how.worker is None else adopt(how.worker)
+        try:
+            return listener, _log(settings.log, how)
+        except BaseException:
+            listener.close()
+            raise
+
+    return patiently(take, how.patience)
 
 
-def _tell_on_stderr(log_level: str) -> None:
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+def _log(folder: Path, how: How) -> LogWriter:
+    if how.worker is not None:
+        return writers.open_free(folder)
+    writers.finish(folder)  # what workers have left, if there were any
+    return LogWriter(folder)
 
 
 def _answer(
-    endpoints: Endpoints,
+    app: App,
     listener: socket.socket,
-    log: Log,
-    clock: Clock,
+    how: How,
     *,
     ready: Path | None = None,
     grpc: tuple[str, int] | None = None,
-    drain: float = DRAIN_SECONDS,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
-    app = App(endpoints, log, endpoints.metrics, clock)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -167,94 +174,61 @@ def _answer(
         proxy_headers=False,
         timeout_keep_alive=75,
     )
-    server = Server(config, app, ready, listener.getsockname()[1], drain)
+    sockets = [listener]
+    if how.worker is not None:
+        app.siblings = Siblings(how.worker.folder, how.worker.name)
+        host = listener.getsockname()[0]
+        sockets.append(listen(host if is_loopback(host) else "127.0.0.1", 0))
+    server = Server(config, app, how.drain, partial(_told, app, sockets, ready))
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, app, listener, grpc))
+            runner.run(_serve(server, app, sockets, grpc, how))
     finally:
-        if ready is not None:
+        if how.worker is None and ready is not None:
             ready.unlink(missing_ok=True)
-        listener.close()
+        for one in sockets:
+            one.close()
+
+
+def _told(app: App, sockets: Sequence[socket.socket], ready: Path | None) -> None:
+    """Tell whoever waits for it that the server answers."""
+    if app.siblings is not None:
+        host, port, *_ = sockets[-1].getsockname()
+        app.siblings.announce(Door(os.getpid(), host, port))
+    elif ready is not None:
+        tell(ready, sockets[0].getsockname()[1])
 
 
 async def _serve(
-    server: Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
+    server: Server,
+    app: App,
+    sockets: list[socket.socket],
+    grpc: tuple[str, int] | None,
+    how: How,
 ) -> None:
     try:
         if grpc is not None:
-            server.stop_too = await _speak_grpc(app, grpc)
-        await server.serve(sockets=[listener])
+            server.stop_too = await _speak_grpc(app, grpc, how)
+        await server.serve(sockets=sockets)
     finally:
         await app.close(until=server.until)
 
 
-async def _speak_grpc(app: App, at: tuple[str, int]) -> Stop:
+async def _speak_grpc(app: App, at: tuple[str, int], how: How) -> Stop:
     """Answer clients of gRPC, too; return what stops that."""
     from setpoint.serve.grpc import server as grpc  # noqa: PLC0415 - an extra
 
-    started = await grpc.start(app, *at)
+    started = await grpc.start(app, *at, shared=how.worker is not None)
     return partial(grpc.stop, started)
 
 
-def _at(host: str, port: int | None) -> tuple[str, int] | None:
+def _at(host: str, how: How) -> tuple[str, int] | None:
     """Return where gRPC is to be answered, if anywhere.
 
     Raises:
         MissingExtra: If it is not installed.
     """
-    if port is None:
+    if how.grpc_port is None:
         return None
     require_grpc()
-    return host, port
-
-
-def _take(
-    settings: Settings, host: str, port: int, until: float
-) -> tuple[socket.socket, LogWriter]:
-    """Return the port and the log, both ours; try again until then if they are in use."""
-    while True:
-        try:
-            listener = _listen(host, port)
-            try:
-                return listener, LogWriter(settings.log)
-            except BaseException:
-                listener.close()
-                raise
-        except Conflict:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_RETRY_SECONDS)
-
-
-def _listen(host: str, port: int, *, any_host: bool = False) -> socket.socket:
-    ip = _ip(host)
-    if not ip.is_loopback and not any_host:
-        raise Denied(
-            f"refusing to listen on {host}: the network could send predictions and labels",
-            hint="use 127.0.0.1; other addresses need authentication, which Setpoint has not yet",
-        )
-    listener = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((str(ip), port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise Conflict(
-            f"port {port} is in use" if error.errno == 98 else f"cannot listen on port {port}",
-            where=f"{host}:{port}: {error.strerror}",
-            hint="stop what listens there, or choose another with --inference-port",
-        ) from None
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's own
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    return _ip(host).is_loopback
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None
+    return host, how.grpc_port
