@@ -22,6 +22,7 @@ from setpoint.runs.store import expiring
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Place
 from setpoint.serve.seal import Gone, expire, seal
+from setpoint.serve.writers import settled
 
 _BATCH = 10_000  #: rows deleted in one transaction
 _RUNS = 500  #: freed in one transaction
@@ -59,9 +60,10 @@ class Keeper:
         One segment is kept back: a power cut may take back the newest commits of SQLite,
         and what they had counted must still be there to be read again.
         """
-        place = self._follower.position.segments_before()
+        folder = self._home.settings.log
+        place = settled(folder, self._follower.position).segments_before()
         if place != self._sealed:
-            seal(self._home.settings.log, place)
+            seal(folder, place)
             self._sealed = place
 
     def expire(self, applied: Applied) -> None:

@@ -7,6 +7,8 @@ processes there are may differ from one start to the next.
 
 import heapq
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from setpoint.errors import Conflict
@@ -55,25 +57,42 @@ def open_free(folder: Path) -> LogWriter:
 
 
 def finish(folder: Path) -> None:
-    """Begin a segment wherever nobody writes and the last one has anything in it.
+    """Begin segments wherever nobody writes, after the last that has anything in it.
 
     What is finished can be sealed and expires; a writer that does not come back, because there
-    are fewer of them now, would leave its last segment for good.
+    are fewer of them now, would leave its last segments for good: the one that is read and the
+    one before it are kept.
 
     Raises:
         Unavailable: If a folder cannot be written.
     """
     for name in writers(folder):
-        numbers = frames.segments(folder / name)
-        if not numbers:
-            continue
-        last = frames.segment_path(folder / name, numbers[-1])
-        if frames.end_of_frames(last) == frames.START:
-            continue
-        try:
-            LogWriter(folder / name).close()
-        except Conflict:  # somebody does write
-            continue
+        inside = folder / name
+        with suppress(Conflict):  # somebody does write
+            while frames.segments(inside) and not _two_empty(inside):
+                LogWriter(inside).close()
+
+
+def settled(folder: Path, after: Place) -> Place:
+    """Return a place in the segments that are yet to be read, past those of which nothing is."""
+    return moved(after, {name: _past(folder / name, after.of(name)) for name in writers(folder)})
+
+
+def _past(inside: Path, at: Position) -> Position:
+    numbers = [number for number in frames.segments(inside) if number >= at.segment]
+    for number, following in pairwise(numbers):
+        offset = at.offset if number == at.segment else 0
+        path = frames.segment_path(inside, number)
+        if next(frames.payloads(path, offset, finished=True), None) is not None:
+            break
+        at = Position(following, 0)
+    return at
+
+
+def _two_empty(inside: Path) -> bool:
+    last = frames.segments(inside)[-2:]
+    ends = [frames.end_of_frames(frames.segment_path(inside, number)) for number in last]
+    return ends == [frames.START] * 2
 
 
 def _of(folder: Path, writer: str, after: Position) -> Iterator[tuple[str, Position, Record]]:
