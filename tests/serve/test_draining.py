@@ -20,7 +20,7 @@ from setpoint.serve.entities import Deployment, EndpointSettings, PredictionReco
 from setpoint.serve.grpc.open_inference import _m
 from setpoint.serve.log import read
 
-from .load import body, under_load
+from .load import Client, body, under_load
 from .made import live
 from .processes import process
 
@@ -68,7 +68,7 @@ def ids(settings: Settings) -> set[str]:
 def test_nothing_accepted_is_lost_under_load(settings: Settings) -> None:
     for _ in range(3):
         with process(settings) as (server, port):
-            clients = under_load(port)
+            clients = [*under_load(port, 4), *(Client(port, fresh=True) for _ in range(4))]
             slow = Asked(port, 0.7)
             time.sleep(0.1)
             server.send_signal(signal.SIGTERM)

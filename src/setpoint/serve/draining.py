@@ -21,6 +21,7 @@ from pathlib import Path
 import uvicorn
 
 from setpoint.serve.answering import Answering
+from setpoint.serve.listening import refuse_more
 
 _LOOK_SECONDS = 0.02
 
@@ -57,7 +58,10 @@ class Server(uvicorn.Server):
         also = None
         if self.stop_too is not None:
             also = asyncio.ensure_future(self.stop_too(self._seconds))
-        await asyncio.sleep(0)  # connections that wait to be accepted still are
+        for one in sockets or []:
+            if self._app.siblings is None:  # else who takes our place accepts from it
+                refuse_more(one)
+        await asyncio.sleep(_LOOK_SECONDS)  # what waits to be accepted still is
         for server in self.servers:
             server.close()
         for one in sockets or []:

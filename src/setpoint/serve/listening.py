@@ -1,11 +1,13 @@
 """Where a server listens, and as which of its processes. Imports no more than that takes."""
 
+import ctypes
 import ipaddress
 import logging
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +19,8 @@ from setpoint.errors import Conflict, Denied, Invalid
 PORT = 8766
 _RETRY_SECONDS = 0.05
 _BACKLOG = 2048
+_ATTACH_FILTER = 26  #: SO_ATTACH_FILTER, which `socket` does not name
+_RETURN = 0x06  #: BPF_RET: so many bytes of the packet pass
 _T = TypeVar("_T")
 
 
@@ -61,6 +65,20 @@ def listen_together(
     with closing(_listen(ip, port, shared=False)) as alone:  # nobody else has it
         number = alone.getsockname()[1]
     return [_listen(ip, number, shared=True) for _ in range(count)]
+
+
+def refuse_more(listener: socket.socket) -> None:
+    """Have the system take no more connections for a socket, for whoever shares it.
+
+    Between the last look at what waits to be accepted and the end of the socket, the system
+    would take some that nobody ever accepts: their clients believe to be connected, send, and
+    are cut off. A filter that lets nothing through has them try again and be refused, while
+    what waits already can be accepted in peace. Only Linux has it.
+    """
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
 
 
 def adopt(worker: Worker) -> socket.socket:

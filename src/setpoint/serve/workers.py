@@ -22,6 +22,7 @@ from types import FrameType
 from msgspec import Struct
 
 from setpoint.errors import Unavailable
+from setpoint.serve.listening import refuse_more
 from setpoint.serve.siblings import bury, door_of
 
 _START_SECONDS = 120.0  #: models may be large
@@ -158,7 +159,8 @@ class Workers:
     def _stop(self) -> None:
         """Have all workers end; a second signal gives up what they have not answered."""
         for slot in self._slots:
-            slot.listener.close()  # nobody shall wait in one that no worker accepts from
+            refuse_more(slot.listener)
+            slot.listener.close()
         running = [slot.process for slot in self._slots if slot.process is not None]
         told = 0
         end = time.monotonic() + self._server.drain + _GRACE_SECONDS
