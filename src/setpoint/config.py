@@ -70,23 +70,36 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.home / "log"
 
 
+DRAIN_SECONDS = 10.0
+MOST_WORKERS = 256
+
+
 class Serving(Struct, frozen=True, kw_only=True):
     """How a server of a package listens and logs, as in an image."""
 
     host: str = "127.0.0.1"  #: address to listen on; in an image all of them, ``0.0.0.0``
     port: int = 8766  #: of inference; 8080 in an image
     log: Path | None = None  #: folder of its prediction log; without one, none is kept
+    drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
+    workers: int = 1  #: processes that answer
 
 
 def serving(
-    *, host: str | None = None, port: int | None = None, log: Path | None = None
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    log: Path | None = None,
+    drain: float | None = None,
+    workers: int | None = None,
 ) -> Serving:
     """Resolve how a package is served: an argument wins over the environment.
 
-    Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``.
+    Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
+    ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``. The last two are those of a store's
+    server, too.
 
     Raises:
-        Invalid: If the port is no number.
+        Invalid: If a number is none.
     """
     default = Serving()
     said = os.environ.get("SETPOINT_SERVE_PORT") or str(default.port)
@@ -97,6 +110,8 @@ def serving(
         host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
         port=int(said) if port is None else port,
         log=None if folder is None else Path(folder),
+        drain=_drain() if drain is None else drain,
+        workers=_workers(workers),
     )
 
 
@@ -153,6 +168,27 @@ def environment(found: Settings) -> dict[str, str]:
         said["SETPOINT_ARTIFACT_URL"] = found.artifact_url
         said |= {AWS_VARIABLES[name][0]: value for name, value in found.aws.given().items()}
     return {**os.environ, **said, "SETPOINT_ACTOR": found.actor}
+
+
+def _drain() -> float:
+    said = os.environ.get("SETPOINT_SERVE_DRAIN") or str(DRAIN_SECONDS)
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86_400:
+        raise Invalid(f"SETPOINT_SERVE_DRAIN={said!r} is no time", hint="seconds, such as 10")
+    return seconds
+
+
+def _workers(said: int | None) -> int:
+    text = os.environ.get("SETPOINT_SERVE_WORKERS") or "1" if said is None else str(said)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise Invalid(
+            f"{text!r} is no number of worker processes",
+            hint=f"from 1 to {MOST_WORKERS}; one a core is plenty",
+        )
+    return int(text)
 
 
 def _aws() -> Aws:

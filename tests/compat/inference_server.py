@@ -12,6 +12,7 @@ from setpoint.config import settings
 from setpoint.db.local import open_local
 from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.listening import How
 from setpoint.serve.main import run
 from setpoint.serve.protocols import Predictor
 
@@ -30,7 +31,7 @@ def main(home: str, grpc_port: int) -> None:
         store.deploy(conn, "m", [live[0], canary])
         store.deploy(conn, "t", [live[1]])
     backend.engine.dispose()
-    run(where, port=0, load=_load, grpc_port=grpc_port)
+    run(where, port=0, load=_load, how=How(grpc_port=grpc_port))
 
 
 if __name__ == "__main__":

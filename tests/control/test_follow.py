@@ -35,6 +35,7 @@ from setpoint.releases.entities import Policy
 from setpoint.releases.evidence import Evidence, merge
 from setpoint.releases.service import Decide, Start
 from setpoint.serve import store as serving
+from setpoint.serve import writers
 from setpoint.serve.entities import (
     Labelled,
     LabelRecord,
@@ -112,6 +113,25 @@ def test_a_log_is_counted_once_however_many_followers_read_it(log: Log) -> None:
     assert after.requests_in_stage == 3
     assert after.loss == before[0].loss
     assert log.counts() == (3, 1)
+
+
+def test_a_log_of_several_processes_is_counted_once_whoever_told_what(log: Log) -> None:
+    first, second = (writers.open_free(log.home.settings.log) for _ in range(2))
+    first.append(predicted(["a"], at=NOON))
+    second.append(predicted(["b"], at=NOON))
+    second.append(labelled(["a"], [1.0], at=NOON + HOUR))
+    log.write(predicted(["c"], at=NOON))
+    assert log.follow() == Followed(records=4, predictions=3, labels=1)
+    first.append(labelled(["a"], [0.0], at=NOON))  # said before, read after
+    first.append(labelled(["b"], [0.0], at=NOON))
+    second.append(labelled(["b"], [1.0], at=NOON + HOUR))
+    assert log.follow() == Followed(records=3, predictions=0, labels=2)
+    first.close()
+    second.close()
+    assert log.follow() == Followed(records=0, predictions=0, labels=0)
+    with log.home.engine.begin() as conn:
+        told = {name: label for name, _, label in serving.outcomes(conn, MODEL)}
+    assert told == {"a": 1.0, "b": 1.0, "c": None}
 
 
 def test_an_id_that_is_asked_again_is_counted_once_within_a_batch_and_across(log: Log) -> None:

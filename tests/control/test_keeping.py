@@ -23,7 +23,7 @@ from setpoint.runs import service as runs
 from setpoint.runs.commands import KeepRuns
 from setpoint.runs.entities import Artifact
 from setpoint.runs.expiring import keep as keep_runs
-from setpoint.serve import frames
+from setpoint.serve import frames, writers
 from setpoint.serve import seal as sealing
 from setpoint.serve import store as serving
 from setpoint.serve.log import LogWriter
@@ -103,6 +103,25 @@ def test_sealing_killed_anywhere_loses_and_doubles_nothing(
     assert left[-2] <= kept.follower.position.segment
     again = sealing.seal(kept.home.settings.log, kept.follower.position)
     assert not set(again) & set(sealed)
+
+
+def test_what_a_process_left_that_does_not_come_back_is_sealed_and_expires(kept: Kept) -> None:
+    kept.day()
+    worker = writers.open_free(kept.home.settings.log)
+    worker.append(predicted(["left"], at=kept.clock.now()))
+    worker.close()
+    kept.day()
+    kept.keep()
+    assert "left" not in kept.sealed(), "its last segment may still be written to"
+    writers.finish(kept.home.settings.log)  # as a server does when it starts
+    kept.day()
+    kept.keep()
+    assert kept.sealed().count("left") == 1
+    assert kept.rows() == 7
+    for _ in range(9):
+        kept.day()
+    kept.keep()
+    assert "left" not in kept.sealed()
 
 
 def test_what_is_older_than_promised_goes_and_the_rest_stays(

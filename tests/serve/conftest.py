@@ -11,7 +11,7 @@ from setpoint.db.local import LocalBackend
 from setpoint.serve import store
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
-from setpoint.serve.entities import Deployment, Record
+from setpoint.serve.entities import Deployment, EndpointSettings, Record
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Predictor
@@ -52,6 +52,11 @@ class Served:
             generation = store.deploy(conn, "m", wanted)
         self.endpoints.refresh()
         return generation
+
+    def configure(self, settings: EndpointSettings) -> None:
+        with self.backend.engine.begin() as conn:
+            store.configure(conn, "m", settings)
+        self.endpoints.refresh()
 
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Sequence[Any] = ()
@@ -97,7 +102,7 @@ class Served:
         sent: list[Any] = []
 
         async def receive() -> Any:
-            return messages.pop(0)
+            return messages.pop(0) if messages else await asyncio.Event().wait()
 
         async def send(message: Any) -> None:
             sent.append(message)

@@ -4,7 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from setpoint.serve import batching, scoring
 from setpoint.serve.endpoints import Arm, Endpoint
-from setpoint.serve.entities import PredictionRecord
+from setpoint.serve.entities import EndpointSettings, PredictionRecord
 from setpoint.serve.v2 import Rows
 
 from .conftest import Served
@@ -63,6 +64,17 @@ def at_once(served: Served, asked: Sequence[Any]) -> list[tuple[int, Any, dict[s
     return [(status, json.loads(raw), headers) for status, raw, headers in found]
 
 
+def metrics(served: Served) -> str:
+    told: str = served.get("/metrics")[1]
+    return told
+
+
+def counted(served: Served, what: str, bound: str) -> int:
+    """Return how many calls had at most so many requests, or rows."""
+    bucket = f'setpoint_batch_{what}_bucket{{model="m",le="{bound}"}} '
+    return int(metrics(served).partition(bucket)[2].partition("\n")[0])
+
+
 def requests(count: int, *, wrong: int = -1) -> list[tuple[list[list[float]], list[str]]]:
     made = []
     for i in range(count):
@@ -85,8 +97,8 @@ def test_many_at_once_share_calls_and_get_their_own_answers(served: Served) -> N
     assert len(model.sizes) <= 3  # the first alone, then all that came meanwhile
     logged = [one for one in served.logged() if isinstance(one, PredictionRecord)][-60:]
     assert sorted(one.ids for one in logged) == sorted(ids for _, ids in asked)
-    told = served.get("/metrics")[1]
-    assert 'setpoint_batches_total{model="m",requests="64"} 1' in told
+    assert counted(served, "requests", "+Inf") - counted(served, "requests", "32") == 1
+    assert counted(served, "requests", "64") == counted(served, "rows", "128")
 
 
 @sqlite
@@ -114,15 +126,14 @@ def test_a_canary_has_its_rows_of_every_request(served: Served) -> None:
 
 
 @sqlite
-def test_who_comes_when_too_many_wait_is_told_to_come_again(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "MOST_WAITING", 5)
+def test_who_comes_when_too_many_wait_is_told_to_come_again(served: Served) -> None:
+    served.configure(EndpointSettings(queue=5))
     served.predictors[1] = Slow()
     slowed(served, live())
     told = at_once(served, requests(20))
     refused = [(answer, headers) for status, answer, headers in told if status == 429]
-    assert 0 < len(refused) < 20
+    assert len(refused) == 20 - 1 - 5  # one is scored, five wait
+    assert f'setpoint_refused_total{{model="m",why="queue"}} {len(refused)}' in metrics(served)
     assert all(headers["retry-after"] == "1" for _, headers in refused)
     assert "wait for the model" in refused[0][0]["error"]
     assert {status for status, *_ in told} == {200, 429}
@@ -146,7 +157,7 @@ def test_together_they_are_scored_as_each_alone(
         words: dict[str, list[str | None]] = {"t": ["x" * j for j in range(count)]} if texts else {}
         rows = Rows(count, values, words)
         keys = [f"{i}-{j}" for j in range(count)]
-        batch.append(batching._Waiting(rows, keys, None))  # type: ignore[arg-type]
+        batch.append(batching._Waiting(rows, keys, 0, cast(Any, Future())))
     for one, parts in zip(batch, batching._together(endpoint, batch), strict=True):
         alone = scoring.score(endpoint, one.rows, one.keys)
         count = one.rows.count

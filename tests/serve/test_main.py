@@ -1,15 +1,8 @@
 """The inference server as a process: started, asked over HTTP, killed."""
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -22,43 +15,9 @@ from setpoint.serve.log import read
 from setpoint.serve.main import run
 
 from .made import live
-
-ROOT = Path(__file__).parents[2]
+from .processes import process
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-_SERVES = """
-import sys
-from setpoint.config import settings
-from setpoint.serve.main import run
-from tests.serve.made import Sum
-run(settings(sys.argv[1]), port=0, load=lambda model, version: Sum(version))
-"""
-
-
-@contextmanager
-def process(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """Start a server of `Sum` models on a free port, and wait until it says it is ready."""
-    ready = settings.home / "run" / "inference.json"
-    ready.unlink(missing_ok=True)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVES, str(settings.home)],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:
-        try:
-            until = time.monotonic() + 20
-            while not ready.exists() and server.poll() is None and time.monotonic() < until:
-                time.sleep(0.01)
-            assert ready.exists(), server.stderr
-            said = json.loads(ready.read_text())
-            assert said["pid"] == server.pid
-            yield server, said["port"]
-        finally:
-            server.kill()
 
 
 def test_a_server_answers_until_it_is_told_to_stop(

@@ -32,7 +32,7 @@ from setpoint.serve.client import Inference
 from setpoint.serve.entities import EndpointSettings, Process
 from setpoint.serve.main import run_package
 
-from .test_main import ROOT
+from .processes import ROOT
 
 RNG = np.random.default_rng(5)
 ROWS = pl.DataFrame({name: RNG.normal(size=200) for name in ("distance", "gusts")})

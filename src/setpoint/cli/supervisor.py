@@ -13,7 +13,7 @@ import click
 
 from setpoint.artifacts.home import service as artifacts
 from setpoint.cli import pages
-from setpoint.config import Settings, environment
+from setpoint.config import Settings, environment, serving
 from setpoint.core.defects import in_words
 from setpoint.core.lifetime import await_predecessor, sole_owner
 from setpoint.data import place
@@ -39,6 +39,7 @@ class Supervisor:
         port: int,
         inference_port: int,
         grpc_port: int | None = None,
+        workers: int | None = None,
         control: bool = True,
     ) -> None:
         self.settings = settings
@@ -46,6 +47,7 @@ class Supervisor:
         self._port = port
         self._inference_port = inference_port
         self._grpc_port = grpc_port
+        self._serving = serving(workers=workers)
         self._control = control
         self._stopping = threading.Event()
         self._inference: subprocess.Popen[bytes] | None = None
@@ -76,7 +78,7 @@ class Supervisor:
                     yield
             finally:
                 self._stopping.set()
-                _stop(self._inference)
+                _stop(self._inference, self._serving.drain + _STOP_SECONDS)
                 for thread in threads:
                     thread.join(_STOP_SECONDS)
                 if self._backend is not None:
@@ -139,6 +141,7 @@ class Supervisor:
         ]
         if self._grpc_port is not None:
             command += ["--grpc-port", str(self._grpc_port)]
+        command += ["--workers", str(self._serving.workers), "--drain", str(self._serving.drain)]
         return subprocess.Popen(command, env=environment(self.settings), start_new_session=True)  # noqa: S603
 
     def _keep_inference(self) -> None:
@@ -225,12 +228,12 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _stop(process: subprocess.Popen[bytes] | None) -> None:
+def _stop(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
     if process is None or process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -17,7 +17,16 @@ from setpoint.config import settings
 @click.option("--port", default=8765, show_default=True, help="Pages and API.")
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
 @click.option("--grpc-port", type=int, help="Inference for clients of gRPC, too.")
-def up(home: str | None, host: str, port: int, inference_port: int, grpc_port: int | None) -> None:
+@click.option("--workers", type=int, help="Processes that answer inference. Default: 1.")
+def up(
+    *,
+    home: str | None,
+    host: str,
+    port: int,
+    inference_port: int,
+    grpc_port: int | None,
+    workers: int | None,
+) -> None:
     """Run pages, API, inference and controller on this machine.
 
     Everything lies in one folder. Stop it with Ctrl-C, or kill it: the next start goes on
@@ -26,7 +35,12 @@ def up(home: str | None, host: str, port: int, inference_port: int, grpc_port: i
     from setpoint.cli.supervisor import Supervisor  # noqa: PLC0415 - heavy
 
     supervisor = Supervisor(
-        settings(home), host=host, port=port, inference_port=inference_port, grpc_port=grpc_port
+        settings(home),
+        host=host,
+        port=port,
+        inference_port=inference_port,
+        grpc_port=grpc_port,
+        workers=workers,
     )
     with supervisor.running():
         click.echo(f"pages      http://{host}:{port}")

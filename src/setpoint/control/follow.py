@@ -39,12 +39,12 @@ from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import service as releases
 from setpoint.releases import store as release_store
 from setpoint.releases.entities import State
-from setpoint.serve import log
 from setpoint.serve import store as serving
+from setpoint.serve import writers
 from setpoint.serve.entities import (
     Labelled,
     LabelRecord,
-    Position,
+    Place,
     PredictionRecord,
     Record,
     Role,
@@ -74,7 +74,8 @@ class Follower:
         """Prepare to follow; `may` is asked in each transaction, and raises where one may not."""
         self._home = home
         self._may = may
-        self._after: Position | None = None
+        self._after: Place | None = None
+        self._one_writer = True  #: so labels come in the order in which they were told
         self._references: dict[tuple[str, int], Reference | None] = {}
 
     def follow(self) -> Followed:
@@ -91,7 +92,7 @@ class Follower:
                 return total
 
     @property
-    def position(self) -> Position:
+    def position(self) -> Place:
         """Up to where the log is in the database."""
         return self._position()
 
@@ -112,9 +113,11 @@ class Follower:
 
     def _batch(self) -> Followed:
         after = self._position()
-        read = list(islice(log.read(self._home.settings.log, after), _BATCH))
+        read = list(islice(writers.read(self._home.settings.log, after), _BATCH))
         if not read:
             return Followed(records=0, predictions=0, labels=0)
+        place = writers.moved(after, {writer: position for writer, position, _ in read})
+        self._one_writer = not place.writers
         predictions = labels = 0
         with self._home.engine.begin() as conn:
             self._may(conn)
@@ -125,14 +128,14 @@ class Follower:
                     hint="keep one controller to a store; this one goes on where that one is",
                 )
             ctx = self._home.context(conn)
-            for model, records in _by_model(record for _, record in read).items():
+            for model, records in _by_model(record for _, _, record in read).items():
                 seen = self._model(ctx, model, records)
                 predictions, labels = predictions + seen.rows, labels + len(seen.labelled)
-            store.move_cursor(conn, CURSOR, read[-1][0])
-        self._after = read[-1][0]
+            store.move_cursor(conn, CURSOR, place)
+        self._after = place
         return Followed(records=len(read), predictions=predictions, labels=labels)
 
-    def _position(self) -> Position:
+    def _position(self) -> Place:
         """Return up to where the log was read; asked for once, as only we move it."""
         if self._after is None:
             with self._home.reading() as conn:
@@ -164,7 +167,9 @@ class Follower:
         for record in records:
             if isinstance(record, LabelRecord):
                 at = from_micros(record.at_us)
-                found += serving.label_predictions(conn, model, record.ids, record.labels, at)
+                found += serving.label_predictions(
+                    conn, model, record.ids, record.labels, at, ordered=self._one_writer
+                )
         return found
 
     def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
@@ -242,8 +247,8 @@ def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def _position(found: Any) -> Position:
-    return msgspec.convert(found, Position) if found else Position()
+def _position(found: Any) -> Place:
+    return msgspec.convert(found, Place) if found else Place()
 
 
 def _first(records: Sequence[PredictionRecord], new: set[str]) -> list[PredictionRecord]:

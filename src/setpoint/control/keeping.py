@@ -20,8 +20,9 @@ from setpoint.runs.expiring import expire as expire_runs
 from setpoint.runs.keeping import collect
 from setpoint.runs.store import expiring
 from setpoint.serve import store as serving
-from setpoint.serve.entities import Position
+from setpoint.serve.entities import Place
 from setpoint.serve.seal import Gone, expire, seal
+from setpoint.serve.writers import settled
 
 _BATCH = 10_000  #: rows deleted in one transaction
 _RUNS = 500  #: freed in one transaction
@@ -48,7 +49,7 @@ class Keeper:
         self._home = home
         self._may = may
         self._follower = follower
-        self._sealed = 0
+        self._sealed = Place()
         self._looked: dict[str, datetime] = {}
         self._oldest: dict[str, datetime] = {}
         self._runs_looked: datetime | None = None
@@ -59,10 +60,11 @@ class Keeper:
         One segment is kept back: a power cut may take back the newest commits of SQLite,
         and what they had counted must still be there to be read again.
         """
-        segment = self._follower.position.segment - 1
-        if segment > self._sealed:
-            seal(self._home.settings.log, Position(segment))
-            self._sealed = segment
+        folder = self._home.settings.log
+        place = settled(folder, self._follower.position).segments_before()
+        if place != self._sealed:
+            seal(folder, place)
+            self._sealed = place
 
     def expire(self, applied: Applied) -> None:
         """Delete what is older than the spec keeps, once a day and model.

@@ -73,11 +73,16 @@ def await_predecessor(home: Path) -> None:
     Call it as the sole owner of `home`: whoever writes its prediction log then is about to
     stop. Returns after five seconds in any case.
     """
-    try:
-        file = (home / "log" / "writer.lock").open("rb")
-    except OSError:
-        return  # none ever ran
     end = time.monotonic() + _PATIENCE_SECONDS
+    for lock in (home / "log").glob("**/writer.lock"):
+        _await(lock, end)
+
+
+def _await(lock: Path, end: float) -> None:
+    try:
+        file = lock.open("rb")
+    except OSError:
+        return
     with file:
         while time.monotonic() < end:
             try:

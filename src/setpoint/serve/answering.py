@@ -7,31 +7,43 @@ prediction is, and what is kept of it, is the same for all of them and said here
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter_ns
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from time import monotonic, perf_counter_ns
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import scoring, v2
+from setpoint.serve import scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.ids import maker, micros_of
+from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import Told
 from setpoint.serve.protocols import Given
+from setpoint.serve.siblings import Counted, Siblings
 
 ROLES = ("live", "canary", "fallback")
+_LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
+
+#: ``() -> None`` once the client of this request has hung up; None: that shows by itself
+gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", default=None)
 
 _log = logging.getLogger(__name__)
 _prediction_ids = maker("prd")
 _request_ids = maker("req")
+
+
+class Gone(Exception):  # an outcome, not an error of ours
+    """The client hung up before there was an answer."""
 
 
 class Job(Struct, frozen=True):
@@ -97,8 +109,10 @@ class Answering:
         self.log = log
         self.metrics = metrics
         self.micros = micros_of(clock)
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
-        self._batches = Batches(self._pool, metrics)
+        self.siblings: Siblings | None = None  #: the other processes of the server, if any
+        self.draining = False  #: whether the server is about to end, and takes nothing new
+        self._lanes = Lanes()
+        self._batches = Batches(self.lane, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
 
@@ -116,6 +130,28 @@ class Answering:
         if endpoint.broken is not None:
             raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
         return endpoint
+
+    def unwell(self) -> str | None:
+        """Return why nothing new should be sent here, None if it may."""
+        return "it is about to end" if self.draining else self.endpoints.problem
+
+    def unready(self) -> str | None:
+        """Return why no model could answer, None if one could."""
+        found = self.unwell()
+        if found is None and all(one.broken for one in self.endpoints.all().values()):
+            found = "no model is loaded"
+        return found
+
+    def counts(self) -> Counted:
+        """Return what this process counted, with the generation that it serves of each model."""
+        served = self.endpoints.all().items()
+        generations = {name: endpoint.generation for name, endpoint in served}
+        return Counted(replace(self.metrics, log_bytes=self.log.bytes), generations)
+
+    async def counted(self) -> Counted:
+        """Return what all processes of the server counted."""
+        mine = self.counts()
+        return mine if self.siblings is None else await self.siblings.counted(mine)
 
     def asked(
         self,
@@ -142,18 +178,56 @@ class Answering:
         """Score a request, beside the event loop where its model is slow.
 
         Raises:
+            Crowded: If too many wait for it already.
+            TimedOut: If no version answered in time.
             SetpointError: If no version could answer.
+            Gone: If the client hung up meanwhile; nothing was predicted.
         """
         if not asked.ids:
             parts = []
-        elif asked.endpoint.slow and asked.version:
-            loop = asyncio.get_running_loop()
-            parts = await loop.run_in_executor(self._pool, _score, asked)
         elif asked.endpoint.slow:
-            parts = await self._batches.score(asked.endpoint, asked.rows, asked.keys)
+            parts = await self._aside(asked)
         else:
             parts = _score(asked)
         return self.finish(asked, parts)
+
+    async def _aside(self, asked: Asked) -> list[scoring.Part]:
+        """Score a request in a thread of its endpoint, in the time that it has."""
+        endpoint, seconds = asked.endpoint, asked.endpoint.settings.timeout
+        parts = self._batches.enter(endpoint, asked.rows, asked.keys, asked.version)
+        hung_up = gone.get()
+        leaving = None if hung_up is None else asyncio.ensure_future(hung_up())
+        waited_for: set[asyncio.Future[Any]] = {parts} if leaving is None else {parts, leaving}
+        left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
+        try:
+            done, _ = await asyncio.wait(
+                waited_for, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if leaving is not None:
+                leaving.cancel()
+            parts.cancel()  # it is done, or nobody waits for it any more
+        if parts in done:
+            return parts.result()
+        if seconds is None or leaving in done:
+            raise Gone
+        return await self._late(asked, seconds)
+
+    async def _late(self, asked: Asked, seconds: float) -> list[scoring.Part]:
+        """Return what takes the place of an answer that did not come in time."""
+        given = (asked.endpoint, asked.rows, asked.keys, asked.version, seconds)
+        if asked.endpoint.live.fallback is not None:
+            lane = self.lane(asked.endpoint, "fallback")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, _LEAST_SECONDS)):
+                    found: list[scoring.Part] = await lane.run(timing.in_place_of, *given)
+                    return found
+        return timing.in_place_of(*given, rescue=False)
+
+    def lane(self, endpoint: Endpoint, what: str = "answers") -> Lane:
+        """Return the threads of an endpoint, for what is done beside the event loop."""
+        threads = endpoint.settings.concurrency if what == "answers" else 1
+        return self._lanes.of(endpoint.model, threads, what, self.endpoints.all())
 
     def predict_now(self, asked: Asked) -> Predicted:
         """Score a request in this call."""
@@ -168,15 +242,12 @@ class Answering:
             self.log.append(scoring.record(endpoint, part, ids, request_id, asked.at_us, micros))
             self.metrics.answered(
                 endpoint.model, part.failed or part.version, ROLES[part.role],
-                500 if part.failed else 200, part.rows.count, micros, asked.at_us,
+                part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
             )  # fmt: skip
             if scoring.fell_back((part,)):
                 self.metrics.fell_back(endpoint.model, part.rows.count)
         if (why := scoring.failure(parts)) is not None:
-            raise SetpointError(
-                f"the model {endpoint.model!r} failed: {why}",
-                hint="the server's log has the traceback; nothing was predicted",
-            )
+            raise _failed(endpoint.model, why, parts)
         if parts and not endpoint.alone:
             self.owe(Job(endpoint, list(parts), ids, request_id, asked.at_us))
         scores, versions = scoring.assemble(parts, len(ids))
@@ -211,13 +282,22 @@ class Answering:
                 self._shadowing = asyncio.get_running_loop().create_task(self._shadow())
             await self._shadowing
 
-    async def close(self) -> None:
-        """Finish the scores that are owed, then sync and close the log."""
-        while self._waiting:
-            await self._shadow()
-        self._pool.shutdown()
+    async def close(self, until: float = 0.0) -> None:
+        """Finish the scores that are owed, then sync and close the log.
+
+        Args:
+            until: `time.monotonic` when those that are not there are given up; 0: never.
+        """
+        try:
+            async with asyncio.timeout(max(until - monotonic(), 0.0) if until else None):
+                await self.settled()
+        except TimeoutError:
+            _log.warning("shadows not scored", extra={"count": len(self._waiting)})
+        self._lanes.close()
         self.endpoints.close()
         self.log.close()
+        if self.siblings is not None:
+            self.siblings.keep(self.counts())
 
     async def _shadow(self) -> None:
         """Have the other arm score what was answered; starts after the answers are sent."""
@@ -235,8 +315,7 @@ class Answering:
         for part in job.parts:
             given = (job.endpoint, part, job.ids, job.request_id, job.at_us)
             if job.endpoint.slow:
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._pool, scoring.shadow, *given)
+                found = await self.lane(job.endpoint, "shadows").run(scoring.shadow, *given)
             else:
                 found = scoring.shadow(*given)
             if found is not None:
@@ -252,6 +331,18 @@ def _require(endpoint: Endpoint, version: int) -> None:
             f"version {version} of {endpoint.model!r} does not answer here",
             hint=f"answering now: {', '.join(map(str, answering))}",
         )
+
+
+def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointError:
+    if any(part.status == timing.STATUS for part in parts if part.failed):
+        return timing.TimedOut(
+            f"the model {model!r} did not answer in time: {why}",
+            hint="send fewer rows in a request; serve.limits.timeout of its spec is the limit",
+        )
+    return SetpointError(
+        f"the model {model!r} failed: {why}",
+        hint="the server's log has the traceback; nothing was predicted",
+    )
 
 
 def _score(asked: Asked) -> list[scoring.Part]:

@@ -5,7 +5,9 @@ in the words of that protocol here.
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -13,7 +15,7 @@ from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
 from setpoint.serve import cloudevents, http, plain, problems, scoring, v2, v2_binary
-from setpoint.serve.answering import ROLES, Answering, Job, name
+from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone, name
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
@@ -31,6 +33,8 @@ _PROTOCOLS = (
     invocations.NAMED,
     operating.PROTOCOL,  # the rest
 )
+#: Addresses that name an endpoint, in any of the protocols.
+_NAMING = re.compile(r"/(?:v\d+/)?(?:models|endpoints)/(?P<model>[^/:]+)")
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +49,7 @@ class App(Answering):
         protocol = next(one for one in _PROTOCOLS if one.owns(path))
         try:
             reply = await self._reply(protocol, scope, headers, receive)
-        except http.Gone:
+        except Gone:
             return
         except SetpointError as error:
             reply = protocol.failed(problems.status_of(error), error)
@@ -67,18 +71,31 @@ class App(Answering):
         self, protocol: Protocol, scope: Scope, headers: dict[bytes, bytes], receive: Receive
     ) -> Reply:
         method: str = scope["method"]
-        body = await http.body(headers, receive) if method == "POST" else b""
+        body = b""
+        if method == "POST":
+            body = await http.body(headers, receive, self._most(scope["path"]))
+            gone.set(partial(_hung_up, receive))
         asked = "GET" if method == "HEAD" else method
         request = Request(asked, scope["path"], headers, body)
         if method == "POST" and cloudevents.is_one(headers):
             return await cloudevents.answered(request, lambda inner: protocol.answer(self, inner))
         return await protocol.answer(self, request)
 
+    def _most(self, path: str) -> int:
+        """Return how many bytes of a request are read that was sent to an address."""
+        served = self.endpoints.all()
+        named = _NAMING.match(path)
+        if named is not None:
+            found = served.get(named["model"])
+        else:
+            found = next(iter(served.values())) if len(served) == 1 else None
+        return http.MOST_BYTES if found is None else found.body
+
     def infer_now(self, model: str, body: bytes) -> tuple[int, bytes] | None:
         """Answer a V2 infer request in this call; None if its model is too slow for that."""
         try:
             endpoint = self.endpoint(model)
-            if endpoint.slow:
+            if endpoint.slow or len(body) > endpoint.body:
                 return None
             answer = self._plain(endpoint, body) if endpoint.plain else None
             if answer is not None:
@@ -119,3 +136,9 @@ class App(Answering):
         versions = [part.version] * rows.count
         parameters = v2.AnswerParameters(ids, versions)
         return plain.encoded(endpoint.model, part, request_id, parameters)
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Return once the client of a request that was read whole has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,13 +1,14 @@
 """Requests for a slow model, scored together: what arrived while the last ones were scored.
 
-No timer: a request that finds its model idle is scored at once, alone. Under load more and
-more arrive meanwhile and share a call, whose cost for many models hardly grows with its rows.
+A request that finds its model idle is scored at once, alone, unless its endpoint has it wait
+for company. Under load more and more arrive meanwhile and share a call, whose cost for many
+models hardly grows with its rows.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ import numpy as np
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
 from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.entities import EndpointSettings
+from setpoint.serve.lanes import Lane
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.v2 import Rows
 
-MOST_WAITING = 1_000  #: requests of one endpoint that may wait to be scored
-_MOST_ROWS = 4_096  #: scored in one call
+Parts = list[scoring.Part]
 
 
 class Crowded(Unavailable):
@@ -31,84 +33,133 @@ class Crowded(Unavailable):
 class _Waiting(NamedTuple):
     rows: Rows
     keys: Sequence[str]
-    parts: "asyncio.Future[list[scoring.Part]]"
+    version: int  #: that is to answer all rows; 0: whichever routing says
+    parts: "asyncio.Future[Parts]"
+
+
+class _Queue:
+    """What waits for one endpoint."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.workers = 0  #: that take from it
+        self.calls = 0  #: of the model that go on
+        self.full = asyncio.Event()  #: enough waits for a call of its own
+
+    def rows(self) -> int:
+        """Return how many rows wait."""
+        return sum(one.rows.count for one in self.waiting)
 
 
 class Batches:
-    """Scores slow models beside the event loop, one call at a time for each endpoint."""
+    """Scores slow models beside the event loop, an endpoint's number of calls at a time."""
 
-    def __init__(self, pool: Executor, metrics: Metrics) -> None:
-        self._pool = pool
+    def __init__(self, lane_of: Callable[[Endpoint], Lane], metrics: Metrics) -> None:
+        self._lane_of = lane_of
         self._metrics = metrics
-        self._waiting: dict[Endpoint, deque[_Waiting]] = {}
+        self._queues: dict[Endpoint, _Queue] = {}
         self._working: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
 
-    async def score(
-        self, endpoint: Endpoint, rows: Rows, keys: Sequence[str]
-    ) -> list[scoring.Part]:
-        """Score a request, maybe with others.
+    def enter(
+        self, endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0
+    ) -> "asyncio.Future[Parts]":
+        """Have a request scored, maybe with others; cancelling it before it is begun undoes it.
 
         Raises:
             Crowded: If too many wait already.
         """
-        loop = asyncio.get_running_loop()
-        one = _Waiting(rows, keys, loop.create_future())
-        waiting = self._waiting.get(endpoint)
-        if waiting is None:
-            self._waiting[endpoint] = deque([one])
-            task = loop.create_task(self._work(endpoint))
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
-        elif len(waiting) >= MOST_WAITING:
+        loop, settings = asyncio.get_running_loop(), endpoint.settings
+        queue = self._queues.get(endpoint)
+        if queue is None:
+            queue = self._queues[endpoint] = _Queue()
+        idle = settings.concurrency - queue.calls
+        if len(queue.waiting) >= settings.queue + idle:
+            self._metrics.refuse(endpoint.model, "queue")
             raise Crowded(
-                f"{len(waiting)} requests wait for the model {endpoint.model!r}",
+                f"{len(queue.waiting)} requests wait for the model {endpoint.model!r}",
                 hint="send it again in a second, or fewer at once",
             )
-        else:
-            waiting.append(one)
-        return await one.parts
+        one = _Waiting(rows, keys, version, loop.create_future())
+        queue.waiting.append(one)
+        if settings.batch_wait and queue.rows() >= settings.batch_rows:
+            queue.full.set()
+        if queue.workers < settings.concurrency:
+            queue.workers += 1
+            task = loop.create_task(self._work(endpoint, queue))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        return one.parts
 
-    async def _work(self, endpoint: Endpoint) -> None:
+    async def _work(self, endpoint: Endpoint, queue: _Queue) -> None:
         """Score what waits for an endpoint until nothing does."""
-        waiting = self._waiting[endpoint]
-        while waiting:
-            batch = _taken(waiting)
-            self._metrics.batched(endpoint.model, len(batch))
-            loop = asyncio.get_running_loop()
+        if endpoint.settings.batch_wait:
+            await _company(queue, endpoint.settings)
+        while batch := _taken(queue.waiting, endpoint.settings.batch_rows):
+            rows = sum(one.rows.count for one in batch)
+            self._metrics.batched(endpoint.model, len(batch), rows)
+            queue.calls += 1
             try:
-                found = await loop.run_in_executor(self._pool, _together, endpoint, batch)
+                found = await self._lane_of(endpoint).run(_together, endpoint, batch)
             except Exception as error:  # noqa: BLE001 - told to who asked
                 for one in batch:
                     if not one.parts.done():
                         one.parts.set_exception(error)
                 continue
+            finally:
+                queue.calls -= 1
             for one, parts in zip(batch, found, strict=True):
                 if not one.parts.done():  # whoever asked has gone
                     one.parts.set_result(parts)
-        del self._waiting[endpoint]
+        queue.workers -= 1
+        if not queue.workers:
+            self._queues.pop(endpoint, None)
 
 
-def _taken(waiting: deque[_Waiting]) -> list[_Waiting]:
-    """Take the first that waits, and those behind it that can be scored with it."""
-    batch = [waiting.popleft()]
-    absent, count = batch[0].rows.absent, batch[0].rows.count
-    while waiting and waiting[0].rows.absent == absent:
-        count += waiting[0].rows.count
-        if count > _MOST_ROWS:
-            break
-        batch.append(waiting.popleft())
+async def _company(queue: _Queue, settings: EndpointSettings) -> None:
+    """Wait until there is enough for a call, or the time is over."""
+    queue.full.clear()
+    if queue.rows() < settings.batch_rows:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.batch_wait):
+                await queue.full.wait()
+
+
+def _taken(waiting: deque[_Waiting], most_rows: int) -> list[_Waiting]:
+    """Take the first that waits, and those behind it that can be scored with it.
+
+    Nothing is begun for somebody who has gone.
+    """
+    batch: list[_Waiting] = []
+    count = 0
+    while waiting:
+        one = waiting[0]
+        if not one.parts.done():
+            alike = not batch or _alike(one, batch[0])
+            if not alike or (batch and count + one.rows.count > most_rows):
+                break
+            batch.append(one)
+            count += one.rows.count
+        waiting.popleft()
     return batch
 
 
-def _together(endpoint: Endpoint, batch: Sequence[_Waiting]) -> list[list[scoring.Part]]:
+def _alike(one: _Waiting, other: _Waiting) -> bool:
+    return one.rows.absent == other.rows.absent and one.version == other.version
+
+
+def _together(endpoint: Endpoint, batch: Sequence[_Waiting]) -> list[Parts]:
     """Return the parts of each request; none fails because of another one's rows."""
+    version = batch[0].version
     if len(batch) > 1:
         rows = _joined([one.rows for one in batch])
         keys = [key for one in batch for key in one.keys]
-        parts = scoring.score(endpoint, rows, keys)
+        parts = scoring.score(endpoint, rows, keys, version)
         if not any(part.failed for part in parts):
             return _split(parts, [one.rows.count for one in batch])
-    return [scoring.score(endpoint, one.rows, one.keys) for one in batch]
+    return [
+        [] if one.parts.done() else scoring.score(endpoint, one.rows, one.keys, version)
+        for one in batch  # nobody waits any more for what is done
+    ]
 
 
 def _joined(several: Sequence[Rows]) -> Rows:

@@ -19,6 +19,7 @@ from setpoint.serve.outputs import SCORE, outputs_of
 from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
+from setpoint.serve.watched import Watched
 
 SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
 
@@ -170,9 +171,15 @@ class Endpoint:
             self.route = router(f"{model}/{canary.version}", canary.weight)
         self.alone = len(deployed) == 1
         predictor = self.live.predictor
+        if settings.timeout is not None:
+            self._watch()
         #: why the live version cannot answer, None if it can
         self.broken = predictor.why if isinstance(predictor, Broken) else None
-        self.slow = False  #: whether scoring takes too long for the event loop's own thread
+        aside = settings.timeout is not None or settings.batch_wait or settings.process == "own"
+        self._bound = -1.0 if aside else SLOW_MICROS
+        #: whether it is scored beside the event loop: it takes too long, or may not hold it up
+        self.slow = bool(aside)
+        self.body = settings.body  #: bytes of a request that it reads
         self._micros = 0.0
 
     def took(self, nanos: int) -> None:
@@ -180,7 +187,13 @@ class Endpoint:
         held up by something else does not count as slow.
         """
         self._micros += (min(nanos / 1000, 4 * SLOW_MICROS) - self._micros) * 0.05
-        self.slow = self._micros > SLOW_MICROS
+        self.slow = self._micros > self._bound
+
+    def _watch(self) -> None:
+        """Have the arms tell which of them keeps a request waiting."""
+        for arm in (self.live, self.canary):
+            if arm is not None and not isinstance(arm.predictor, Broken | Watched):
+                arm.predictor = Watched(arm.predictor)
 
     def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
         return None if deployment is None else arms[deployment.version].behind(self.inputs)

@@ -107,6 +107,25 @@ class Position(Struct, frozen=True, order=True):
     offset: int = 0
 
 
+class Place(Struct, frozen=True, omit_defaults=True):
+    """How far a log was read that has any number of writers."""
+
+    segment: int = 0  #: of the log itself
+    offset: int = 0
+    writers: dict[str, Position] = {}  #: and of those inside of it, by their folders
+
+    def of(self, writer: str) -> Position:
+        """Return how far one writer's log was read; ``""`` is the log itself."""
+        if not writer:
+            return Position(self.segment, self.offset)
+        return self.writers.get(writer, Position())
+
+    def segments_before(self) -> "Place":
+        """Return the beginnings of the segments before those that are being read."""
+        before = {name: Position(at.segment - 1) for name, at in self.writers.items()}
+        return Place(self.segment - 1, 0, before)
+
+
 class PredictionRow(NamedTuple):
     """One row for the index of predictions. A tuple, so that inserting costs no copying."""
 

@@ -5,30 +5,27 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from setpoint.errors import Denied, Invalid
+from setpoint.serve.answering import Gone
 from setpoint.serve.exchange import Reply
 from setpoint.serve.problems import TooLarge
 
-MOST_BYTES = 10_000_000  #: of a body, unpacked
+MOST_BYTES = 10_000_000  #: of a body, unpacked, where no endpoint says otherwise
 _LEAST_PACKED = 1_024  #: bytes; packing less makes it no shorter to speak of
 _WBITS = {"gzip": 31, "deflate": 15}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-class Gone(Exception):
-    """The client hung up before its request was complete."""
-
-
-async def body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+async def body(headers: Mapping[bytes, bytes], receive: Receive, most: int = MOST_BYTES) -> bytes:
     """Return the whole body, unpacked.
 
     Raises:
-        TooLarge: If it is longer than `MOST_BYTES`; the rest is not kept.
+        TooLarge: If it is longer than `most` bytes; the rest is not kept.
         Denied: If a browser sends it for another site's page.
         Gone: If the client hangs up.
     """
-    if int(headers.get(b"content-length", b"0")) > MOST_BYTES:
-        raise _too_large()
+    if int(headers.get(b"content-length", b"0")) > most:
+        raise _too_large(most)
     if b"origin" in headers:
         raise Denied(
             "requests from web pages are refused",
@@ -40,12 +37,14 @@ async def body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     if message["type"] == "http.disconnect":
         raise Gone
     if message.get("more_body"):
-        got = await _rest(got, receive)
+        got = await _rest(got, receive, most)
+    if len(got) > most:
+        raise _too_large(most)
     encoding = headers.get(b"content-encoding")
-    return _unpacked(got, encoding) if encoding else got
+    return _unpacked(got, encoding, most) if encoding else got
 
 
-async def _rest(first: bytes, receive: Receive) -> bytes:
+async def _rest(first: bytes, receive: Receive, most: int) -> bytes:
     chunks, size = [first], len(first)
     while True:
         message = await receive()
@@ -53,13 +52,13 @@ async def _rest(first: bytes, receive: Receive) -> bytes:
             raise Gone
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-        if size > MOST_BYTES:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         if not message.get("more_body"):
             return b"".join(chunks)
 
 
-def _unpacked(packed: bytes, encoding: bytes) -> bytes:
+def _unpacked(packed: bytes, encoding: bytes, most: int) -> bytes:
     name = encoding.decode("latin-1").strip().lower()
     if name == "identity":
         return packed
@@ -70,11 +69,11 @@ def _unpacked(packed: bytes, encoding: bytes) -> bytes:
         )
     unpacker = zlib.decompressobj(_WBITS[name])
     try:
-        plain = unpacker.decompress(packed, MOST_BYTES + 1)
+        plain = unpacker.decompress(packed, most + 1)
     except zlib.error as error:
         raise Invalid(f"the body is not {name}: {error}") from None
-    if len(plain) > MOST_BYTES:
-        raise _too_large()
+    if len(plain) > most:
+        raise _too_large(most)
     return plain
 
 
@@ -93,7 +92,5 @@ def packed(reply: Reply, accepted: bytes) -> Reply:
     return Reply(body, reply.status, reply.kind, headers)
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(
-        f"the body is longer than {MOST_BYTES:,} bytes", hint="send fewer rows in a request"
-    )
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body is longer than {most:,} bytes", hint="send fewer rows in a request")

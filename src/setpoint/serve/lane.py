@@ -21,6 +21,7 @@ _LINE = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 _DIGITS = re.compile(rb"[0-9]{1,8}")
 _LONGEST_HEAD = 2_048
 _MOST_HEADS = 4_096
+_QUIET_SECONDS = 0.5  #: for what was sent before its client could know of the end
 
 #: Headers that change nothing about the answer. A head with any other takes the long way.
 _PLAIN = frozenset(
@@ -72,9 +73,14 @@ def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
     return type("Lane", (_Lane,), members)
 
 
+def _later(model: str, body: bytes) -> None:
+    """Leave every request to the long way."""
+
+
 class _Lane(HttpToolsProtocol):
     answer: Answer
     after: Callable[[], None]
+    draining = False  #: whether the server is about to end
     heads: dict[bytes, tuple[str, int] | None]  #: what is known of heads, of all connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,6 +93,33 @@ class _Lane(HttpToolsProtocol):
             data, self._head = self._head + data, b""
         if not self._between or not self._take(data):
             super().data_received(data)
+
+    @classmethod
+    def drain(cls) -> None:
+        """Have every answer from now on be its connection's last, on the long way."""
+        cls.answer = staticmethod(_later)
+        cls.draining = True
+
+    def shutdown(self) -> None:
+        """Close the connection once what was sent on it is answered, or nothing comes."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+        else:
+            self.loop.call_later(_QUIET_SECONDS, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        cycle: Any = self.cycle
+        if self._between and not self._head and (cycle is None or cycle.response_complete):
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        before: Any = self.cycle
+        super().on_headers_complete()
+        if self.draining:
+            if before is not None and not before.response_started:
+                before.keep_alive = True  # there is another to be answered behind it
+            self.cycle.keep_alive = False
 
     def on_message_begin(self) -> None:
         self._between = False

@@ -81,7 +81,7 @@ class LogWriter:
         self._retired: list[tuple[int, int]] = []
         self._closing = threading.Event()
         self.bytes = 0  #: appended by this writer, frames included
-        self._holder = _hold(folder)
+        self._holder = hold(folder)
         try:
             existing = frames.segments(folder)
             if existing:
@@ -236,7 +236,7 @@ class NoLog:
 Log = LogWriter | NoLog
 
 
-def _hold(folder: Path) -> int:
+def hold(folder: Path) -> int:
     """Lock `folder` for one writer; the lock dies with the process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,33 +2,40 @@
 
 import asyncio
 import contextlib
-import gc
-import ipaddress
-import json
 import logging
 import os
-import signal
 import socket
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
+from msgspec.structs import replace
 
 from setpoint.config import Serving, Settings
-from setpoint.core.clock import Clock, SystemClock, clock_of
-from setpoint.errors import Conflict, Denied, Invalid, Unavailable
+from setpoint.core.clock import SystemClock, clock_of
+from setpoint.errors import Invalid, Unavailable
+from setpoint.serve import writers
 from setpoint.serve.app import App
+from setpoint.serve.draining import Server, Stop, tell
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.lane import lane
-from setpoint.serve.log import Log, LogWriter, NoLog
+from setpoint.serve.listening import (
+    PORT,
+    How,
+    adopt,
+    consequences,
+    is_loopback,
+    listen,
+    patiently,
+    tell_on_stderr,
+)
+from setpoint.serve.log import LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
-
-PORT = 8766
-_RETRY_SECONDS = 0.05
+from setpoint.serve.siblings import Door, Siblings
 
 _logger = logging.getLogger(__name__)
 
@@ -40,8 +47,7 @@ def run(
     log_level: str = "warning",
     *,
     load: Load | None = None,
-    patience: float = 0.0,
-    grpc_port: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
 ) -> None:
     """Serve what a store deploys until SIGTERM or SIGINT, then finish what was begun and return.
 
@@ -53,9 +59,7 @@ def run(
         port: 0 takes a free one.
         log_level: Of the standard library's logging, to stderr.
         load: How a version is brought into memory; from the registry by default.
-        patience: Seconds that another server, about to end, may take to give back the
-            port and the log.
-        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
+        how: Besides.
 
     Raises:
         MissingExtra: If gRPC is asked for and not installed.
@@ -65,15 +69,16 @@ def run(
     """
     from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
 
-    _tell_on_stderr(log_level)
-    grpc = _at(host, grpc_port)
-    listener, log = _take(settings, host, port, time.monotonic() + patience)
+    tell_on_stderr(log_level)
+    grpc = _at(host, how)
+    listener, log = _take(settings, host, port, how)
     endpoints = Endpoints(from_store(settings, load), Metrics())
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
-    _answer(endpoints, listener, log, clock_of(settings.home), ready=ready, grpc=grpc)
+    clock = clock_of(settings.home)
+    _answer(App(endpoints, log, endpoints.metrics, clock), listener, how, ready=ready, grpc=grpc)
 
 
 def run_package(
@@ -82,7 +87,7 @@ def run_package(
     log_level: str = "warning",
     *,
     any_host: bool = False,
-    grpc_port: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
 ) -> None:
     """Serve the version in a package until SIGTERM or SIGINT; no store, no database.
 
@@ -92,7 +97,7 @@ def run_package(
         log_level: Of the standard library's logging, to stderr.
         any_host: Whether to listen on other addresses than loopback, where whoever reaches
             the port may ask and label: there is no authentication.
-        grpc_port: Where clients of gRPC are answered, too; None: nowhere.
+        how: Besides; `serving` says how long draining takes.
 
     Raises:
         MissingExtra: If gRPC is asked for and not installed.
@@ -103,48 +108,59 @@ def run_package(
         Conflict: If the port or the log is in use.
         Unavailable: If the log's folder cannot be written.
     """
-    _tell_on_stderr(log_level)
-    grpc = _at(serving.host, grpc_port)
+    tell_on_stderr(log_level)
+    grpc = _at(serving.host, how)
     package = Package(folder)
     endpoints = Endpoints(package, Metrics())
     endpoints.refresh()
     for endpoint in endpoints.all().values():
         if endpoint.broken is not None:
             raise Invalid(f"the package cannot be served: {endpoint.broken}", where=str(folder))
-    listener = _listen(serving.host, serving.port, any_host=any_host)
+    if how.worker is None:
+        listener = listen(serving.host, serving.port, any_host=any_host)
+        for consequence in consequences(serving):
+            _logger.warning(consequence)
+    else:
+        listener = adopt(how.worker)
     try:
-        log = NoLog() if serving.log is None else LogWriter(serving.log)
+        log = NoLog() if serving.log is None else _log(serving.log, how)
     except BaseException:
         listener.close()
         raise
-    for consequence in _consequences(serving):
-        _logger.warning(consequence)
-    _answer(endpoints, listener, log, SystemClock(), grpc=grpc)
+    how = replace(how, drain=serving.drain)
+    _answer(App(endpoints, log, endpoints.metrics, SystemClock()), listener, how, grpc=grpc)
 
 
-def _consequences(serving: Serving) -> Iterator[str]:
-    """Yield what somebody who runs a package should have been told."""
-    if not _is_loopback(serving.host):
-        yield f"anybody who reaches port {serving.port} may ask: there is no authentication"
-    if serving.log is None:
-        yield "no prediction log: answers are not kept, labels are refused (SETPOINT_SERVE_LOG=DIR)"
+def _take(settings: Settings, host: str, port: int, how: How) -> tuple[socket.socket, LogWriter]:
+    """Return the port and the log, both ours; try again for a while if they are in use."""
+
+    def take() -> tuple[socket.socket, LogWriter]:
+        listener = listen(host, port) if how.worker is None else adopt(how.worker)
+        try:
+            return listener, _log(settings.log, how)
+        except BaseException:
+            listener.close()
+            raise
+
+    return patiently(take, how.patience)
 
 
-def _tell_on_stderr(log_level: str) -> None:
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+def _log(folder: Path, how: How) -> LogWriter:
+    if how.worker is not None:
+        return writers.open_free(folder)
+    writers.finish(folder)  # what workers have left, if there were any
+    return LogWriter(folder)
 
 
 def _answer(
-    endpoints: Endpoints,
+    app: App,
     listener: socket.socket,
-    log: Log,
-    clock: Clock,
+    how: How,
     *,
     ready: Path | None = None,
     grpc: tuple[str, int] | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
-    app = App(endpoints, log, endpoints.metrics, clock)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -156,137 +172,63 @@ def _answer(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )
-    server = _Server(config, ready, listener.getsockname()[1])
+    sockets = [listener]
+    if how.worker is not None:
+        app.siblings = Siblings(how.worker.folder, how.worker.name)
+        host = listener.getsockname()[0]
+        sockets.append(listen(host if is_loopback(host) else "127.0.0.1", 0))
+    server = Server(config, app, how.drain, partial(_told, app, sockets, ready))
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, app, listener, grpc))
+            runner.run(_serve(server, app, sockets, grpc, how))
     finally:
-        if ready is not None:
+        if how.worker is None and ready is not None:
             ready.unlink(missing_ok=True)
-        listener.close()
+        for one in sockets:
+            one.close()
 
 
-class _Server(uvicorn.Server):
-    """Tells when it is ready, and stops by signals without dying of them."""
-
-    def __init__(self, config: uvicorn.Config, ready: Path | None, port: int) -> None:
-        super().__init__(config)
-        self._ready = ready
-        self._port = port
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._ready is not None:
-            self._ready.parent.mkdir(parents=True, exist_ok=True)
-            aside = self._ready.with_suffix(".new")
-            aside.write_text(json.dumps({"pid": os.getpid(), "port": self._port}))
-            aside.rename(self._ready)
-        gc.freeze()  # what starting made stays: no collection need look at it again
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
-        for one in caught:
-            loop.add_signal_handler(one, self._stop)
-        try:
-            yield
-        finally:
-            for one in caught:
-                loop.remove_signal_handler(one)
-
-    def _stop(self) -> None:
-        self.force_exit = self.should_exit  # a second signal does not wait
-        self.should_exit = True
+def _told(app: App, sockets: Sequence[socket.socket], ready: Path | None) -> None:
+    """Tell whoever waits for it that the server answers."""
+    if app.siblings is not None:
+        host, port, *_ = sockets[-1].getsockname()
+        app.siblings.announce(Door(os.getpid(), host, port))
+    elif ready is not None:
+        tell(ready, sockets[0].getsockname()[1])
 
 
 async def _serve(
-    server: uvicorn.Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
+    server: Server,
+    app: App,
+    sockets: list[socket.socket],
+    grpc: tuple[str, int] | None,
+    how: How,
 ) -> None:
     try:
-        async with _speaking_grpc(app, grpc):
-            await server.serve(sockets=[listener])
+        if grpc is not None:
+            server.stop_too = await _speak_grpc(app, grpc, how)
+        await server.serve(sockets=sockets)
     finally:
-        await app.close()
+        await app.close(until=server.until)
 
 
-@contextlib.asynccontextmanager
-async def _speaking_grpc(app: App, at: tuple[str, int] | None) -> AsyncIterator[None]:
-    """Answer clients of gRPC, too, while the block runs."""
-    if at is None:
-        yield
-        return
+async def _speak_grpc(app: App, at: tuple[str, int], how: How) -> Stop:
+    """Answer clients of gRPC, too; return what stops that."""
     from setpoint.serve.grpc import server as grpc  # noqa: PLC0415 - an extra
 
-    server = await grpc.start(app, *at)
-    try:
-        yield
-    finally:
-        await grpc.stop(server)
+    started = await grpc.start(app, *at, shared=how.worker is not None)
+    return partial(grpc.stop, started)
 
 
-def _at(host: str, port: int | None) -> tuple[str, int] | None:
+def _at(host: str, how: How) -> tuple[str, int] | None:
     """Return where gRPC is to be answered, if anywhere.
 
     Raises:
         MissingExtra: If it is not installed.
     """
-    if port is None:
+    if how.grpc_port is None:
         return None
     require_grpc()
-    return host, port
-
-
-def _take(
-    settings: Settings, host: str, port: int, until: float
-) -> tuple[socket.socket, LogWriter]:
-    """Return the port and the log, both ours; try again until then if they are in use."""
-    while True:
-        try:
-            listener = _listen(host, port)
-            try:
-                return listener, LogWriter(settings.log)
-            except BaseException:
-                listener.close()
-                raise
-        except Conflict:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_RETRY_SECONDS)
-
-
-def _listen(host: str, port: int, *, any_host: bool = False) -> socket.socket:
-    ip = _ip(host)
-    if not ip.is_loopback and not any_host:
-        raise Denied(
-            f"refusing to listen on {host}: the network could send predictions and labels",
-            hint="use 127.0.0.1; other addresses need authentication, which Setpoint has not yet",
-        )
-    listener = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((str(ip), port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise Conflict(
-            f"port {port} is in use" if error.errno == 98 else f"cannot listen on port {port}",
-            where=f"{host}:{port}: {error.strerror}",
-            hint="stop what listens there, or choose another with --inference-port",
-        ) from None
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's own
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    return _ip(host).is_loopback
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        raise Invalid(f"{host!r} is no address to listen on", hint="use 127.0.0.1") from None
+    return host, how.grpc_port

@@ -1,8 +1,10 @@
 """Counters and histograms in memory, told in Prometheus' text format."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from msgspec import Struct
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
 BUCKETS = (
@@ -10,7 +12,16 @@ BUCKETS = (
     *(25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000),
 )
 
+#: Upper bounds of the buckets for sizes of calls; one more is without bound.
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096)
+
 OK = 200
+
+#: What is added up key by key.
+_ADDED = (
+    *("requests", "rows", "spent", "batch_sums", "refused", "latency_sum", "swaps"),
+    *("load_failures", "labels", "shadows", "fallbacks"),
+)
 
 Labels = tuple[str, ...]
 
@@ -25,51 +36,59 @@ class Counted(NamedTuple):
     last_us: int  #: when the last one came, microseconds since 1970; 0: none has
 
 
-class Metrics:
+class Metrics(Struct):
     """What happened in this process since it started. One thread adds, any reads."""
 
-    def __init__(self) -> None:
-        #: requests by (model, version, role, status)
-        self.requests: dict[tuple[str, int, str, int], int] = {}
-        #: rows by (model, version, role)
-        self.rows: dict[tuple[str, int, str], int] = {}
-        #: microseconds that a version took in all, and when it was last asked
-        self._spent: dict[tuple[str, int], list[int]] = {}
-        #: calls of slow models by (model, requests in them, rounded up to a power of two)
-        self.batches: dict[tuple[str, int], int] = {}
-        self._latency: dict[str, list[int]] = {}
-        self._latency_sum: dict[str, int] = {}
-        self.swaps: dict[str, int] = {}
-        self.load_failures: dict[str, int] = {}
-        self.labels: dict[str, int] = {}
-        self.shadows: dict[str, int] = {}
-        self.shadows_dropped = 0
-        self.fallbacks: dict[str, int] = {}
+    #: requests by (model, version, role, status)
+    requests: dict[tuple[str, int, str, int], int] = {}
+    #: rows by (model, version, role)
+    rows: dict[tuple[str, int, str], int] = {}
+    #: microseconds that a version took in all, by (model, version)
+    spent: dict[tuple[str, int], int] = {}
+    #: when it was last asked, microseconds since 1970
+    last: dict[tuple[str, int], int] = {}
+    #: calls of slow models by what was counted and model, then by bucket; and their sums
+    batches: dict[tuple[str, str], list[int]] = {}
+    batch_sums: dict[tuple[str, str], int] = {}
+    refused: dict[tuple[str, str], int] = {}  #: requests by (model, why)
+    latency: dict[str, list[int]] = {}
+    latency_sum: dict[str, int] = {}
+    swaps: dict[str, int] = {}
+    load_failures: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    shadows: dict[str, int] = {}
+    fallbacks: dict[str, int] = {}
+    shadows_dropped: int = 0
+    log_bytes: int = 0  #: appended to the prediction log, where that was asked for
 
     def answered(
         self, model: str, version: int, role: str, status: int, rows: int, micros: int, at_us: int
     ) -> None:
         """Count one arm's part of a request."""
-        spent = self._spent.get((model, version))
-        if spent is None:
-            spent = self._spent[model, version] = [0, 0]
-        spent[0] += micros
-        spent[1] = at_us
+        asked = model, version
+        self.spent[asked] = self.spent.get(asked, 0) + micros
+        self.last[asked] = at_us
         key = (model, version, role, status)
         self.requests[key] = self.requests.get(key, 0) + 1
         served = key[:3]
         self.rows[served] = self.rows.get(served, 0) + rows
-        buckets = self._latency.get(model)
+        buckets = self.latency.get(model)
         if buckets is None:
-            buckets = self._latency[model] = [0] * (len(BUCKETS) + 1)
-            self._latency_sum[model] = 0
+            buckets = self.latency[model] = [0] * (len(BUCKETS) + 1)
+            self.latency_sum[model] = 0
         buckets[bisect_left(BUCKETS, micros)] += 1
-        self._latency_sum[model] += micros
+        self.latency_sum[model] += micros
 
-    def batched(self, model: str, requests: int) -> None:
-        """Count a call of a slow model, by how many requests shared it."""
-        key = model, 1 << (requests - 1).bit_length()
-        self.batches[key] = self.batches.get(key, 0) + 1
+    def batched(self, model: str, requests: int, rows: int) -> None:
+        """Count a call of a slow model, by how many requests shared it, and rows."""
+        for what, size in (("requests", requests), ("rows", rows)):
+            buckets = self.batches.setdefault((what, model), [0] * (len(SIZES) + 1))
+            buckets[bisect_left(SIZES, size)] += 1
+            self.batch_sums[what, model] = self.batch_sums.get((what, model), 0) + size
+
+    def refuse(self, model: str, why: str) -> None:
+        """Count a request that was not begun: the queue was full, the client had gone."""
+        self.refused[model, why] = self.refused.get((model, why), 0) + 1
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
@@ -88,7 +107,7 @@ class Metrics:
 
     def of_version(self, model: str, version: int) -> Counted:
         """Return what one version answered since the server started."""
-        micros, last_us = self._spent.get((model, version), (0, 0))
+        micros, last_us = (known.get((model, version), 0) for known in (self.spent, self.last))
         mine = [(key, n) for key, n in list(self.requests.items()) if key[:2] == (model, version)]
         return Counted(
             answered=sum(count for key, count in mine if key[3] == OK),
@@ -98,16 +117,33 @@ class Metrics:
             last_us=last_us,
         )
 
-    def text(self, *, log_bytes: int, generations: dict[str, int]) -> str:
+    def add(self, other: "Metrics") -> None:
+        """Add what happened in another process."""
+        self.shadows_dropped += other.shadows_dropped
+        self.log_bytes += other.log_bytes
+        for name in _ADDED:
+            mine = getattr(self, name)
+            for key, value in getattr(other, name).items():
+                mine[key] = mine.get(key, 0) + value
+        for name in ("batches", "latency"):
+            mine = getattr(self, name)
+            for key, counts in getattr(other, name).items():
+                before = mine.get(key, [0] * len(counts))
+                mine[key] = [a + b for a, b in zip(before, counts, strict=True)]
+        for asked, at_us in other.last.items():
+            self.last[asked] = max(self.last.get(asked, 0), at_us)
+
+    def text(self, generations: dict[str, int]) -> str:
         """Return everything as Prometheus reads it."""
         lines: list[str] = []
         _family(lines, "requests_total", "counter", "Requests, by the arm they were routed to",
                 ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
         _family(lines, "rows_total", "counter", "Rows of those requests",
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
-        _family(lines, "batches_total", "counter", "Calls of slow models, by requests in them, up "
-                "to a power of two", ("model", "requests"), self.batches.items())  # fmt: skip
+        _family(lines, "refused_total", "counter", "Requests that were not begun, by why",
+                ("model", "why"), self.refused.items())  # fmt: skip
         self._histogram(lines)
+        self._sizes(lines)
         for name, kind, help_text, values in (
             ("labels_total", "counter", "Labels accepted", self.labels),
             ("shadow_rows_total", "counter", "Rows scored by the other arm", self.shadows),
@@ -122,21 +158,46 @@ class Metrics:
         _family(lines, "shadow_dropped_total", "counter", "Requests not scored by the other arm: "
                 "too many were waiting", (), [((), self.shadows_dropped)])  # fmt: skip
         _family(lines, "log_bytes_total", "counter", "Bytes appended to the prediction log",
-                (), [((), log_bytes)])  # fmt: skip
+                (), [((), self.log_bytes)])  # fmt: skip
         return "\n".join(lines) + "\n"
 
     def _histogram(self, lines: list[str]) -> None:
         name = "setpoint_request_seconds"
-        lines.append(f"# HELP {name} Time in the server until the answer was logged")
-        lines.append(f"# TYPE {name} histogram")
-        for model, counts in list(self._latency.items()):
-            total = 0
-            for bound, count in zip((*BUCKETS, None), counts, strict=True):
-                total += count
-                le = "+Inf" if bound is None else f"{bound / 1e6:g}"
-                lines.append(f'{name}_bucket{{model="{_escape(model)}",le="{le}"}} {total}')
-            lines.append(f'{name}_sum{{model="{_escape(model)}"}} {self._latency_sum[model] / 1e6}')
-            lines.append(f'{name}_count{{model="{_escape(model)}"}} {total}')
+        _head(lines, name, "Time in the server until the answer was logged")
+        bounds = [f"{bound / 1e6:g}" for bound in BUCKETS]
+        for model, counts in list(self.latency.items()):
+            _buckets(lines, name, model, bounds, counts, self.latency_sum[model] / 1e6)
+
+    def _sizes(self, lines: list[str]) -> None:
+        for what, about in (("requests", "Requests that shared a call of a slow model"),
+                            ("rows", "Rows in a call of a slow model")):  # fmt: skip
+            name = f"setpoint_batch_{what}"
+            _head(lines, name, about)
+            for (counted, model), counts in list(self.batches.items()):
+                if counted == what:
+                    total = self.batch_sums[what, model]
+                    _buckets(lines, name, model, [str(size) for size in SIZES], counts, total)
+
+
+def _head(lines: list[str], name: str, about: str) -> None:
+    lines.append(f"# HELP {name} {about}")
+    lines.append(f"# TYPE {name} histogram")
+
+
+def _buckets(
+    lines: list[str],
+    name: str,
+    model: str,
+    bounds: Sequence[str],
+    counts: Sequence[int],
+    total: float,
+) -> None:
+    so_far, label = 0, _escape(model)
+    for le, count in zip((*bounds, "+Inf"), counts, strict=True):
+        so_far += count
+        lines.append(f'{name}_bucket{{model="{label}",le="{le}"}} {so_far}')
+    lines.append(f'{name}_sum{{model="{label}"}} {total}')
+    lines.append(f'{name}_count{{model="{label}"}} {so_far}')
 
 
 def _family(

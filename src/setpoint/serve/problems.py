@@ -2,6 +2,7 @@
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve.batching import Crowded
+from setpoint.serve.timing import TimedOut
 
 FAILED = "the server failed; its log says why"
 
@@ -22,6 +23,7 @@ _STATUS: tuple[tuple[type[SetpointError], int], ...] = (
     (Invalid, 400),
     (Denied, 403),
     (Crowded, 429),
+    (TimedOut, 504),
     (Unavailable, 503),
 )
 

@@ -27,6 +27,7 @@ class Part(Struct, frozen=True):
     nanos: int  #: how long scoring took
     failed: int = 0  #: the version that failed, 0 where none did
     why: str = ""
+    status: int = 500  #: what its failure is worth
     given: Given | None = None  #: all that the model gave, where that is more than scores
 
 
@@ -85,7 +86,7 @@ def record(
         values=part.rows.values.tobytes(),
         texts=_kept(part.rows),
         scores=b"" if part.scores is None else part.scores.tobytes(),
-        status=500 if part.failed else 0,
+        status=part.status if part.failed else 0,
         micros=micros,
         fallback=bool(part.failed) and answered,
         failed=part.failed,
@@ -189,7 +190,8 @@ def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[in
         return _rescued(endpoint, part)
     nanos, why = part.nanos + other.nanos, part.why
     scores, version = other.scores, other.version
-    return Part(_CANARY, rows, index, scores, version, nanos, canary.version, why, other.given)
+    failed, given = canary.version, other.given
+    return Part(_CANARY, rows, index, scores, version, nanos, failed, why, given=given)
 
 
 def _live_part(endpoint: Endpoint, rows: Rows, index: Sequence[int] | None) -> Part:

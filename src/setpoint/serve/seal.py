@@ -1,7 +1,7 @@
 """Sealing: finished segments of the log become Parquet that anything can read.
 
-``log/parquet/model=M/dt=YYYY-MM-DD/{predictions,shadows,labels}-SEGMENT.parquet``, one row a
-prediction: ``pl.scan_parquet("log/parquet/**/predictions-*.parquet",
+``log/parquet/model=M/dt=YYYY-MM-DD/{predictions,shadows,labels}-[WRITER-]SEGMENT.parquet``, one row
+a prediction: ``pl.scan_parquet("log/parquet/**/predictions-*.parquet",
 hive_partitioning=True, missing_columns="insert", extra_columns="ignore")``.
 """
 
@@ -21,9 +21,10 @@ from msgspec import Struct
 from setpoint.core.clock import from_micros
 from setpoint.errors import Unavailable
 from setpoint.serve import frames
-from setpoint.serve.entities import LabelRecord, Position, PredictionRecord, ShadowRecord
+from setpoint.serve.entities import LabelRecord, Place, Position, PredictionRecord, ShadowRecord
 from setpoint.serve.log import read
 from setpoint.serve.rules import ROLES
+from setpoint.serve.writers import writers
 
 PREFIX = "feature_"  #: of the columns that hold a prediction's inputs
 
@@ -31,7 +32,7 @@ _KINDS = {PredictionRecord: "predictions", ShadowRecord: "shadows", LabelRecord:
 _AT = pl.Datetime("us", "UTC")
 
 
-def seal(folder: Path, followed: Position) -> list[Path]:
+def seal(folder: Path, followed: Position | Place) -> list[Path]:
     """Turn every segment that is finished and wholly followed into Parquet, then delete it.
 
     Killed at any point, it does the same again the next time: files have the same names
@@ -47,16 +48,25 @@ def seal(folder: Path, followed: Position) -> list[Path]:
     Raises:
         Unavailable: If the disk is full; the segment stays.
     """
+    if isinstance(followed, Position):
+        followed = Place(followed.segment, followed.offset)
+    found: list[Path] = []
+    for writer in writers(folder):
+        found += _seal(folder, writer, followed.of(writer).segment)
+    return found
+
+
+def _seal(folder: Path, writer: str, before: int) -> list[Path]:
     written: list[Path] = []
-    for number in frames.segments(folder)[:-1]:
-        if number >= followed.segment:
+    for number in frames.segments(folder / writer)[:-1]:
+        if number >= before:
             break
         try:
-            written += _seal_one(folder, number)
+            written += _seal_one(folder, writer, number)
         except OSError as error:
             raise Unavailable(
                 f"segment {number} of the prediction log cannot be sealed",
-                where=f"{folder}: {error.strerror}",
+                where=f"{folder / writer}: {error.strerror}",
                 hint="free disk space; nothing is lost",
             ) from None
     return written
@@ -81,9 +91,9 @@ def expire(folder: Path, model: str, before: date) -> Gone:
     return Gone(files=count, bytes=size)
 
 
-def _seal_one(folder: Path, number: int) -> list[Path]:
+def _seal_one(folder: Path, writer: str, number: int) -> list[Path]:
     groups: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
-    for position, record in read(folder, Position(number, 0)):
+    for position, record in read(folder / writer, Position(number, 0)):
         if position.segment != number:
             break
         day = from_micros(record.at_us).date().isoformat()
@@ -92,11 +102,12 @@ def _seal_one(folder: Path, number: int) -> list[Path]:
     for (kind, model, day), records in sorted(groups.items()):
         into = folder / "parquet" / f"model={quote(model, safe='')}" / f"dt={day}"
         into.mkdir(parents=True, exist_ok=True)
-        path = into / f"{kind}-{number:08d}.parquet"
+        name = f"{kind}-{writer}-{number:08d}" if writer else f"{kind}-{number:08d}"
+        path = into / f"{name}.parquet"
         _write(_table(records), path)
         written.append(path)
-    frames.segment_path(folder, number).unlink()
-    frames.sync_folder(folder)
+    frames.segment_path(folder / writer, number).unlink()
+    frames.sync_folder(folder / writer)
     return written
 
 

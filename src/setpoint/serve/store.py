@@ -175,12 +175,18 @@ def pair_predictions(
 
 
 def label_predictions(
-    conn: Connection, model: str, ids: Sequence[str], labels: Sequence[float], at: datetime
+    conn: Connection,
+    model: str,
+    ids: Sequence[str],
+    labels: Sequence[float],
+    at: datetime,
+    *,
+    ordered: bool = True,
 ) -> list[Labelled]:
     """Join labels to their predictions.
 
     A label whose prediction is unknown is kept until `join_waiting` finds it. Of several
-    labels of one id the last counts, since it was first said.
+    labels of one id the last counts, since it was first said; not `ordered`, the latest.
 
     Returns:
         Each prediction that has a label it did not have before; `was` tells a correction.
@@ -193,7 +199,8 @@ def label_predictions(
     micros = to_micros(at)
     for row in rows:
         known.add(row[0])
-        if row[7] != given[row[0]]:
+        late = not ordered and row[8] is not None and row[8] > micros
+        if not late and row[7] != given[row[0]]:
             changed.append(_labelled(row, given[row[0]], micros))
     _update(
         conn,
@@ -208,7 +215,7 @@ def label_predictions(
 
 def join_waiting(conn: Connection, model: str, ids: Sequence[str]) -> list[Labelled]:
     """Join the labels that came before these predictions; call it with the new ids."""
-    if conn.execute(select(w.c.id).where(w.c.model == model).limit(1)).first() is None:
+    if not conn.execute(select(w.c.id).where(w.c.model == model).limit(1)).first():
         return []
     joined: list[Labelled] = []
     for i, label, at in _by_id(conn, "waiting_labels", "p.id, p.label, p.at", model, ids):
@@ -296,9 +303,8 @@ def count_predictions(conn: Connection, model: str, version: int | None = None) 
 
 def oldest(conn: Connection, model: str) -> datetime | None:
     """Return when the oldest prediction of a model was made; reads all of them."""
-    found: datetime | None = conn.execute(
-        select(func.min(p.c.at)).where(p.c.model == model)
-    ).scalar()
+    query = select(func.min(p.c.at)).where(p.c.model == model)
+    found: datetime | None = conn.execute(query).scalar()
     return found
 
 
@@ -315,18 +321,13 @@ def delete_before(conn: Connection, model: str, before: datetime, *, at_most: in
         at_most: Of each of the two kinds.
     """
     gone = 0
-    _overwrite(conn)
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql("PRAGMA secure_delete = ON")
     for table in (p, w):
         old = select(table.c.id).where(table.c.model == model, table.c.at < before).limit(at_most)
         done = conn.execute(delete(table).where(table.c.model == model, table.c.id.in_(old)))
         gone += done.rowcount
     return gone
-
-
-def _overwrite(conn: Connection) -> None:
-    """Have what this connection deletes from now on be overwritten."""
-    if conn.dialect.name == "sqlite":
-        conn.exec_driver_sql("PRAGMA secure_delete = ON")
 
 
 _LABELLED = (

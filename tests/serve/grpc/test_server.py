@@ -11,9 +11,10 @@ from grpc import aio
 from tests.ports import free_port
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Sum, canary, live, shadow
+from tests.serve.test_limits import Stuck
 
 from setpoint.errors import Conflict
-from setpoint.serve.entities import PredictionRecord
+from setpoint.serve.entities import EndpointSettings, PredictionRecord
 from setpoint.serve.grpc import open_inference, server, tensorflow
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -193,6 +194,56 @@ def test_broken_tensors_of_tensorflow_are_refused(served: Served, given: Any, sa
         assert said in text
 
     speak(served, story)
+
+
+PAIR = V2.Infer(model_name="m", inputs=[A, tensor("b", "FP64", [1], fp64_contents=[1.0])])
+
+
+def test_limits_of_an_endpoint_have_codes_of_their_own(served: Served) -> None:
+    model = served.predictors[1] = Stuck()
+    served.configure(EndpointSettings(timeout=0.3, queue=1, batch_rows=1, body=200))
+    served.deploy(live())
+
+    async def story(channel: aio.Channel) -> None:
+        told = await asyncio.gather(*(refused(channel, INFER, PAIR) for _ in range(5)))
+        codes = [code for code, _ in told]
+        assert codes.count(CODE.DEADLINE_EXCEEDED) == 2
+        assert codes.count(CODE.RESOURCE_EXHAUSTED) == 3
+        long = V2.Infer(model_name="m", id="x" * 300)
+        code, text = await refused(channel, INFER, long)
+        assert (code, "longer than 200 bytes" in text) == (CODE.RESOURCE_EXHAUSTED, True)
+        spec = TF.ModelSpec(name="m", signature_name="x" * 300)
+        code, text = await refused(channel, PREDICT, TF.Predict(model_spec=spec))
+        assert (code, "longer than 200 bytes" in text) == (CODE.RESOURCE_EXHAUSTED, True)
+        model.go.set()
+
+    speak(served, story)
+
+
+def test_nothing_is_begun_for_a_call_whose_own_deadline_has_passed(served: Served) -> None:
+    model = served.predictors[1] = Stuck()
+    served.configure(EndpointSettings(timeout=15.0, batch_rows=1))
+    served.deploy(live())
+
+    async def story(channel: aio.Channel) -> None:
+        call = channel.unary_unary(
+            INFER,
+            request_serializer=V2.Infer.SerializeToString,
+            response_deserializer=V2.Inferred.FromString,
+        )
+        patient = asyncio.ensure_future(call(PAIR))
+        while not model.begun:  # noqa: ASYNC110 - a thread says it
+            await asyncio.sleep(0.001)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(PAIR, timeout=0.1)
+        assert caught.value.code() == CODE.DEADLINE_EXCEEDED
+        model.go.set()
+        await patient
+        assert (await call(PAIR)).model_version == "1"
+
+    speak(served, story)
+    assert model.begun == 2, "the first and the last"
+    assert len(served.logged()) == 2
 
 
 def test_a_port_in_use_is_told(served: Served) -> None:

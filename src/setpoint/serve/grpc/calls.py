@@ -11,6 +11,7 @@ from setpoint.serve import problems
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.batching import Crowded
 from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER
+from setpoint.serve.timing import TimedOut
 
 #: ``(serving, request) -> answer``, or the answer and what was predicted
 Handler = Callable[[Answering, Any], Awaitable[Any]]
@@ -23,6 +24,7 @@ _CODES: tuple[tuple[type[SetpointError], grpc.StatusCode], ...] = (
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
     (Denied, grpc.StatusCode.PERMISSION_DENIED),
     (Crowded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 
@@ -79,6 +81,7 @@ def stream(
 def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitable[Any]]:
     async def answer(request: Any, context: Any) -> Any:
         try:
+            _require_small(serving, request)
             found = await handle(serving, request)
         except SetpointError as error:
             return await context.abort(code_of(error), problems.said(error))
@@ -97,6 +100,22 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
         return found
 
     return answer
+
+
+def _require_small(serving: Answering, request: Any) -> None:
+    """Refuse a request that is longer than its endpoint reads.
+
+    Raises:
+        TooLarge: If it is.
+    """
+    named = getattr(request, "model_name", "")
+    if not named and (spec := getattr(request, "model_spec", None)) is not None:
+        named = spec.name
+    endpoint = serving.endpoints.get(named) if named else None
+    if endpoint is not None and request.ByteSize() > endpoint.body:
+        raise problems.TooLarge(
+            f"the message is longer than {endpoint.body:,} bytes", hint="send fewer rows in it"
+        )
 
 
 def code_of(error: SetpointError) -> grpc.StatusCode:

@@ -121,7 +121,7 @@ async def _live(_serving: Answering, _request: Any) -> Any:
 
 
 async def _ready(serving: Answering, _request: Any) -> Any:
-    return _m.Ready(ready=serving.endpoints.problem is None)
+    return _m.Ready(ready=serving.unready() is None)
 
 
 async def _model_ready(serving: Answering, request: Any) -> Any:

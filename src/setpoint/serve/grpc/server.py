@@ -8,21 +8,28 @@ from setpoint.serve.answering import Answering
 from setpoint.serve.grpc import open_inference, tensorflow
 from setpoint.serve.http import MOST_BYTES
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MOST_BYTES),
-    ("grpc.max_send_message_length", MOST_BYTES),
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, and not shared
-)
-_GRACE_SECONDS = 10.0
 
-
-async def start(serving: Answering, host: str, port: int) -> aio.Server:
+async def start(serving: Answering, host: str, port: int, *, shared: bool = False) -> aio.Server:
     """Answer on a port until `stop`.
+
+    A message may be as long as the endpoint allows that allows most when the server starts.
+
+    Args:
+        serving: What answers.
+        host: Where to listen.
+        port: On which port.
+        shared: Whether other processes of ours answer on it too.
 
     Raises:
         Conflict: If it is in use.
     """
-    server = aio.server(options=_OPTIONS, compression=grpc.Compression.NoCompression)
+    most = max([MOST_BYTES, *(one.body for one in serving.endpoints.all().values())])
+    options = (
+        ("grpc.max_receive_message_length", most),
+        ("grpc.max_send_message_length", most),
+        ("grpc.so_reuseport", int(shared)),  # else a port that is taken is an error
+    )
+    server = aio.server(options=options, compression=grpc.Compression.NoCompression)
     server.add_generic_rpc_handlers(
         (*open_inference.services(serving), *tensorflow.services(serving))
     )
@@ -39,6 +46,6 @@ async def start(serving: Answering, host: str, port: int) -> aio.Server:
     return server
 
 
-async def stop(server: aio.Server) -> None:
-    """Finish what was begun."""
-    await server.stop(_GRACE_SECONDS)
+async def stop(server: aio.Server, seconds: float = 10.0) -> None:
+    """Take nothing new, and finish what was begun, within `seconds`."""
+    await server.stop(seconds)

@@ -64,8 +64,8 @@ async def _single(serving: Answering, request: Request) -> Reply:
     """Answer for the only model there is, or the one a header names."""
     path = request.path
     if request.method == "GET" and path != "/invocations":
-        if serving.endpoints.problem is not None:
-            raise Unavailable(f"not ready: {serving.endpoints.problem}")
+        if (why := serving.unready()) is not None:
+            raise Unavailable(f"not ready: {why}")
         return Reply(v2.VERSION.encode() if path == "/version" else b"\n", kind=TEXT)
     if request.method == "POST" and path == "/invocations":
         target = request.header(_TARGET_MODEL)

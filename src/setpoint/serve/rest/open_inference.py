@@ -141,9 +141,18 @@ def _state(serving: Answering, request: Request, path: str) -> Reply:
 
 
 def ready(serving: Answering) -> Reply:
-    """Answer whether the deployments are known."""
-    if serving.endpoints.problem is not None:
-        raise Unavailable(f"not ready: {serving.endpoints.problem}")
+    """Answer whether the server takes requests, and has a model that could answer."""
+    return told_ready(serving.unready())
+
+
+def told_ready(why: str | None) -> Reply:
+    """Answer that the server is ready, or why not.
+
+    Raises:
+        Unavailable: If it is not.
+    """
+    if why is not None:
+        raise Unavailable(f"not ready: {why}")
     return Reply(v2.encode({"ready": True}))
 
 

@@ -12,6 +12,7 @@ from setpoint.serve.decoding import read
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.rest import open_inference
 from setpoint.serve.rest.contract import Protocol, failed, nowhere
+from setpoint.serve.siblings import COUNTS, SYNC, Siblings
 
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,17 +30,30 @@ _sync = msgspec.json.Decoder(_Sync)
 async def _answer(serving: Answering, request: Request) -> Reply:
     path = request.path
     if request.method == "POST" and path == "/-/sync":
-        return await _synced(serving, read(_sync.decode, request.body or b"{}", "sync request"))
+        body = request.body or b"{}"
+        answer = await _synced(serving, read(_sync.decode, body, "sync request"))
+        if serving.siblings is not None:
+            await serving.siblings.sync(body)
+        return answer
     if request.method == "GET" and path == "/healthz":
-        return open_inference.ready(serving)
+        return open_inference.told_ready(serving.unwell())  # with or without models
     if request.method == "GET" and path == "/":
         return Reply(v2.encode({"status": "alive"}))  # where KServe's V1 clients look
     if request.method == "GET" and path == "/metrics":
-        served = serving.endpoints.all().items()
-        generations = {name: endpoint.generation for name, endpoint in served}
-        text = serving.metrics.text(log_bytes=serving.log.bytes, generations=generations)
-        return Reply(text.encode(), kind=_PROMETHEUS)
+        told = await serving.counted()
+        return Reply(told.metrics.text(told.generations).encode(), kind=_PROMETHEUS)
+    if path in {COUNTS, SYNC} and (others := serving.siblings) is not None:
+        return await _worker(serving, others, request)
     raise nowhere(request, open_inference.HINT)
+
+
+async def _worker(serving: Answering, others: Siblings, request: Request) -> Reply:
+    """Answer for this process alone, to another one of the same server."""
+    if request.path == SYNC:
+        return await _synced(serving, read(_sync.decode, request.body, "sync request"))
+    mine = serving.counts()
+    others.keep(mine)
+    return Reply(msgspec.msgpack.encode(mine), kind=b"application/msgpack")
 
 
 async def _synced(serving: Answering, asked: _Sync) -> Reply:
