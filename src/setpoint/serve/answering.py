@@ -20,6 +20,7 @@ from setpoint.serve import scoring, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
+from setpoint.serve.explaining import Explaining
 from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
@@ -99,6 +100,7 @@ class Answering:
         self.micros = micros_of(clock)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
         self._batches = Batches(self._pool, metrics)
+        self.explaining = Explaining(endpoints, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
 
@@ -216,6 +218,7 @@ class Answering:
         while self._waiting:
             await self._shadow()
         self._pool.shutdown()
+        self.explaining.close()
         self.endpoints.close()
         self.log.close()
 

@@ -45,6 +45,9 @@ class Metrics:
         self.shadows: dict[str, int] = {}
         self.shadows_dropped = 0
         self.fallbacks: dict[str, int] = {}
+        #: requests for explanations by (model, version, status), and rows explained
+        self.explanations: dict[tuple[str, int, int], int] = {}
+        self.explained_rows: dict[tuple[str, int], int] = {}
 
     def answered(
         self, model: str, version: int, role: str, status: int, rows: int, micros: int, at_us: int
@@ -70,6 +73,12 @@ class Metrics:
         """Count a call of a slow model, by how many requests shared it."""
         key = model, 1 << (requests - 1).bit_length()
         self.batches[key] = self.batches.get(key, 0) + 1
+
+    def explained(self, model: str, version: int, status: int, rows: int) -> None:
+        """Count a request for explanations, which is none for predictions."""
+        key = model, version, status
+        self.explanations[key] = self.explanations.get(key, 0) + 1
+        self.explained_rows[key[:2]] = self.explained_rows.get(key[:2], 0) + rows
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
@@ -107,6 +116,10 @@ class Metrics:
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
         _family(lines, "batches_total", "counter", "Calls of slow models, by requests in them, up "
                 "to a power of two", ("model", "requests"), self.batches.items())  # fmt: skip
+        _family(lines, "explanations_total", "counter", "Requests for explanations",
+                ("model", "version", "status"), self.explanations.items())  # fmt: skip
+        _family(lines, "explained_rows_total", "counter", "Rows explained",
+                ("model", "version"), self.explained_rows.items())  # fmt: skip
         self._histogram(lines)
         for name, kind, help_text, values in (
             ("labels_total", "counter", "Labels accepted", self.labels),
