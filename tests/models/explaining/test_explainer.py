@@ -233,3 +233,20 @@ def test_a_structure_that_is_not_what_serves_is_not_believed(store: FileStore) -
 
 def _together(predict: Any) -> Any:
     return lambda mixed: predict(np.ascontiguousarray(mixed))
+
+
+def test_of_a_model_that_gives_more_the_score_is_explained(store: FileStore) -> None:
+    values = rows(5)
+    table = pl.DataFrame({f"x{at}": values[:, at] for at in range(5)})
+
+    def gives(given: pl.DataFrame) -> Any:
+        total = given.to_numpy().sum(axis=1)
+        return {"score": total, "twice": 2 * total}
+
+    stored = build(store, gives, table, kind="regression", rng=np.random.default_rng(1))
+    assert [each.name for each in stored.signature.outputs] != []
+    made = explainer(store, stored)
+    (one,) = made.explain(values[:1])
+    background_: Any = made._background
+    np.testing.assert_allclose(one.contributions, values[0] - background_.mean(axis=0))
+    assert one.base + sum(one.contributions) == pytest.approx(values[0].sum())
