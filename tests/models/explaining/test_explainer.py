@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import xgboost
 from sklearn import ensemble, linear_model, tree
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
@@ -38,6 +39,10 @@ TREE_MODELS: dict[str, tuple[str, Made]] = {
     "histogram": ("regression", lambda: ensemble.HistGradientBoostingRegressor(max_iter=9)),
     "lightgbm": ("regression", lambda: lightgbm.LGBMRegressor(n_estimators=9, **LIGHT)),
 }
+TREE_MODELS["xgboost"] = (
+    "regression",
+    lambda: xgboost.XGBRegressor(n_estimators=9, max_depth=3, n_jobs=1),
+)
 LINEAR_MODELS: dict[str, tuple[str, Made]] = {
     "logistic": ("classification", lambda: linear_model.LogisticRegression(C=100)),
     "ridge": ("regression", linear_model.Ridge),

@@ -76,6 +76,8 @@ def _trees(nodes: list[_Node], constants: dict[str, Any]) -> Trees | None:
     if at < 0 or not {step.operator for step in steps} <= _KEEP or not (single or at == 0):
         return None
     held = dict(_attributes(nodes[at].body))
+    if held["nodes_modes"].any():  # it compares otherwise than by "at most"
+        return None
     factor, offset = 1.0, 0.0
     for node in steps:
         number = next((float(constants[each]) for each in node.inputs if each in constants), 0.0)
