@@ -3,8 +3,8 @@
 from typing import Any
 
 from setpoint.comments import service as comments
+from setpoint.control import explaining, starting, why
 from setpoint.control import service as control
-from setpoint.control import starting, why
 from setpoint.core.operations import Operation
 from setpoint.data import service as data
 from setpoint.events import service as events
@@ -18,6 +18,7 @@ from setpoint.runs import service as runs
 _ALL: tuple[Operation[Any, Any], ...] = (
     *control.OPERATIONS,
     *why.OPERATIONS,
+    *explaining.OPERATIONS,
     *starting.OPERATIONS,
     *data.OPERATIONS,
     *runs.OPERATIONS,

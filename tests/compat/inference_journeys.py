@@ -158,6 +158,28 @@ def kserve_v1() -> None:
 
 
 @journey
+def kserve_explains() -> None:
+    """Its client knows explanations of V1 only."""
+
+    async def story() -> None:
+        client = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
+        answer = await client.explain(URL, "m", {"instances": ROWS.tolist()})
+        first, second = answer["explanations"]
+        assert first["shap_values"] == {"a": 0.0, "b": 1.0}
+        assert first["base_value"] + sum(first["shap_values"].values()) == SUMS[0]
+        assert second["score"] == SUMS[1]
+        said = ""
+        try:
+            await client.explain(URL, "m", {"instances": [[1.0]]})
+        except httpx.HTTPStatusError as error:
+            said = str(error)
+        assert "send 2 values a row" in said
+        await client.close()
+
+    asyncio.run(story())
+
+
+@journey
 def kserve_v2() -> None:
     async def story() -> None:
         client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))

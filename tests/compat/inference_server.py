@@ -6,10 +6,14 @@ Model ``t`` adds a number and the length of a text.
 
 import sys
 
+import numpy as np
 from tests.serve.made import Input, Sum
 
+from setpoint.artifacts.store import open_store
 from setpoint.config import settings
-from setpoint.db.local import open_local
+from setpoint.db.local import LocalBackend, open_local
+from setpoint.models import entities, service
+from setpoint.models.explaining import background
 from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.listening import How
@@ -22,6 +26,23 @@ def _load(model: str, version: int) -> Predictor:
     return Sum(10.0 ** (version - 1), inputs[model])
 
 
+def _register(backend: LocalBackend) -> None:
+    """Put what explaining takes on record: a background for version 1 of ``m``."""
+    names = [entities.Input(name=name, datatype="FP64") for name in ("a", "b")]
+    signature = entities.Signature(inputs=names, kind="regression")
+    rows = background.encode(np.array([[0.0, 1.0], [2.0, 1.0]]), signature)
+    command = service.Register(
+        model="m",
+        run_id="run_1",
+        why="to be explained",
+        flavor="python",
+        artifact="",
+        signature=signature,
+        background=open_store(backend.settings).put(rows),
+    )
+    backend.call(service.register, command)
+
+
 def main(home: str, grpc_port: int) -> None:
     where = settings(home)
     backend = open_local(where)
@@ -30,6 +51,7 @@ def main(home: str, grpc_port: int) -> None:
         canary = Deployment(model="m", version=2, role=Role.CANARY, weight=0.0)
         store.deploy(conn, "m", [live[0], canary])
         store.deploy(conn, "t", [live[1]])
+    _register(backend)
     backend.engine.dispose()
     run(where, port=0, load=_load, how=How(grpc_port=grpc_port))
 

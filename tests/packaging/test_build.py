@@ -126,7 +126,7 @@ def test_an_image_answers_as_the_version_does_here(
     assert len(said.splitlines()) == 2, said  # ONNX Runtime has nothing to tell anybody
 
 
-def test_an_image_answers_sagemaker_and_mlflow_and_reads_no_parquet(
+def test_an_image_answers_sagemaker_and_mlflow_explains_and_reads_no_parquet(
     rootfs: Path, layout: Path
 ) -> None:
     with container(rootfs, layout) as (url, _):
@@ -136,6 +136,11 @@ def test_an_image_answers_sagemaker_and_mlflow_and_reads_no_parquet(
         rows = b'{"instances": [{"distance": 1.0, "gusts": 0.0}]}'
         again = json.loads(posted(f"{url}/v1/models/late:predict", rows, "application/json"))
         assert again == told
+        split = json.loads(posted(f"{url}/v1/models/late:explain", rows, "application/json"))
+        (one,) = split["explanations"]
+        assert one["method"] == "exact: trees"  # read without a package for ONNX
+        total = one["base_value"] + sum(one["shap_values"].values())
+        assert total == pytest.approx(told["predictions"][0], abs=1e-9)
         with pytest.raises(urllib.error.HTTPError) as refused:
             posted(f"{url}/invocations", b"PAR1", "application/x-parquet")
         assert refused.value.code == 400

@@ -8,6 +8,10 @@ import pytest
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
+from setpoint.errors import Conflict
+from setpoint.models.entities import Input, Signature
+from setpoint.models.explaining.explainer import Explainer
+from setpoint.models.protocols import Rows
 from setpoint.serve import store
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
@@ -29,7 +33,8 @@ class Served:
         self.folder = folder
         self.writer = LogWriter(folder, segment_bytes=100_000)
         self.baselines: dict[int, Predictor | Exception] = {}
-        source = Registered(backend.engine, self._load, self._baseline)
+        self.backgrounds: dict[int, Rows] = {}
+        source = Registered(backend.engine, self._load, self._baseline, self._explainer)
         self.endpoints = Endpoints(source, Metrics())
         self.app = App(self.endpoints, self.writer, self.endpoints.metrics, clock)
         self._runner = asyncio.Runner()
@@ -46,6 +51,13 @@ class Served:
         if isinstance(found, Exception):
             raise found
         return found
+
+    def _explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
+        if version not in self.backgrounds:
+            raise Conflict(f"{model}/{version} has no background", hint="train it again")
+        inputs = [Input(name=each.name, datatype=each.datatype) for each in predictor.inputs]
+        signature = Signature(inputs=inputs, kind="regression")
+        return Explainer(signature, self.backgrounds[version], predictor.predict)
 
     def deploy(self, *wanted: Deployment) -> int:
         with self.backend.engine.begin() as conn:

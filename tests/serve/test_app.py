@@ -236,7 +236,7 @@ def test_labels_are_in_the_log_when_they_are_acknowledged(served: Served) -> Non
         ("/v2/models/m/labels", {"ids": ["a"], "labels": []}, 400, "1 ids but 0 labels"),
         ("/v2/models/m/labels", {"ids": ["a"], "labels": ["yes"]}, 400, "got `str`"),
         ("/v2/models/m/labels", {"ids": [""], "labels": [1]}, 400, "cannot be an id"),
-        ("/v2/models/m/explain", {}, 404, "nothing answers POST"),
+        ("/v2/models/m/wonder", {}, 404, "nothing answers POST"),
         ("/-/sync", [], 400, "sync request"),
     ],
 )

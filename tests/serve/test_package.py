@@ -196,3 +196,46 @@ def test_how_a_package_is_served_is_in_the_environment(monkeypatch: pytest.Monke
     monkeypatch.setenv("SETPOINT_SERVE_PORT", "http")
     with pytest.raises(Invalid, match="is no port"):
         serving()
+
+
+def test_a_package_explains_what_it_answers(folder: Path) -> None:
+    with process(folder) as (_, url):
+        client = Inference(url)
+        scores = client.predict("late", {"distance": [1.0, -1.0], "gusts": [0.0, 2.0]}).scores
+        client.close()
+        told = asked(f"{url}/v1/models/late:explain", {"instances": [[1.0, 0.0], [-1.0, 2.0]]})
+        tensor = {"name": "x", "shape": [2, 2], "datatype": "FP64", "data": [1, 0, -1, 2]}
+        answer = asked(f"{url}/v2/models/late/versions/7/explain", {"inputs": [tensor]})
+        metrics = urllib.request.urlopen(f"{url}/metrics", timeout=5).read().decode()  # noqa: S310
+    for one, score in zip(told["explanations"], scores, strict=True):
+        assert one["method"] == "exact: trees"
+        assert one["base_value"] + sum(one["shap_values"].values()) == pytest.approx(
+            score, abs=1e-9
+        )
+    values = {each["name"]: each["data"] for each in answer["outputs"]}
+    assert values["score"] == scores
+    assert values["shap_values"][:2] == list(told["explanations"][0]["shap_values"].values())
+    assert 'setpoint_explained_rows_total{model="late",version="7"} 4' in metrics
+    assert 'setpoint_rows_total{model="late",version="7",role="live"} 2' in metrics
+
+
+def test_a_package_of_an_older_setpoint_serves_and_says_that_it_cannot_explain(
+    folder: Path,
+) -> None:
+    said = json.loads((folder / "package.json").read_bytes())
+    del said["version"]["background"]
+    (folder / "package.json").write_text(json.dumps(said))
+    with process(folder) as (_, url):
+        client = Inference(url)
+        assert len(client.predict("late", {"distance": [1.0], "gusts": [0.0]}).scores) == 1
+        client.close()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            asked(f"{url}/v1/models/late:explain", {"instances": [[1.0, 0.0]]})
+        assert refused.value.code == 409
+        assert b"no background was kept with this version" in refused.value.read()
+
+
+def asked(url: str, value: Any) -> Any:
+    request = urllib.request.Request(url, json.dumps(value).encode())  # noqa: S310
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        return json.load(answer)

@@ -45,6 +45,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show every setting of a spec, its default and its consequence.",
     ),
     "why": ("why", "Trace a prediction, version, release or alarm to its causes."),
+    "explain-prediction": (
+        "explain_prediction",
+        "Show what each input added to the score of a prediction.",
+    ),
     "predict": ("predict", "Send rows to the inference server."),
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),
     "data": ("data", "Datasets: ls, show, validate."),
@@ -74,7 +78,9 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"setpoint.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name + "_" * iskeyword(cmd_name))
+        command: click.Command = getattr(
+            module, cmd_name.replace("-", "_") + "_" * iskeyword(cmd_name)
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

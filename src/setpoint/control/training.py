@@ -149,6 +149,7 @@ def _register(
         gate=judged.gate,
         reference=made.reference,
         rows=made.rows,
+        background=stored.background,
         spec=job.spec,
         datasets=numbers,
         size=stored.size,

@@ -12,6 +12,7 @@ from setpoint.artifacts.contract import ObjectStore
 from setpoint.errors import Invalid, SetpointError, UserCodeFailed
 from setpoint.models import compiled
 from setpoint.models.entities import Label, Parity, Signature, Stored
+from setpoint.models.explaining import background as backgrounds
 from setpoint.models.flavors.answers import answering, signed
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import detect, flavor
@@ -19,6 +20,7 @@ from setpoint.models.frames import columns_of, signature_of
 from setpoint.models.parity import compare, refusals
 from setpoint.models.protocols import Ask, Predictor, Rows, Score
 from setpoint.models.rows import only
+from setpoint.models.runtime import Loaded
 from setpoint.models.splits import splits
 
 _PROBED = 4_000  #: training rows that parity is checked on
@@ -44,7 +46,7 @@ def build(
         model: What the project's train function returned, or the path of a model's file.
         features: The rows it was trained on, one column an input, in its order.
         kind: ``classification``, ``regression`` or ``any``.
-        rng: For the rows that parity probes.
+        rng: For the rows that parity probes, and those that are kept to explain by.
         classes: What a classifier tells apart, where the model does not say.
         frame: What it is handed, see `Signature.frame`.
 
@@ -70,6 +72,7 @@ def build(
         data, parity = None, Parity(held=False, why="it gives more than one number a row")
     else:
         data, parity = _compile(name, native, signature, score, sample, rng)
+    background = backgrounds.chosen(sample, signature, Loaded(signature, score).predict, rng)
     return Stored(
         flavor=name,
         artifact=store.put(native),
@@ -77,6 +80,7 @@ def build(
         parity=parity,
         signature=signature,
         size=len(native if data is None else data),
+        background=None if background is None else store.put(background),
     )
 
 

@@ -86,6 +86,7 @@ class Stored(Struct, frozen=True, kw_only=True):
     parity: Parity | None = None  #: the proof, or the reason why there is no `onnx`
     signature: Signature
     size: int = 0  #: bytes of the form that serves
+    background: str | None = None  #: address of rows to explain by; None: an older Setpoint's
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -158,6 +159,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     card: str = ""  #: what its makers say about it, Markdown; `models.card` shows the rest
     reference: str | None = None  #: address of the profile reference of its training rows
     rows: str | None = None  #: address of the ids of its training rows, see `models.rowset`
+    background: str | None = None  #: address of some training rows, to explain predictions by
     spec: str = ""  #: address of the spec in force when it was trained
     datasets: dict[str, int] = field(default_factory=dict)  #: dataset name: version trained on
     size: int = 0  #: bytes of the model that serves

@@ -41,6 +41,7 @@ class Register(Struct, frozen=True, kw_only=True):
     card: str = ""
     reference: str | None = None
     rows: str | None = None
+    background: str | None = None
     spec: str = ""
     datasets: dict[str, int] = field(default_factory=dict)
     size: int = 0

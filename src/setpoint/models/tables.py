@@ -44,6 +44,7 @@ model_versions = Table(
     Column("card", Text, nullable=False),
     Column("reference", Text),
     Column("rows", Text),
+    Column("background", Text),
     Column("spec", Text, nullable=False),
     Column("datasets", Json, nullable=False),
     Column("size", BigInteger, nullable=False),

@@ -22,6 +22,7 @@ from setpoint.serve import scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
+from setpoint.serve.explaining import Explaining
 from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
@@ -113,6 +114,7 @@ class Answering:
         self.draining = False  #: whether the server is about to end, and takes nothing new
         self._lanes = Lanes()
         self._batches = Batches(self.lane, metrics)
+        self.explaining = Explaining(endpoints, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
 
@@ -294,6 +296,7 @@ class Answering:
         except TimeoutError:
             _log.warning("shadows not scored", extra={"count": len(self._waiting)})
         self._lanes.close()
+        self.explaining.close()
         self.endpoints.close()
         self.log.close()
         if self.siblings is not None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import SetpointError, Unavailable
+from setpoint.models.explaining.explainer import Explainer
 from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import SCORE, outputs_of
@@ -98,6 +99,11 @@ class Arm:
                 raise ModelFailed(
                     f"version {self.version} answered {len(values)} {name} for {count} rows"
                 )
+
+    def given(self, rows: Rows) -> Any:
+        """Return an endpoint's rows as the version takes them, as `score` hands them over."""
+        values = rows.values if self._columns is None else rows.values[:, self._columns]
+        return self._named(values, rows) if self._mixed else values
 
     def _check(self, scores: Floats, rows: Rows) -> None:
         """Let NaN stand for "no answer" only where an input of the row is missing."""
@@ -217,6 +223,10 @@ class Endpoints:
 
     def all(self) -> dict[str, Endpoint]:
         return self._now
+
+    def explainer(self, model: str, arm: Arm) -> Explainer:
+        """Return what explains a version; see `Source.explainer`."""
+        return self._source.explainer(model, arm.version, arm.predictor)
 
     def refresh(self, *, again: bool = False) -> None:
         """Load what changed since the last time and swap it in.

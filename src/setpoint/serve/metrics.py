@@ -58,6 +58,9 @@ class Metrics(Struct):
     labels: dict[str, int] = {}
     shadows: dict[str, int] = {}
     fallbacks: dict[str, int] = {}
+    #: requests for explanations by (model, version, status), and rows explained
+    explanations: dict[tuple[str, int, int], int] = {}
+    explained_rows: dict[tuple[str, int], int] = {}
     shadows_dropped: int = 0
     log_bytes: int = 0  #: appended to the prediction log, where that was asked for
 
@@ -89,6 +92,12 @@ class Metrics(Struct):
     def refuse(self, model: str, why: str) -> None:
         """Count a request that was not begun: the queue was full, the client had gone."""
         self.refused[model, why] = self.refused.get((model, why), 0) + 1
+
+    def explained(self, model: str, version: int, status: int, rows: int) -> None:
+        """Count a request for explanations, which is none for predictions."""
+        key = model, version, status
+        self.explanations[key] = self.explanations.get(key, 0) + 1
+        self.explained_rows[key[:2]] = self.explained_rows.get(key[:2], 0) + rows
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
@@ -142,6 +151,10 @@ class Metrics(Struct):
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
         _family(lines, "refused_total", "counter", "Requests that were not begun, by why",
                 ("model", "why"), self.refused.items())  # fmt: skip
+        _family(lines, "explanations_total", "counter", "Requests for explanations",
+                ("model", "version", "status"), self.explanations.items())  # fmt: skip
+        _family(lines, "explained_rows_total", "counter", "Rows explained",
+                ("model", "version"), self.explained_rows.items())  # fmt: skip
         self._histogram(lines)
         self._sizes(lines)
         for name, kind, help_text, values in (

@@ -16,6 +16,7 @@ from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid, NotFound
 from setpoint.models import runtime
 from setpoint.models.entities import ModelVersion, Stored
+from setpoint.models.explaining.explainer import Explainer, explainer
 from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.protocols import Due, Predictor
 
@@ -42,7 +43,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def addresses(self) -> list[str]:
         """The objects that serving needs."""
         held = [self.version, *([self.baseline] if self.baseline else [])]
-        return sorted({each.onnx or each.artifact for each in held})
+        found = {each.onnx or each.artifact for each in held}
+        return sorted(found | ({self.version.background} if self.version.background else set()))
 
 
 class Package:
@@ -71,6 +73,9 @@ class Package:
         held = self.manifest.baseline
         return None if held is None else runtime.load(self._store, held)
 
+    def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
+        return explainer(self._store, self.manifest.version, predictor.predict)
+
 
 def manifest_of(
     version: ModelVersion,
@@ -84,6 +89,7 @@ def manifest_of(
         parity=version.parity,
         signature=version.signature,
         size=version.size,
+        background=version.background,
     )
     return Manifest(
         model=version.model,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from setpoint.models.explaining.explainer import Explainer
 from setpoint.serve.entities import Wanted
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,9 @@ Load = Callable[[str, int], Predictor]
 #: ``(model, version) -> Predictor``: what answers when that version fails; None: nothing
 Fallback = Callable[[str, int], Predictor | None]
 
+#: ``(model, version, its predictor) -> Explainer``
+Explains = Callable[[str, int, Predictor], Explainer]
+
 #: ``(model, generation) -> bool``: whether an endpoint is to be looked at
 Due = Callable[[str, int], bool]
 
@@ -78,3 +82,11 @@ class Source(Protocol):
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         """Return what answers when that version fails; None: nothing."""
+
+    def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
+        """Return what explains a version that was loaded.
+
+        Raises:
+            Conflict: If it cannot be explained.
+            Unavailable: If what it needs cannot be read now.
+        """

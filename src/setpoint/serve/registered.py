@@ -7,10 +7,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from setpoint.config import Settings
 from setpoint.db.engine import connect
-from setpoint.errors import NotFound, Unavailable
+from setpoint.errors import Conflict, NotFound, Unavailable
+from setpoint.models.explaining.explainer import Explainer, explainer
 from setpoint.serve import store
 from setpoint.serve.entities import Wanted
-from setpoint.serve.protocols import Due, Fallback, Load, Predictor
+from setpoint.serve.protocols import Due, Explains, Fallback, Load, Predictor
 
 if TYPE_CHECKING:
     from setpoint.models.entities import ModelVersion
@@ -20,11 +21,16 @@ class Registered:
     """The deployments in a database, and how the versions they name are loaded."""
 
     def __init__(
-        self, engine: Engine, load: Load, baseline: Fallback = lambda _model, _version: None
+        self,
+        engine: Engine,
+        load: Load,
+        baseline: Fallback = lambda _model, _version: None,
+        explains: Explains | None = None,
     ) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
         self._baseline = baseline
+        self._explains = explains
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         try:
@@ -51,6 +57,11 @@ class Registered:
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._baseline(model, version)
 
+    def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
+        if self._explains is None:
+            raise Conflict("this server explains nothing: its models are not of a registry")
+        return self._explains(model, version, predictor)
+
 
 def from_store(settings: Settings, load: Load | None = None) -> Registered:
     """Return what the store in `settings` deploys.
@@ -60,7 +71,8 @@ def from_store(settings: Settings, load: Load | None = None) -> Registered:
         load: How a version is brought into memory; from the registry by default.
     """
     engine = connect(settings.database_url)
-    return Registered(engine, load or from_registry(settings), baselines(settings))
+    explains = explainers(settings)
+    return Registered(engine, load or from_registry(settings), baselines(settings), explains)
 
 
 def from_registry(settings: Settings) -> Load:
@@ -87,6 +99,18 @@ def baselines(settings: Settings) -> Fallback:
         except NotFound:
             return None
         return None if baseline is None else runtime.load(open_store(settings), baseline)
+
+    return load
+
+
+def explainers(settings: Settings) -> Explains:
+    """Return a function that explains registered versions of the store in `settings`."""
+
+    def load(model: str, version: int, predictor: Predictor) -> Explainer:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+
+        registered = _registered(settings, model, version)
+        return explainer(open_store(settings), registered, predictor.predict)
 
     return load
 

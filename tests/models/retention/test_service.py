@@ -47,9 +47,13 @@ def test_bytes_come_back_once_a_version_has_been_deleted_long_enough(
 ) -> None:
     mine, shared = put(objects, b"a" * 1_000), put(objects, b"shared")
     plain = Stored(
-        flavor="sklearn", artifact=put(objects, b"baseline"), signature=Signature(inputs=[])
+        flavor="sklearn",
+        artifact=put(objects, b"baseline"),
+        signature=Signature(inputs=[]),
+        background=put(objects, b"its background"),
     )
-    train(artifact=mine, onnx=shared, rows=put(objects, b"rows"), baseline=plain)
+    kept = {"rows": put(objects, b"rows"), "background": put(objects, b"background")}
+    train(artifact=mine, onnx=shared, baseline=plain, **kept)
     train(artifact=shared)
     delete(backend, "late", 1)
     clock.advance(timedelta(days=29))
@@ -58,7 +62,7 @@ def test_bytes_come_back_once_a_version_has_been_deleted_long_enough(
     rehearsed = service.collect(backend, dry=True)
     assert (rehearsed.versions, rehearsed.objects) == ([Named(model="late", number=1)], 0)
     done = service.collect(backend)
-    assert (done.versions, done.objects, done.bytes) == ([Named(model="late", number=1)], 3, 1_012)
+    assert (done.versions, done.objects, done.bytes) == ([Named(model="late", number=1)], 5, 1_036)
     assert done.spared == 1
     assert list(objects.addresses()) == [shared]
     with pytest.raises(Conflict, match="cannot come back"):

@@ -148,8 +148,9 @@ def collect(backend: Backend, *, older_than: float = MONTH, dry: bool = False) -
 def _addresses(version: ModelVersion) -> set[str]:
     """Return the objects that a version alone may hold; its spec is its model's."""
     held = [version.artifact, version.onnx, version.reference, version.rows]
-    if version.baseline is not None:
-        held += [version.baseline.artifact, version.baseline.onnx]
+    held.append(version.background)
+    if (baseline := version.baseline) is not None:
+        held += [baseline.artifact, baseline.onnx, baseline.background]
     if version.signed is not None:
         held.append(version.signed.bundle)
     return {address for address in held if address}

@@ -12,12 +12,13 @@ from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.outputs import OutputSpec, plain
+from setpoint.serve.rest import explaining
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
 from setpoint.serve.v2 import InputSpec
 
 _MODEL = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
-    r"(?:/(?P<what>infer|labels|ready|config|stats))?"
+    r"(?:/(?P<what>infer|explain|labels|ready|config|stats))?"
 )
 _REPOSITORY = re.compile(r"/v2/repository/models/(?P<model>[^/]+)/(?P<what>load|unload)")
 #: What servers of this protocol may offer, and this one does not.
@@ -27,7 +28,7 @@ _ABSENT = re.compile(
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 HINT = (
     "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
-    "POST /v2/models/MODEL/labels, GET /metrics"
+    "POST /v2/models/MODEL/explain, POST /v2/models/MODEL/labels, GET /metrics"
 )
 
 
@@ -40,11 +41,11 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         endpoint = serving.endpoint(unquote(asked["model"]))
         version = version_of(endpoint, asked["version"])
         what = asked["what"]
-        if post and what == "infer":
-            return await _infer(serving, request, endpoint, version)
+        if post and what in _ASKED:
+            return await _ASKED[what](serving, request, endpoint, version)
         if post and what == "labels":
             return _label(serving, request, endpoint)
-        if not post and what not in {"infer", "labels"}:
+        if not post and what != "labels" and what not in _ASKED:
             return Reply(v2.encode(_told(serving, endpoint, version, what)))
     elif post and path == "/v2/repository/index":
         return Reply(v2.encode(index(serving)))
@@ -64,11 +65,7 @@ def version_of(endpoint: Endpoint, text: str | None) -> int:
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
     started = perf_counter_ns()
-    length = request.header(v2_binary.HEADER)
-    if length:
-        asked = v2_binary.infer_request(request.body, length)
-    else:
-        asked = v2.infer_request(request.body)
+    asked = _read(request)
     given = named(serving, endpoint, asked, started, version)
     predicted = await serving.predict(given)
     if v2_binary.is_wanted(asked):
@@ -76,6 +73,20 @@ async def _infer(serving: Answering, request: Request, endpoint: Endpoint, versi
         headers = ((v2_binary.HEADER, b"%d" % header),)
         return Reply(body, kind=b"application/octet-stream", headers=headers)
     return Reply(v2.encode(written(predicted, asked.outputs)))
+
+
+async def _explain(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
+    return await explaining.in_v2(serving, endpoint, _read(request), version)
+
+
+_ASKED = {"infer": _infer, "explain": _explain}
+
+
+def _read(request: Request) -> v2.InferRequest:
+    length = request.header(v2_binary.HEADER)
+    if length:
+        return v2_binary.infer_request(request.body, length)
+    return v2.infer_request(request.body)
 
 
 def named(

@@ -22,6 +22,7 @@ from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.outputs import OutputSpec, rows
 from setpoint.serve.outputs import columns as columnar
+from setpoint.serve.rest import explaining
 from setpoint.serve.rest.contract import Protocol, failed, headers_of, nowhere, numbered
 
 _PATH = re.compile(
@@ -30,7 +31,7 @@ _PATH = re.compile(
     r"(?P<what>/metadata|:[a-z]+)?"
 )
 SIGNATURE = "serving_default"
-_HINT = "try GET /v1/models/MODEL, POST /v1/models/MODEL:predict"
+_HINT = "try GET /v1/models/MODEL, POST /v1/models/MODEL:predict or :explain"
 _TYPES = {"FP64": "DT_DOUBLE", "FP32": "DT_FLOAT", "FP16": "DT_HALF", "BYTES": "DT_STRING"}
 
 
@@ -69,6 +70,9 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return Reply(_state(endpoint, version))
     if request.method == "GET" and what == "/metadata":
         return Reply(_metadata(endpoint, version))
+    if request.method == "POST" and what == ":explain":
+        _, given = _asked(request, endpoint)
+        return await explaining.in_v1(serving, endpoint, given, version)
     if request.method == "POST" and what in {":predict", ":classify", ":regress"}:
         ask = _ask_predict if what == ":predict" else _ask_examples
         return await ask(serving, request, endpoint, version, what)
@@ -97,6 +101,15 @@ async def _ask_predict(
     serving: Answering, request: Request, endpoint: Endpoint, version: int, _: str
 ) -> Reply:
     started = perf_counter_ns()
+    body, given = _asked(request, endpoint)
+    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
+    predicted = await serving.predict(asked)
+    told = predicted.told()
+    found = {"predictions": rows(told)} if body.inputs is None else {"outputs": columnar(told)}
+    return Reply(v2.encode(found), headers=headers_of(predicted))
+
+
+def _asked(request: Request, endpoint: Endpoint) -> tuple[_Predict, v2.Rows]:
     body = read(_predict.decode, request.body, "predict request")
     check_signature(body.signature_name)
     if (body.instances is None) == (body.inputs is None):
@@ -105,11 +118,7 @@ async def _ask_predict(
         given = columns.from_instances(_plain(body.instances), endpoint.inputs, "$.instances")
     else:
         given = _columnar(_plain(body.inputs), endpoint.inputs)
-    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
-    predicted = await serving.predict(asked)
-    told = predicted.told()
-    found = {"predictions": rows(told)} if body.inputs is None else {"outputs": columnar(told)}
-    return Reply(v2.encode(found), headers=headers_of(predicted))
+    return body, given
 
 
 def _columnar(given: Any, inputs: v2.Inputs) -> v2.Rows:

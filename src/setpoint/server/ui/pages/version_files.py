@@ -78,6 +78,7 @@ def _own(ask: Ask, version: ModelVersion) -> Iterator[File]:
         ("model.onnx", "compiled: what serves", version.onnx),
         ("reference", "profile of its training rows", version.reference),
         ("rows", "ids of its training rows", version.rows),
+        ("background", "training rows to explain predictions by", version.background),
         ("spec.json", "the spec in force", version.spec),
         ("baseline", "answers when it cannot", baseline and (baseline.onnx or baseline.artifact)),
         ("signature.json", "Sigstore bundle", version.signed and version.signed.bundle),

@@ -1,0 +1,84 @@
+"""The inputs of one prediction, from wherever in the log they are: a segment, or Parquet."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+
+from setpoint.core.clock import to_micros
+from setpoint.errors import NotFound
+from setpoint.serve import frames
+from setpoint.serve.entities import Prediction, PredictionRecord, Record
+
+#: The inputs of a row by name; numbers, where missing NaN, and texts.
+Inputs = dict[str, float | str | None]
+
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def inputs_of(folder: Path, prediction: Prediction) -> Inputs:
+    """Return what a prediction was answered for; sealed, it may have others' inputs as missing.
+
+    Reads the segments that are not sealed yet, then the sealed files of its day: 16 MB take some
+    10 ms.
+
+    Args:
+        folder: The log.
+        prediction: As the index has it.
+
+    Raises:
+        NotFound: If the log has it no more, or not here.
+    """
+    found = _in_segments(folder, prediction) or _in_parquet(folder, prediction)
+    if found is None:
+        raise NotFound(
+            f"the inputs of prediction {prediction.id!r} are not in the log",
+            where=str(folder),
+            hint="they are deleted after serve.log.keep; a log is on the machine that answered",
+        )
+    return found
+
+
+def _in_segments(folder: Path, wanted: Prediction) -> Inputs | None:
+    numbers = frames.segments(folder)
+    name, at_us = wanted.id.encode(), to_micros(wanted.at)
+    for number in reversed(numbers):
+        path = frames.segment_path(folder, number)
+        for _, payload in frames.payloads(path, frames.START, finished=number != numbers[-1]):
+            if name not in payload:
+                continue
+            record = _decode(payload)
+            if not isinstance(record, PredictionRecord) or not record.scores:
+                continue
+            if record.model == wanted.model and record.at_us == at_us and wanted.id in record.ids:
+                return _row(record, record.ids.index(wanted.id))
+    return None
+
+
+def _row(record: PredictionRecord, at: int) -> Inputs:
+    values = np.frombuffer(record.values).reshape(len(record.ids), len(record.columns))
+    found: Inputs = dict(zip(record.columns, values[at].tolist(), strict=True))
+    return found | {column: texts[at] for column, texts in record.texts.items()}
+
+
+def _in_parquet(folder: Path, wanted: Prediction) -> Inputs | None:
+    import polars as pl  # noqa: PLC0415 - only where it is sealed
+
+    from setpoint.serve.seal import PREFIX  # noqa: PLC0415 - Polars, as above
+
+    day = wanted.at.date().isoformat()
+    sealed = folder / "parquet" / f"model={quote(wanted.model, safe='')}" / f"dt={day}"
+    mine = (pl.col("id") == wanted.id) & (pl.col("at") == wanted.at) & pl.col("score").is_not_null()
+    for path in sorted(sealed.glob("predictions-*.parquet")):
+        found = pl.scan_parquet(path).filter(mine).head(1).collect()
+        if found.height:
+            row = found.row(0, named=True)
+            return {
+                name.removeprefix(PREFIX): float("nan")
+                if value is None and found.schema[name].is_numeric()
+                else value
+                for name, value in row.items()
+                if name.startswith(PREFIX)
+            }
+    return None
