@@ -8,7 +8,7 @@ none, so reading a piece of the log again counts nothing twice.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -42,6 +42,7 @@ from setpoint.releases.entities import State
 from setpoint.serve import log
 from setpoint.serve import store as serving
 from setpoint.serve.entities import (
+    BatchRecord,
     Labelled,
     LabelRecord,
     Position,
@@ -54,6 +55,8 @@ from setpoint.serve.rules import ROLES, index_rows
 
 CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
+_ROWS = 20_000  #: rows in one transaction, and those of one record more
+_MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leaves time for the rest
 _FALLBACK = 2
 
 
@@ -76,9 +79,10 @@ class Follower:
         self._may = may
         self._after: Position | None = None
         self._references: dict[tuple[str, int], Reference | None] = {}
+        self._full = False  # whether the last transaction left something for the next one
 
     def follow(self) -> Followed:
-        """Bring in everything the log has; return how much it was."""
+        """Bring in what the log has, up to a million rows; return how much it was."""
         total = Followed(records=0, predictions=0, labels=0)
         while True:
             some = self._batch()
@@ -87,7 +91,7 @@ class Follower:
                 predictions=total.predictions + some.predictions,
                 labels=total.labels + some.labels,
             )
-            if some.records < _BATCH:
+            if not self._full or total.predictions >= _MOST_ROWS:
                 return total
 
     @property
@@ -112,7 +116,7 @@ class Follower:
 
     def _batch(self) -> Followed:
         after = self._position()
-        read = list(islice(log.read(self._home.settings.log, after), _BATCH))
+        read = self._some(after)
         if not read:
             return Followed(records=0, predictions=0, labels=0)
         predictions = labels = 0
@@ -131,6 +135,18 @@ class Follower:
             store.move_cursor(conn, CURSOR, read[-1][0])
         self._after = read[-1][0]
         return Followed(records=len(read), predictions=predictions, labels=labels)
+
+    def _some(self, after: Position) -> list[tuple[Position, Record]]:
+        """Read as much of the log as one transaction takes."""
+        found: list[tuple[Position, Record]] = []
+        rows, self._full = 0, True
+        for one in log.read(self._home.settings.log, after):
+            found.append(one)
+            rows += len(one[1].ids)
+            if len(found) >= _BATCH or rows >= _ROWS:
+                return found
+        self._full = False
+        return found
 
     def _position(self) -> Position:
         """Return up to where the log was read; asked for once, as only we move it."""
@@ -154,7 +170,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, seen)
+            self._release(ctx, spec, _asked_for(seen))
         return seen
 
     def _labels(
@@ -193,7 +209,8 @@ class Follower:
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
         if spec.guardrails.errors is not None:
-            monitor.add_attempts(conn, _attempts(model, seen.predictions, errors_window(spec)))
+            asked = _asked_for(seen).predictions
+            monitor.add_attempts(conn, _attempts(model, asked, errors_window(spec)))
 
     def _labelled(
         self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int
@@ -233,6 +250,15 @@ class Follower:
     def _spec(self, conn: Connection, model: str) -> Spec | None:
         applied = store.applied(conn, model)
         return None if applied is None else spec_of(applied)
+
+
+def _asked_for(seen: Seen) -> Seen:
+    """Return what was seen without the rows of tables: nobody waited for those."""
+    asked = [r for r in seen.predictions if not isinstance(r, BatchRecord)]
+    if len(asked) == len(seen.predictions):
+        return seen
+    batch = sum(len(r.ids) for r in seen.predictions if isinstance(r, BatchRecord))
+    return replace(seen, predictions=asked, rows=seen.rows - batch)
 
 
 def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from setpoint.errors import Invalid
 from setpoint.serve.entities import Deployment, PredictionRecord, PredictionRow, Role, ShadowRecord
 
-ROLES = (Role.LIVE, Role.CANARY, Role.FALLBACK)  #: by the byte in `PredictionRecord.roles`
+ROLES = (
+    Role.LIVE,
+    Role.CANARY,
+    Role.FALLBACK,
+    Role.BATCH,
+)  #: by the byte in `PredictionRecord.roles`
 
 
 def scores(record: PredictionRecord | ShadowRecord) -> list[float | None]:
