@@ -69,6 +69,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Prediction and label log."""
         return self.home / "log"
 
+    @property
+    def jobs(self) -> Path:
+        """Inference requests that are answered later, and their answers."""
+        return self.home / "jobs"
+
 
 class Serving(Struct, frozen=True, kw_only=True):
     """How a server of a package listens and logs, as in an image."""
@@ -76,14 +81,20 @@ class Serving(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"  #: address to listen on; in an image all of them, ``0.0.0.0``
     port: int = 8766  #: of inference; 8080 in an image
     log: Path | None = None  #: folder of its prediction log; without one, none is kept
+    jobs: Path | None = None  #: folder of its jobs; without one, none are taken
 
 
 def serving(
-    *, host: str | None = None, port: int | None = None, log: Path | None = None
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    log: Path | None = None,
+    jobs: Path | None = None,
 ) -> Serving:
     """Resolve how a package is served: an argument wins over the environment.
 
-    Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``.
+    Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
+    ``SETPOINT_SERVE_JOBS``.
 
     Raises:
         Invalid: If the port is no number.
@@ -93,10 +104,12 @@ def serving(
     if not said.isascii() or not said.isdigit():
         raise Invalid(f"SETPOINT_SERVE_PORT={said!r} is no port", hint="a number, such as 8080")
     folder = log or os.environ.get("SETPOINT_SERVE_LOG") or None
+    kept = jobs or os.environ.get("SETPOINT_SERVE_JOBS") or None
     return Serving(
         host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
         port=int(said) if port is None else port,
         log=None if folder is None else Path(folder),
+        jobs=None if kept is None else Path(kept),
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
-from setpoint.control.evidence import Seen, evidence
+from setpoint.control.evidence import Seen, asked_for, evidence
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
@@ -42,7 +42,6 @@ from setpoint.releases.entities import State
 from setpoint.serve import log
 from setpoint.serve import store as serving
 from setpoint.serve.entities import (
-    BatchRecord,
     Labelled,
     LabelRecord,
     Position,
@@ -170,7 +169,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, _asked_for(seen))
+            self._release(ctx, spec, asked_for(seen))
         return seen
 
     def _labels(
@@ -209,7 +208,7 @@ class Follower:
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
         if spec.guardrails.errors is not None:
-            asked = _asked_for(seen).predictions
+            asked = asked_for(seen).predictions
             monitor.add_attempts(conn, _attempts(model, asked, errors_window(spec)))
 
     def _labelled(
@@ -250,15 +249,6 @@ class Follower:
     def _spec(self, conn: Connection, model: str) -> Spec | None:
         applied = store.applied(conn, model)
         return None if applied is None else spec_of(applied)
-
-
-def _asked_for(seen: Seen) -> Seen:
-    """Return what was seen without the rows of tables: nobody waited for those."""
-    asked = [r for r in seen.predictions if not isinstance(r, BatchRecord)]
-    if len(asked) == len(seen.predictions):
-        return seen
-    batch = sum(len(r.ids) for r in seen.predictions if isinstance(r, BatchRecord))
-    return replace(seen, predictions=asked, rows=seen.rows - batch)
 
 
 def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -29,7 +29,7 @@ def main() -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.package is not None:
-        where = serving(host=options.host, port=options.port, log=options.log)
+        where = serving(host=options.host, port=options.port, log=options.log, jobs=options.jobs)
         run_package(
             options.package,
             where,
@@ -38,9 +38,9 @@ def _run(options: argparse.Namespace) -> None:
             grpc_port=options.grpc_port,
         )
         return
-    if options.allow_any_host or options.log is not None:
+    if options.allow_any_host or options.log is not None or options.jobs is not None:
         raise Invalid(
-            "--allow-any-host and --log are for packages",
+            "--allow-any-host, --log and --jobs are for packages",
             hint="name one with --package DIR; a store is served on this machine only",
         )
     run(
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, help="0 takes a free one")
     parser.add_argument("--grpc-port", type=int, metavar="N", help="for clients of gRPC, too")
     parser.add_argument("--log", type=Path, metavar="DIR", help="a package's prediction log")
+    parser.add_argument("--jobs", type=Path, metavar="DIR", help="where a package keeps jobs")
     parser.add_argument(
         "--allow-any-host",
         action="store_true",

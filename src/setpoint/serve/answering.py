@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -25,6 +25,9 @@ from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import Told
 from setpoint.serve.protocols import Given
+
+if TYPE_CHECKING:
+    from setpoint.serve.jobs.queue import Jobs
 
 ROLES = ("live", "canary", "fallback")
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
@@ -101,6 +104,12 @@ class Answering:
         self._batches = Batches(self._pool, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
+        self.jobs: Jobs | None = None  #: where requests that may wait are kept; None: nowhere
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for a slow model."""
+        return self._batches.busy
 
     def endpoint(self, model: str) -> Endpoint:
         """Return what answers for a model.
@@ -213,6 +222,8 @@ class Answering:
 
     async def close(self) -> None:
         """Finish the scores that are owed, then sync and close the log."""
+        if self.jobs is not None:
+            await self.jobs.close()
         while self._waiting:
             await self._shadow()
         self._pool.shutdown()

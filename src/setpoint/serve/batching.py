@@ -43,6 +43,11 @@ class Batches:
         self._waiting: dict[Endpoint, deque[_Waiting]] = {}
         self._working: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being scored, or waits to be."""
+        return bool(self._waiting)
+
     async def score(
         self, endpoint: Endpoint, rows: Rows, keys: Sequence[str]
     ) -> list[scoring.Part]:

@@ -21,6 +21,8 @@ from setpoint.errors import Conflict, Denied, Invalid, Unavailable
 from setpoint.serve.app import App
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.grpc import require_grpc
+from setpoint.serve.jobs.disk import Folder
+from setpoint.serve.jobs.queue import Jobs
 from setpoint.serve.lane import lane
 from setpoint.serve.log import Log, LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
@@ -73,7 +75,8 @@ def run(
         endpoints.refresh()
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
-    _answer(endpoints, listener, log, clock_of(settings.home), ready=ready, grpc=grpc)
+    jobs = Folder(settings.jobs)
+    _answer(endpoints, listener, log, clock_of(settings.home), ready=ready, grpc=grpc, jobs=jobs)
 
 
 def run_package(
@@ -114,12 +117,13 @@ def run_package(
     listener = _listen(serving.host, serving.port, any_host=any_host)
     try:
         log = NoLog() if serving.log is None else LogWriter(serving.log)
+        jobs = None if serving.jobs is None else Folder(serving.jobs)
     except BaseException:
         listener.close()
         raise
     for consequence in _consequences(serving):
         _logger.warning(consequence)
-    _answer(endpoints, listener, log, SystemClock(), grpc=grpc)
+    _answer(endpoints, listener, log, SystemClock(), grpc=grpc, jobs=jobs)
 
 
 def _consequences(serving: Serving) -> Iterator[str]:
@@ -142,6 +146,7 @@ def _answer(
     *,
     ready: Path | None = None,
     grpc: tuple[str, int] | None = None,
+    jobs: Folder | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
     app = App(endpoints, log, endpoints.metrics, clock)
@@ -162,7 +167,7 @@ def _answer(
     server = _Server(config, ready, listener.getsockname()[1])
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, app, listener, grpc))
+            runner.run(_serve(server, app, listener, grpc, jobs))
     finally:
         if ready is not None:
             ready.unlink(missing_ok=True)
@@ -204,8 +209,15 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    server: uvicorn.Server, app: App, listener: socket.socket, grpc: tuple[str, int] | None
+    server: uvicorn.Server,
+    app: App,
+    listener: socket.socket,
+    grpc: tuple[str, int] | None,
+    jobs: Folder | None,
 ) -> None:
+    if jobs is not None:
+        app.jobs = Jobs(app, jobs)
+        app.jobs.start()
     try:
         async with _speaking_grpc(app, grpc):
             await server.serve(sockets=[listener])

@@ -72,7 +72,7 @@ def score(endpoint: Endpoint, rows: v2.Rows) -> scoring.Part | None:
     """
     if not rows.count:
         return None
-    (part,) = scoring.score(endpoint, rows, ())
+    (part,) = scoring.score_apart(endpoint, rows, ())
     if part.scores is None:
         raise SetpointError(
             f"the model {endpoint.model!r} failed: {part.why}",

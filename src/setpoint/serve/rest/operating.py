@@ -10,7 +10,7 @@ from setpoint.serve import v2
 from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import open_inference
+from setpoint.serve.rest import jobs, open_inference
 from setpoint.serve.rest.contract import Protocol, failed, nowhere
 
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
@@ -38,6 +38,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         served = serving.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
         text = serving.metrics.text(log_bytes=serving.log.bytes, generations=generations)
+        text += jobs.metrics(serving.jobs)
         return Reply(text.encode(), kind=_PROMETHEUS)
     raise nowhere(request, open_inference.HINT)
 
