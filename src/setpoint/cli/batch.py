@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from setpoint.cli.console import backend, home_option, json_option, say
 from setpoint.control import store as specs
+from setpoint.control.featuring import features_of
 from setpoint.control.inforce import spec_of
 from setpoint.core.ids import new_id
 from setpoint.data import place, tables_delta
@@ -22,7 +24,7 @@ from setpoint.packaging.versions import version_of
 from setpoint.serve.batch import run
 from setpoint.serve.batch.entities import Asked, Plan, Scored, Source
 from setpoint.serve.batch.scoring import MADE, chunk_rows, loaded
-from setpoint.serve.batch.source import Table, clash, columns_of, dataset_at, files_at
+from setpoint.serve.batch.source import Features, Table, clash, columns_of, dataset_at, files_at
 from setpoint.serve.batch.work import Work, decide
 from setpoint.serve.endpoints import Endpoint
 
@@ -48,6 +50,9 @@ from setpoint.serve.endpoints import Endpoint
     "--prediction-id", metavar="COLUMN", help="Ids that labels will come by. Default: made."
 )
 @click.option("--keep-columns", is_flag=True, help="Keep all columns of the input.")
+@click.option(
+    "--features", is_flag=True, help="Have the project in this folder make the inputs of the rows."
+)
 @click.option("--no-log", is_flag=True, help="Leave the prediction log and monitoring out.")
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes."
@@ -64,6 +69,7 @@ def batch(
     id_: str | None,
     prediction_id: str | None,
     keep_columns: bool,
+    features: bool,
     no_log: bool,
     workers: int,
     chunk: int | None,
@@ -86,6 +92,7 @@ def batch(
         keep=keep_columns,
         log=not no_log,
         chunk=chunk,
+        features=str(Path.cwd()) if features else "",
     )
     work = Work(output or Path(f"{_name(table)}.scores.parquet"))
     with work.held() as lock:
@@ -124,22 +131,25 @@ def _score(
     else:
         which = plan.model, plan.version
     endpoint = loaded(settings, *which)
+    made, now = None, store.clock.now() if plan is None else plan.begun_at
+    if asked.features:
+        made = features_of(asked.features, endpoint.model, now)
     if plan is None:
-        plan = _plan(store, asked, endpoint)
+        plan = _plan(asked, endpoint, made, now)
         work.begin(plan)
     numbers = run.missing(settings, work, plan)
     rows = sum(map(plan.size, numbers))
     with _progress(plan, plan.rows - rows) as told:
         if workers == 1 or len(numbers) < 2:
-            run.score(settings, work, plan, endpoint, numbers, told)
+            run.score(settings, work, plan, endpoint, numbers, told, features=made)
         else:
             run.score_by(settings, work, numbers, told, workers=workers, lock=lock)
     run.finish(settings, work, plan)
     return plan, rows
 
 
-def _plan(store: LocalBackend, asked: Asked, endpoint: Endpoint) -> Plan:
-    table, now = Table(asked, endpoint.inputs), store.clock.now()
+def _plan(asked: Asked, endpoint: Endpoint, features: Features | None, now: datetime) -> Plan:
+    table = Table(asked, endpoint.inputs, features)
     if asked.keep:
         clash(list(table.schema), MADE)
     elif asked.id is not None:

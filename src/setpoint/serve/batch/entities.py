@@ -36,6 +36,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     keep: bool = False  #: whether the output has all columns of the input
     log: bool = True  #: whether predictions are logged
     chunk: int | None = None  #: rows scored at once; None: as many as fit
+    features: str = ""  #: folder of the project whose functions make the inputs; empty: none
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from setpoint.errors import Conflict, Invalid, Unavailable
 from setpoint.serve import handover
 from setpoint.serve.batch import scoring
 from setpoint.serve.batch.entities import Plan
-from setpoint.serve.batch.source import Table, require_unchanged
+from setpoint.serve.batch.source import Features, Table, require_unchanged
 from setpoint.serve.batch.work import Work, segment
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.log import LogWriter
@@ -48,8 +48,19 @@ def score(
     endpoint: Endpoint,
     numbers: Sequence[int],
     told: Told,
+    *,
+    features: Features | None,
 ) -> None:
     """Score chunks in this process, in order.
+
+    Args:
+        settings: The store.
+        work: What they are of.
+        plan: What was decided.
+        endpoint: The version, loaded.
+        numbers: The chunks.
+        told: Called as each becomes complete.
+        features: What makes inputs of rows; None: the table has them.
 
     Raises:
         Invalid: If the input changed, or holds what the model does not take.
@@ -57,7 +68,7 @@ def score(
         Unavailable: If the disk is full. Whatever it was, what is complete stays so.
     """
     clock = clock_of(settings.home)
-    table = Table(plan.asked, endpoint.inputs)
+    table = Table(plan.asked, endpoint.inputs, features)
     for begin, end in _runs(numbers):
         first, stop = begin * plan.chunk, min(end * plan.chunk, plan.rows)
         frames = table.chunks(first, stop, plan.chunk)
@@ -153,7 +164,7 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 def _helper(
     settings: Settings, work: Work, share: Sequence[int], workers: int, lock: int
 ) -> "subprocess.Popen[bytes]":
-    words = [sys.executable, "-m", "setpoint.serve.batch.worker"]
+    words = [sys.executable, "-m", "setpoint.cli.batch_worker"]
     words += ["--home", str(settings.home), "--output", str(work.output)]
     words += ["--chunks", ",".join(f"{begin}-{end}" for begin, end in _runs(share))]
     words += ["--with-parent", str(os.getpid())]

@@ -1,6 +1,7 @@
 """The rows of a batch: files found, their columns checked, read chunk by chunk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,9 @@ from polars.exceptions import ColumnNotFoundError, ComputeError, PolarsError
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import v2
 from setpoint.serve.batch.entities import Asked, File, Source
+
+#: Makes the inputs of a model of rows of a table.
+Features = Callable[[pl.DataFrame], pl.DataFrame]
 
 _KINDS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 _TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
@@ -78,14 +82,19 @@ def _file(path: Path) -> File:
 class Table:
     """The rows of a source, as a model with these inputs reads them."""
 
-    def __init__(self, asked: Asked, inputs: v2.Inputs) -> None:
+    def __init__(self, asked: Asked, inputs: v2.Inputs, features: Features | None = None) -> None:
         """Look at the columns; no row is read.
+
+        Args:
+            asked: Says which columns are needed.
+            inputs: What the model takes.
+            features: What makes it of rows; None: the table has it.
 
         Raises:
             Invalid: If an input is missing or of another type, a column that is asked for
                 is missing, or a file is no Parquet or CSV.
         """
-        self._source, self._inputs = asked.source, inputs
+        self._source, self._inputs, self._features = asked.source, inputs, features
         texts = {spec.name for spec in inputs.specs if spec.text}
         texts |= {name for name in (asked.id, asked.prediction_id) if name}
         if not asked.source.files:
@@ -95,9 +104,12 @@ class Table:
             self.schema = self._frame.collect_schema()
         except (PolarsError, OSError) as error:
             raise self._in_words(error) from None
-        self._check(asked)
-        wanted = list(self.schema) if asked.keep else [asked.id, asked.prediction_id, *inputs.names]
-        self._columns = [name for name in self.schema if name in wanted]
+        self._check_ids(asked)
+        if features is None:
+            self._check_inputs(self.schema)
+        needed = {asked.id, asked.prediction_id, *inputs.names}
+        everything = asked.keep or features is not None
+        self._columns = [name for name in self.schema if everything or name in needed]
 
     def count(self) -> int:
         """Return the number of rows; reads the files' ends, or a CSV file once."""
@@ -131,7 +143,15 @@ class Table:
             raise self._in_words(error) from None
 
     def rows(self, frame: pl.DataFrame) -> v2.Rows:
-        """Return rows as a request has them."""
+        """Return rows as a request has them.
+
+        Raises:
+            Invalid: If the features are not what the model takes.
+            UserCodeFailed: If a function that makes them raises.
+        """
+        if self._features is not None:
+            frame = self._features(frame)
+            self._check_inputs(frame.schema)
         numbers = frame.select(pl.col(name).cast(pl.Float64) for name in self._inputs.numeric)
         texts: dict[str, list[str | None]] = {
             spec.name: frame[spec.name].cast(pl.String).to_list()
@@ -149,18 +169,19 @@ class Table:
                 hive_partitioning=any("=" in Path(path).parent.name for path in paths),
                 missing_columns="insert",
             )
-        header = pl.scan_csv(paths, glob=False, infer_schema_length=0).collect_schema()
-        first = pl.scan_csv(paths, glob=False, n_rows=_INFERRED).collect_schema()
-        numeric = {
-            name: pl.Float64()
-            for name in self._inputs.numeric
-            if name in header and first[name] != pl.Boolean
-        }
-        known = numeric | {name: pl.String() for name in texts if name in header}
-        return pl.scan_csv(paths, glob=False, schema_overrides=known, infer_schema_length=_INFERRED)
+        read = partial(
+            pl.scan_csv, paths, glob=False, infer_schema_length=_INFERRED, try_parse_dates=True
+        )
+        first = read().collect_schema()
+        known: dict[str, pl.DataType] = {name: pl.String() for name in texts if name in first}
+        if self._features is None:
+            for name in self._inputs.numeric:
+                if name in first and (first[name].is_numeric() or first[name] == pl.Null):
+                    known[name] = pl.Float64()
+        return read(schema_overrides=known)
 
-    def _check(self, asked: Asked) -> None:
-        said, schema = asked.source.said, self.schema
+    def _check_inputs(self, schema: pl.Schema) -> None:
+        said = self._source.said
         inputs = {name: None for name in schema if name in self._inputs.names}
         v2.check_names(inputs, self._inputs, said)
         for spec in self._inputs.specs:
@@ -178,12 +199,14 @@ class Table:
                     where=f"{said}, column {spec.name!r}",
                     hint="cast it to a number; null stands for a missing value",
                 )
+
+    def _check_ids(self, asked: Asked) -> None:
         for option, name in (("--id", asked.id), ("--prediction-id", asked.prediction_id)):
-            if name is not None and name not in schema:
+            if name is not None and name not in self.schema:
                 raise Invalid(
                     f"there is no column {name!r} for {option}",
-                    where=said,
-                    hint=f"its columns: {', '.join(schema)[:300]}",
+                    where=asked.source.said,
+                    hint=f"its columns: {', '.join(self.schema)[:300]}",
                 )
 
     def _in_words(self, error: Exception) -> SetpointError:

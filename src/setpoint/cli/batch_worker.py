@@ -1,4 +1,4 @@
-"""``python -m setpoint.serve.batch.worker``: scores some chunks of a batch for its parent."""
+"""``python -m setpoint.cli.batch_worker``: scores some chunks of a batch for its parent."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from setpoint.config import settings
+from setpoint.control.featuring import features_of
 from setpoint.core.defects import in_words
 from setpoint.core.lifetime import end_with_parent
 from setpoint.core.problems import to_problem
@@ -19,7 +20,7 @@ from setpoint.serve.batch.work import Work
 
 def main() -> int:
     """Score what the arguments say; tell of every chunk in a line on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m setpoint.serve.batch.worker")
+    parser = argparse.ArgumentParser(prog="python -m setpoint.cli.batch_worker")
     parser.add_argument("--home", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--chunks", required=True, help="such as 0-4,7-9, without the last each")
@@ -43,7 +44,14 @@ def _score(home: str, work: Work, chunks: str, tell: int) -> None:
     runs = [run.partition("-") for run in chunks.split(",")]
     numbers = [n for begin, _, end in runs for n in range(int(begin), int(end))]
     endpoint = loaded(found, plan.model, plan.version)
-    score(found, work, plan, endpoint, numbers, lambda rows: _tell(tell, Said(rows)))
+    features = None
+    if plan.asked.features:
+        features = features_of(plan.asked.features, plan.model, plan.begun_at)
+
+    def told(rows: int) -> None:
+        _tell(tell, Said(rows))
+
+    score(found, work, plan, endpoint, numbers, told, features=features)
 
 
 def _tell(to: int, said: Said) -> None:
