@@ -102,6 +102,8 @@ def batch(
             work.clear()
         else:
             plan, rows = _score(store, work, plan, asked, workers=workers, lock=lock)
+    if plan.asked.log:
+        run.hand_over(store.settings.log)
     scored = Scored(
         id=plan.id,
         model=plan.model,
@@ -144,7 +146,7 @@ def _score(
             run.score(settings, work, plan, endpoint, numbers, told, features=made)
         else:
             run.score_by(settings, work, numbers, told, workers=workers, lock=lock)
-    run.finish(settings, work, plan)
+    run.finish(work, plan)
     return plan, rows
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.serve.made import live
 
 from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
@@ -23,8 +24,6 @@ from setpoint.serve import store
 from setpoint.serve.client import Inference, Job
 from setpoint.serve.entities import PredictionRecord
 from setpoint.serve.log import read
-
-from ..made import live
 
 ROOT = Path(__file__).parents[3]
 
@@ -112,7 +111,7 @@ def server(settings: Settings, backend: LocalBackend) -> Iterator[Server]:
 
 
 def test_a_job_is_answered_as_the_request_would_have_been(server: Server) -> None:
-    columns = {"a": [1.0, 2.0, None], "b": [1.0, 1.0, 1.0]}
+    columns: dict[str, list[float | None]] = {"a": [1.0, 2.0, None], "b": [1.0, 1.0, 1.0]}
     job = server.client.submit("m", columns, ids=["x", "y", "z"])
     assert job.wait(30).state == "done"
     answer, asked = job.result(), server.client.predict("m", columns, ids=["x", "y", "z"])
@@ -218,7 +217,7 @@ def test_jobs_that_were_taken_survive_kill_nine_and_count_once(
     rng = np.random.default_rng(1)
     jobs = [server.job([20.0] * 10, ids=[f"{n}/{i}" for i in range(10)]) for n in range(12)]
     for _ in range(4):
-        until(lambda: any(j.status().state == "running" for j in jobs), "one runs")
+        until(lambda some=jobs: any(j.status().state == "running" for j in some), "one runs")  # type: ignore[misc]
         time_ = time.monotonic() + rng.uniform(0, 0.3)
         until(lambda end=time_: time.monotonic() > end, "a random moment")  # type: ignore[misc]
         server.kill()

@@ -133,12 +133,15 @@ def score_by(
                 helper.stdout.close()
 
 
-def finish(settings: Settings, work: Work, plan: Plan) -> None:
-    """Make the output, and let the log have what waits for it."""
+def finish(work: Work, plan: Plan) -> None:
+    """Make the output of what is complete.
+
+    Raises:
+        Invalid: If the input changed meanwhile.
+        Unavailable: If the disk is full.
+    """
     require_unchanged(plan.asked.source)
     work.finish(plan)
-    if plan.asked.log:
-        hand_over(settings.log)
 
 
 def hand_over(log: Path) -> None:
