@@ -49,13 +49,15 @@ def test_a_reader_misses_nothing_while_segments_are_taken_over(tmp_path: Path) -
     done = threading.Event()
 
     def write() -> None:
-        for n in range(300):
-            writer.append(predicted(f"w{n}"))
-            if n % 3 == 0:
-                handover.write(tmp_path, f"bat_1.{n:08d}", [batch(f"b{n}"), batch(f"c{n}")])
-                handover.release(tmp_path, f"bat_1.{n:08d}")
-        writer.adopt()
-        done.set()
+        try:
+            for n in range(300):
+                writer.append(predicted(f"w{n}"))
+                if n % 3 == 0:
+                    handover.write(tmp_path, f"bat_1.{n:08d}", [batch(f"b{n}"), batch(f"c{n}")])
+                    handover.release(tmp_path, f"bat_1.{n:08d}")
+            writer.adopt()
+        finally:
+            done.set()
 
     thread = threading.Thread(target=write)
     thread.start()

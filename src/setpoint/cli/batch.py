@@ -23,7 +23,7 @@ from setpoint.errors import Invalid, NotFound
 from setpoint.packaging.versions import version_of
 from setpoint.serve.batch import run
 from setpoint.serve.batch.entities import Asked, Plan, Scored, Source
-from setpoint.serve.batch.scoring import MADE, chunk_rows, loaded
+from setpoint.serve.batch.scoring import chunk_rows, loaded, made
 from setpoint.serve.batch.source import Features, Table, clash, columns_of, dataset_at, files_at
 from setpoint.serve.batch.work import Work, decide
 from setpoint.serve.endpoints import Endpoint
@@ -133,17 +133,17 @@ def _score(
     else:
         which = plan.model, plan.version
     endpoint = loaded(settings, *which)
-    made, now = None, store.clock.now() if plan is None else plan.begun_at
+    features, now = None, store.clock.now() if plan is None else plan.begun_at
     if asked.features:
-        made = features_of(asked.features, endpoint.model, now)
+        features = features_of(asked.features, endpoint.model, now)
     if plan is None:
-        plan = _plan(asked, endpoint, made, now)
+        plan = _plan(asked, endpoint, features, now)
         work.begin(plan)
     numbers = run.missing(settings, work, plan)
     rows = sum(map(plan.size, numbers))
     with _progress(plan, plan.rows - rows) as told:
         if workers == 1 or len(numbers) < 2:
-            run.score(settings, work, plan, endpoint, numbers, told, features=made)
+            run.score(settings, work, plan, endpoint, numbers, told, features=features)
         else:
             run.score_by(settings, work, numbers, told, workers=workers, lock=lock)
     run.finish(work, plan)
@@ -153,9 +153,9 @@ def _score(
 def _plan(asked: Asked, endpoint: Endpoint, features: Features | None, now: datetime) -> Plan:
     table = Table(asked, endpoint.inputs, features)
     if asked.keep:
-        clash(list(table.schema), MADE)
+        clash(list(table.schema), made(endpoint))
     elif asked.id is not None:
-        clash([asked.id], MADE)
+        clash([asked.id], made(endpoint))
     return Plan(
         id=new_id("bat", now),
         asked=asked,

@@ -122,9 +122,11 @@ class LogWriter:
         Raises:
             Unavailable: If there is no room for the segment that goes on after them.
         """
-        taken = handover.ready(self._folder)
-        if taken:
-            with self._lock:
+        if not handover.ready(self._folder):
+            return
+        with self._lock:
+            taken = handover.ready(self._folder)  # another thread may have been quicker
+            if taken:
                 self._roll(0, taken)
 
     @property

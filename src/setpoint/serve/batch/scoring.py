@@ -9,21 +9,30 @@ from msgspec import structs
 from setpoint.config import Settings
 from setpoint.core.clock import to_micros
 from setpoint.errors import SetpointError, Unavailable
-from setpoint.serve import scoring, v2
+from setpoint.serve import outputs, scoring, v2
 from setpoint.serve.batch.entities import Plan
 from setpoint.serve.endpoints import Endpoint, Endpoints
-from setpoint.serve.entities import BatchRecord, Deployment, Role
+from setpoint.serve.entities import BatchRecord, Deployment, Role, Wanted
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Due, Predictor
 from setpoint.serve.protocols import Source as Versions
 from setpoint.serve.registered import from_store
 from setpoint.serve.v2 import Rows
 
-MADE = ("prediction_id", "score", "version", "at", "fallback")  #: columns of the output
+_MADE = ("prediction_id", "version", "at", "fallback")  #: columns of every output
 _RECORD_ROWS = 5_000  #: of a line of the log
 _CHUNK_BYTES = 16 << 20  #: that the inputs of a chunk take, about
 _CHUNK_ROWS = 50_000
 _BATCH = 3  #: among `rules.ROLES`
+_DTYPES: dict[str, type[pl.DataType]] = {
+    "BOOL": pl.Boolean,
+    "BYTES": pl.String,
+    "FP16": pl.Float32,
+    "FP32": pl.Float32,
+    "FP64": pl.Float64,
+    **{f"INT{bits}": getattr(pl, f"Int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": getattr(pl, f"UInt{bits}") for bits in (8, 16, 32, 64)},
+}
 
 
 class Pinned:
@@ -33,9 +42,9 @@ class Pinned:
         self._versions = versions
         self._only = Deployment(model=model, version=version, role=Role.LIVE, weight=1.0)
 
-    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, list[Deployment]]]:
-        model = self._only.model
-        return {model: 1}, {model: [self._only]} if due(model, 1) else {}
+    def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
+        model, wanted = self._only.model, Wanted(deployments=[self._only])
+        return {model: 1}, {model: wanted} if due(model, 1) else {}
 
     def load(self, model: str, version: int) -> Predictor:
         return self._versions.load(model, version)
@@ -101,11 +110,10 @@ def output(
 ) -> pl.DataFrame:  # fmt: skip
     """Return rows of the output: the input's, as far as they were asked for, and the scores."""
     kept = frame.columns if plan.asked.keep else [plan.asked.id] if plan.asked.id else []
-    scores = pl.Series("score", [] if part is None else part.scores, dtype=pl.Float64)
     columns = [
         *(frame[name] for name in kept),
         pl.Series("prediction_id", ids, dtype=pl.String),
-        scores.fill_nan(None),
+        *_told(endpoint, part),
         pl.repeat(plan.version, len(frame), dtype=pl.Int64, eager=True).alias("version"),
         pl.repeat(at, len(frame), dtype=pl.Datetime("us", "UTC"), eager=True).alias("at"),
     ]
@@ -113,6 +121,37 @@ def output(
         failed = part is not None and bool(part.failed)
         columns.append(pl.repeat(failed, len(frame), eager=True).alias("fallback"))
     return pl.DataFrame(columns)
+
+
+def _told(endpoint: Endpoint, part: scoring.Part | None) -> Iterator[pl.Series]:
+    """Yield what is answered unasked, an output a column; null where there is no answer."""
+    known = endpoint.outputs
+    if part is None or part.scores is None:
+        yield from (pl.Series(spec.name, [], dtype=_dtype(spec)) for spec in known.default)
+        return
+    if known.only_score:
+        yield pl.Series(outputs.SCORE, part.scores).fill_nan(None)
+        return
+    given = scoring.given([part], known.given, part.rows.count)
+    for spec, values in known.told(known.default, part.scores.tolist(), given):
+        dtype = _dtype(spec)
+        exact = values.ndim == 1 and values.dtype != object
+        column = pl.Series(spec.name, values if exact else outputs.plain(values), strict=False)
+        column = column.cast(dtype, strict=False)
+        yield column.fill_nan(None) if dtype.is_float() else column
+
+
+def _dtype(spec: outputs.OutputSpec) -> pl.DataType:
+    """Return the type of an output's column: tensors are lists, bytes text in base 64."""
+    dtype: pl.DataType = _DTYPES.get(spec.datatype, pl.Float64)()
+    for _ in spec.shape:
+        dtype = pl.List(dtype)
+    return dtype
+
+
+def made(endpoint: Endpoint) -> list[str]:
+    """Return the names of the columns of the output that are not the input's."""
+    return [*(spec.name for spec in endpoint.outputs.default), *_MADE]
 
 
 def records(
@@ -126,6 +165,7 @@ def records(
             len(mine),
             part.rows.values[start:stop],
             {name: texts[start:stop] for name, texts in part.rows.texts.items()},
+            blobs={name: values[start:stop] for name, values in part.rows.blobs.items()},
         )
         scores = None if part.scores is None else part.scores[start:stop]
         piece = structs.replace(part, rows=held, scores=scores)

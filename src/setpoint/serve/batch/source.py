@@ -8,7 +8,7 @@ import polars as pl
 from polars.exceptions import ColumnNotFoundError, ComputeError, PolarsError
 
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import v2
+from setpoint.serve import columns, tensors, v2
 from setpoint.serve.batch.entities import Asked, File, Source
 
 #: Makes the inputs of a model of rows of a table.
@@ -152,6 +152,10 @@ class Table:
         if self._features is not None:
             frame = self._features(frame)
             self._check_inputs(frame.schema)
+        if any(spec.blob for spec in self._inputs.specs):
+            named = {spec.name: frame[spec.name].to_list() for spec in self._inputs.specs}
+            where = self._source.said
+            return columns.from_columns(named, self._inputs, where, count=len(frame))
         numbers = frame.select(pl.col(name).cast(pl.Float64) for name in self._inputs.numeric)
         texts: dict[str, list[str | None]] = {
             spec.name: frame[spec.name].cast(pl.String).to_list()
@@ -183,8 +187,10 @@ class Table:
     def _check_inputs(self, schema: pl.Schema) -> None:
         said = self._source.said
         inputs = {name: None for name in schema if name in self._inputs.names}
-        v2.check_names(inputs, self._inputs, said)
+        tensors.check_names(inputs, self._inputs, said)
         for spec in self._inputs.specs:
+            if spec.blob:
+                continue  # tensors and bytes are looked at row by row
             dtype = schema[spec.name]
             numeric = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
             if spec.text and not isinstance(dtype, _TEXTS) and dtype not in _TEXTS:

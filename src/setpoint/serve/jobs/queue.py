@@ -283,11 +283,11 @@ class Jobs:
             asked = structs.replace(scored.asked, started=started)
             try:
                 predicted = self._serving.finish(asked, scored.parts)
+                reply = open_inference.replied(predicted, scored.request)
             except SetpointError as found:
                 error = found
             else:
                 self._serving.after()
-                reply = open_inference.replied(predicted, scored.request)
                 done = self._outcome(entry, State.DONE)
                 kind, headers = reply.kind, list(reply.headers)
                 return structs.replace(done, kind=kind, headers=headers), reply.body
