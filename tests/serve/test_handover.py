@@ -3,18 +3,20 @@
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from setpoint.errors import Unavailable
 from setpoint.serve import frames, handover
 from setpoint.serve.entities import BatchRecord, Position, PredictionRecord
 from setpoint.serve.log import BEGINNING, LogWriter, read
+from setpoint.serve.seal import seal
 
 from .made import predicted
 
 
 def batch(*ids: str) -> BatchRecord:
-    record = predicted(*ids)
+    record = predicted(*ids, roles=b"\3" * len(ids))
     return BatchRecord(**{name: getattr(record, name) for name in record.__struct_fields__})
 
 
@@ -113,3 +115,16 @@ def test_what_was_never_released_can_be_discarded(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["bat_1.0", "bat_2.0"]
     assert all(isinstance(record, PredictionRecord) for _, record in read(tmp_path))
     assert frames.segments(tmp_path) == [1, 2, 3]
+
+
+def test_rows_of_a_table_are_sealed_as_predictions(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    writer.append(predicted("w"))
+    writer.close()
+    handover.write(tmp_path, "bat_1.0", [batch("a", "b")])
+    handover.release(tmp_path, "bat_1.0")
+    LogWriter(tmp_path).close()
+    sealed = [pl.read_parquet(path) for path in seal(tmp_path, Position(99))]
+    found = pl.concat(sealed, how="diagonal_relaxed")
+    assert found["id"].to_list() == ["w", "a", "b"]
+    assert found["role"].to_list() == ["live", "batch", "batch"]
