@@ -69,6 +69,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Prediction and label log."""
         return self.home / "log"
 
+    @property
+    def jobs(self) -> Path:
+        """Inference requests that are answered later, and their answers."""
+        return self.home / "jobs"
+
 
 DRAIN_SECONDS = 10.0
 MOST_WORKERS = 256
@@ -82,6 +87,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     log: Path | None = None  #: folder of its prediction log; without one, none is kept
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
     workers: int = 1  #: processes that answer
+    jobs: Path | None = None  #: folder of its jobs; without one, none are taken
 
 
 def serving(
@@ -91,12 +97,13 @@ def serving(
     log: Path | None = None,
     drain: float | None = None,
     workers: int | None = None,
+    jobs: Path | None = None,
 ) -> Serving:
     """Resolve how a package is served: an argument wins over the environment.
 
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
-    ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``. The last two are those of a store's
-    server, too.
+    ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``. The last two are
+    those of a store's server, too.
 
     Raises:
         Invalid: If a number is none.
@@ -106,12 +113,14 @@ def serving(
     if not said.isascii() or not said.isdigit():
         raise Invalid(f"SETPOINT_SERVE_PORT={said!r} is no port", hint="a number, such as 8080")
     folder = log or os.environ.get("SETPOINT_SERVE_LOG") or None
+    kept = jobs or os.environ.get("SETPOINT_SERVE_JOBS") or None
     return Serving(
         host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
         port=int(said) if port is None else port,
         log=None if folder is None else Path(folder),
         drain=_drain() if drain is None else drain,
         workers=_workers(workers),
+        jobs=None if kept is None else Path(kept),
     )
 
 

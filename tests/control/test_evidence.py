@@ -6,11 +6,11 @@ from math import log, nan
 import pytest
 from tests.control.made import predicted, shadowed
 
-from setpoint.control.evidence import Seen, evidence
+from setpoint.control.evidence import Seen, asked_for, evidence
 from setpoint.core.clock import to_micros
 from setpoint.releases.evidence import Evidence, PairedLoss
 from setpoint.releases.objective import PairedObjective, bin_of
-from setpoint.serve.entities import Labelled, Role
+from setpoint.serve.entities import BatchRecord, Labelled, Role
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -165,3 +165,12 @@ def test_the_objective_is_counted_in_blocks_where_it_is_judged() -> None:
     assert list(found.open) == [str(int(NOON.timestamp()))]
     assert counts.candidate_positive == counts.candidate_negative == {str(bin_of(0.8)): 1}
     assert counts.live_positive == counts.live_negative == {str(bin_of(0.5)): 1}
+
+
+def test_rows_of_a_table_say_nothing_about_a_release() -> None:
+    asked = predicted(["a", "b"], at=NOON)
+    fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
+    batch = BatchRecord(**(fields | {"ids": ["c", "d"]}))
+    found = asked_for(seen(predictions=[batch, asked], rows=4))
+    assert found == seen(predictions=[asked], rows=2)
+    assert of(found) == of(seen(predictions=[asked], rows=2))

@@ -23,12 +23,12 @@ from sklearn.tree import DecisionTreeClassifier
 
 from setpoint.artifacts.files import FileStore
 from setpoint.config import Serving, serving
-from setpoint.errors import Denied, Invalid, NotFound
+from setpoint.errors import Conflict, Denied, Invalid, NotFound
 from setpoint.models.build import build
 from setpoint.models.entities import ModelVersion
 from setpoint.models.runtime import load
 from setpoint.serve import package
-from setpoint.serve.client import Inference
+from setpoint.serve.client import Inference, Job
 from setpoint.serve.entities import EndpointSettings, Process
 from setpoint.serve.main import run_package
 
@@ -96,6 +96,27 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def test_a_package_takes_jobs_where_it_has_a_folder_for_them(folder: Path, tmp_path: Path) -> None:
+    columns = {"distance": [1.0, -1.0], "gusts": [0.0, 2.0]}
+    with process(folder) as (_, url):
+        client = Inference(url)
+        with pytest.raises(Conflict, match="SETPOINT_SERVE_JOBS=DIR"):
+            client.submit("late", columns)
+        client.close()
+    with process(folder, SETPOINT_SERVE_JOBS=str(tmp_path / "jobs")) as (server, url):
+        client = Inference(url)
+        job = client.submit("late", columns)
+        assert job.wait(30).state == "done"
+        assert job.result().scores == client.predict("late", columns).scores
+        client.close()
+        server.kill()
+        server.wait()
+    with process(folder, "--jobs", str(tmp_path / "jobs")) as (_, url):
+        client = Inference(url)
+        assert Job(client, "late", job.id).result().versions == [7, 7]
+        client.close()
 
 
 def files_in(folder: Path) -> set[Path]:
@@ -172,7 +193,7 @@ def test_a_package_is_for_this_machine_unless_it_is_said(folder: Path) -> None:
         assert "there is no authentication" in server.communicate(timeout=10)[1]
 
 
-@pytest.mark.parametrize("words", [["--allow-any-host"], ["--log", "x"]])
+@pytest.mark.parametrize("words", [["--allow-any-host"], ["--log", "x"], ["--jobs", "x"]])
 def test_a_store_is_for_this_machine_whatever_is_said(words: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "setpoint.serve", "--home", str(tmp_path), *words],
@@ -186,12 +207,14 @@ def test_a_store_is_for_this_machine_whatever_is_said(words: list[str], tmp_path
 
 
 def test_how_a_package_is_served_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOST", "PORT", "LOG"):
+    for name in ("HOST", "PORT", "LOG", "JOBS"):
         monkeypatch.delenv(f"SETPOINT_SERVE_{name}", raising=False)
     assert serving() == Serving()
     monkeypatch.setenv("SETPOINT_SERVE_PORT", "8080")
     monkeypatch.setenv("SETPOINT_SERVE_LOG", "/var/log/late")
     assert serving() == Serving(port=8080, log=Path("/var/log/late"))
+    monkeypatch.setenv("SETPOINT_SERVE_JOBS", "/var/lib/late")
+    assert serving().jobs == Path("/var/lib/late")
     assert serving(port=1, host="::1").port == 1
     monkeypatch.setenv("SETPOINT_SERVE_PORT", "http")
     with pytest.raises(Invalid, match="is no port"):

@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -15,9 +15,9 @@ import pytest
 
 from setpoint.config import Serving, Settings
 from setpoint.db.local import LocalBackend
-from setpoint.errors import Conflict
+from setpoint.errors import Conflict, Unavailable
 from setpoint.serve import several, store, writers
-from setpoint.serve.client import Inference
+from setpoint.serve.client import Inference, Job
 from setpoint.serve.entities import Deployment, EndpointSettings, Place, PredictionRecord, Role
 from setpoint.serve.siblings import Door
 
@@ -233,3 +233,36 @@ def test_a_port_in_use_is_not_shared_with_a_stranger(settings: Settings, tmp_pat
         with pytest.raises(Conflict, match="is in use"):
             several.run([], other, Serving(port=port, workers=2), "warning", 0.0)
         end(server, [])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_jobs_are_run_by_one_of_them_whoever_is_asked_and_by_another_when_it_dies(
+    settings: Settings,
+) -> None:
+    def submitted(at: int) -> str | None:
+        with asking(port) as client:  # whoever the system gives the connection to
+            try:
+                return client.submit("m", {"a": [1.0 * at], "b": [2.0]}, ids=[f"job-{at}"]).id
+            except Unavailable:  # nobody runs them just now
+                return None
+
+    def done(job: str) -> bool:
+        with asking(port) as client, suppress(Unavailable):
+            return Job(client, "m", job).status().state == "done"
+        return False
+
+    with process(settings, workers=3) as (server, port):
+        until(lambda: submitted(0) is not None, "one of them runs jobs")
+        jobs = [found for at in range(1, 10) if (found := submitted(at)) is not None]
+        assert len(jobs) == 9
+        before = doors(settings)
+        for door in before.values():
+            os.kill(door.pid, signal.SIGKILL)
+        until(lambda: len(doors(settings)) == 3 and not set(before) & set(doors(settings)), "again")
+        for job in jobs:
+            until(lambda job=job: done(job), "another one runs them")  # type: ignore[misc]
+        with asking(port) as client:
+            assert Job(client, "m", jobs[4]).result().scores == [7.0]
+        assert told(port, "setpoint_jobs_waiting ") == 0
+        end(server, [])
+    assert {f"job-{at}" for at in range(1, 10)} <= set(rows(settings))

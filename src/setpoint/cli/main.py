@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show what each input added to the score of a prediction.",
     ),
     "predict": ("predict", "Send rows to the inference server."),
+    "batch": ("batch", "Score a table: a file, a folder or a dataset."),
     "schema": ("explain", "Print the JSON Schema of the setpoint file."),
     "data": ("data", "Datasets: ls, show, validate."),
     "import": ("transfer", "Bring runs from MLflow, W&B, Neptune, TensorBoard or Aim."),

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.releases.evidence import (
     Evidence,
@@ -23,7 +24,7 @@ from setpoint.releases.evidence import (
     streak,
 )
 from setpoint.releases.objective import Pair, PairedObjective, paired_objective
-from setpoint.serve.entities import Labelled, PredictionRecord, ShadowRecord
+from setpoint.serve.entities import BatchRecord, Labelled, PredictionRecord, ShadowRecord
 
 _BOTH = 0.5
 
@@ -37,6 +38,18 @@ class Seen(Struct, frozen=True, kw_only=True):
     shadows: Sequence[ShadowRecord]
     labelled: Sequence[Labelled]
     rows: int  #: predictions indexed for the first time
+
+
+def asked_for(seen: Seen) -> Seen:
+    """Return what was seen without the rows of tables: nobody waited for those.
+
+    No other version scores them either, so they would tip what compares the two.
+    """
+    asked = [r for r in seen.predictions if not isinstance(r, BatchRecord)]
+    if len(asked) == len(seen.predictions):
+        return seen
+    batch = sum(len(r.ids) for r in seen.predictions if isinstance(r, BatchRecord))
+    return replace(seen, predictions=asked, rows=seen.rows - batch)
 
 
 def evidence(

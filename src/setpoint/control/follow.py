@@ -8,7 +8,7 @@ none, so reading a piece of the log again counts nothing twice.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
-from setpoint.control.evidence import Seen, evidence
+from setpoint.control.evidence import Seen, asked_for, evidence
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
@@ -45,6 +45,7 @@ from setpoint.serve.entities import (
     Labelled,
     LabelRecord,
     Place,
+    Position,
     PredictionRecord,
     Record,
     Role,
@@ -54,6 +55,8 @@ from setpoint.serve.rules import ROLES, index_rows
 
 CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
+_ROWS = 20_000  #: rows in one transaction, and those of one record more
+_MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leaves time for the rest
 _FALLBACK = 2
 
 
@@ -77,9 +80,10 @@ class Follower:
         self._after: Place | None = None
         self._one_writer = True  #: so labels come in the order in which they were told
         self._references: dict[tuple[str, int], Reference | None] = {}
+        self._full = False  # whether the last transaction left something for the next one
 
     def follow(self) -> Followed:
-        """Bring in everything the log has; return how much it was."""
+        """Bring in what the log has, up to a million rows; return how much it was."""
         total = Followed(records=0, predictions=0, labels=0)
         while True:
             some = self._batch()
@@ -88,7 +92,7 @@ class Follower:
                 predictions=total.predictions + some.predictions,
                 labels=total.labels + some.labels,
             )
-            if some.records < _BATCH:
+            if not self._full or total.predictions >= _MOST_ROWS:
                 return total
 
     @property
@@ -113,7 +117,7 @@ class Follower:
 
     def _batch(self) -> Followed:
         after = self._position()
-        read = list(islice(writers.read(self._home.settings.log, after), _BATCH))
+        read = self._some(after)
         if not read:
             return Followed(records=0, predictions=0, labels=0)
         place = writers.moved(after, {writer: position for writer, position, _ in read})
@@ -134,6 +138,18 @@ class Follower:
             store.move_cursor(conn, CURSOR, place)
         self._after = place
         return Followed(records=len(read), predictions=predictions, labels=labels)
+
+    def _some(self, after: Place) -> list[tuple[str, Position, Record]]:
+        """Read as much of the log as one transaction takes."""
+        found: list[tuple[str, Position, Record]] = []
+        rows, self._full = 0, True
+        for one in writers.read(self._home.settings.log, after):
+            found.append(one)
+            rows += len(one[2].ids)
+            if len(found) >= _BATCH or rows >= _ROWS:
+                return found
+        self._full = False
+        return found
 
     def _position(self) -> Place:
         """Return up to where the log was read; asked for once, as only we move it."""
@@ -157,7 +173,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, seen)
+            self._release(ctx, spec, asked_for(seen))
         return seen
 
     def _labels(
@@ -198,7 +214,8 @@ class Follower:
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
         if spec.guardrails.errors is not None:
-            monitor.add_attempts(conn, _attempts(model, seen.predictions, errors_window(spec)))
+            asked = asked_for(seen).predictions
+            monitor.add_attempts(conn, _attempts(model, asked, errors_window(spec)))
 
     def _labelled(
         self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int

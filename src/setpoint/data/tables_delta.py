@@ -101,6 +101,16 @@ def read(settings: Settings, dataset: str, delta_version: int | None = None) -> 
         ) from None
 
 
+def files(settings: Settings, dataset: str, delta_version: int) -> list[str]:
+    """Return the Parquet files that hold the rows of one version of the Delta table.
+
+    Raises:
+        NotFound: If there is no such table or no such version.
+    """
+    read(settings, dataset, delta_version)
+    return DeltaTable(folder(settings, dataset), version=delta_version).file_uris()
+
+
 def commits(settings: Settings, dataset: str, after: int) -> Iterator[tuple[int, str]]:
     """Yield (Delta version, record) of each `append` newer than `after`, oldest first."""
     table = _open(folder(settings, dataset))

@@ -37,6 +37,8 @@ from setpoint.profiles.profile import Profile, decode
 T = TypeVar("T", Profile, Joint)
 S = TypeVar("S")
 _DAY = 86_400_000_000  # µs
+#: Roles whose answers are a version's own.
+ANSWERED = ("live", "canary", "batch")
 
 
 def add_profiles(conn: Connection, added: Iterable[tuple[WindowKey, Profile]]) -> None:
@@ -62,7 +64,7 @@ def profile_between(
     start: datetime,
     end: datetime,
     *,
-    roles: tuple[str, ...] = ("live", "canary"),
+    roles: tuple[str, ...] = ANSWERED,
 ) -> Profile | None:
     """Return the sum of the windows that start in [start, end), None if there is none."""
     return _total(_between(conn, profile_windows, (model, version), start, end, roles), decode)
@@ -75,7 +77,7 @@ def quality_between(
     start: datetime,
     end: datetime,
     *,
-    roles: tuple[str, ...] = ("live", "canary"),
+    roles: tuple[str, ...] = ANSWERED,
 ) -> Joint | None:
     """Return scores and labels of predictions in [start, end), None if there is none."""
     found = _between(conn, quality_windows, (model, version), start, end, roles)

@@ -36,12 +36,14 @@ def _run(options: argparse.Namespace) -> None:
         host=options.host,
         port=options.port,
         log=options.log,
+        jobs=options.jobs,
         drain=options.drain,
         workers=options.workers,
     )
-    if options.package is None and (options.allow_any_host or options.log is not None):
+    of_package = options.allow_any_host or options.log is not None or options.jobs is not None
+    if options.package is None and of_package:
         raise Invalid(
-            "--allow-any-host and --log are for packages",
+            "--allow-any-host, --log and --jobs are for packages",
             hint="name one with --package DIR; a store is served on this machine only",
         )
     if where.workers > 1 and options.worker is None:
@@ -77,6 +79,7 @@ def _run_several(options: argparse.Namespace, where: Serving) -> None:
         words += ["--package", str(options.package), "--host", where.host]
         words += ["--allow-any-host"] if options.allow_any_host else []
         words += [] if where.log is None else ["--log", str(where.log)]
+        words += [] if where.jobs is None else ["--jobs", str(where.jobs)]
         several.run_package(words, where, options.log_level, any_host=options.allow_any_host)
         return
     home = settings(options.home)
@@ -100,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--drain", type=float, metavar="SECONDS", help="to answer what was accepted, at the end"
     )
     parser.add_argument("--log", type=Path, metavar="DIR", help="a package's prediction log")
+    parser.add_argument("--jobs", type=Path, metavar="DIR", help="where a package keeps jobs")
     parser.add_argument(
         "--allow-any-host",
         action="store_true",

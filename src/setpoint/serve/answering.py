@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from time import monotonic, perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,6 +30,9 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import Told
 from setpoint.serve.protocols import Given
 from setpoint.serve.siblings import Counted, Siblings
+
+if TYPE_CHECKING:
+    from setpoint.serve.jobs.queue import Jobs
 
 ROLES = ("live", "canary", "fallback")
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
@@ -117,6 +120,12 @@ class Answering:
         self.explaining = Explaining(endpoints, metrics)
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
+        self.jobs: Jobs | None = None  #: where requests that may wait are kept; None: nowhere
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for a slow model."""
+        return self._batches.busy
 
     def endpoint(self, model: str) -> Endpoint:
         """Return what answers for a model.
@@ -148,7 +157,10 @@ class Answering:
         """Return what this process counted, with the generation that it serves of each model."""
         served = self.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
-        return Counted(replace(self.metrics, log_bytes=self.log.bytes), generations)
+        mine = replace(self.metrics, log_bytes=self.log.bytes)
+        if self.jobs is not None:
+            mine.jobs_waiting, mine.jobs_waiting_bytes = self.jobs.waiting, self.jobs.bytes
+        return Counted(mine, generations)
 
     async def counted(self) -> Counted:
         """Return what all processes of the server counted."""
@@ -290,6 +302,8 @@ class Answering:
         Args:
             until: `time.monotonic` when those that are not there are given up; 0: never.
         """
+        if self.jobs is not None:
+            await self.jobs.close()
         try:
             async with asyncio.timeout(max(until - monotonic(), 0.0) if until else None):
                 await self.settled()

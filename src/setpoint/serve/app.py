@@ -19,7 +19,7 @@ from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone, name
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import invocations, open_inference, operating, tensorflow
+from setpoint.serve.rest import invocations, jobs, open_inference, operating, tensorflow
 from setpoint.serve.rest.contract import Protocol
 
 Scope = MutableMapping[str, Any]
@@ -27,6 +27,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PROTOCOLS = (
+    jobs.PROTOCOL,
     open_inference.PROTOCOL,
     tensorflow.PROTOCOL,
     invocations.SINGLE,

@@ -60,6 +60,11 @@ class Batches:
         self._queues: dict[Endpoint, _Queue] = {}
         self._working: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being scored, or waits to be."""
+        return bool(self._queues)
+
     def enter(
         self, endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0
     ) -> "asyncio.Future[Parts]":

@@ -4,6 +4,7 @@ import http.client
 import math
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -102,6 +103,32 @@ class Inference:
         inputs = [_tensor(name, list(values)) for name, values in columns.items()]
         return self._infer(model, inputs, ids=ids, keys=keys, outputs=outputs)
 
+    def submit(
+        self,
+        model: str,
+        columns: Mapping[str, Sequence[Any]],
+        *,
+        ids: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        outputs: Sequence[str] = (),
+    ) -> "Job":
+        """Have predictions made later, behind those that somebody waits for.
+
+        When this returns, the rows will be scored, whatever is killed. Arguments as those of
+        `predict`.
+
+        Raises:
+            Invalid: If the rows do not fit the model's inputs.
+            NotFound: If no such model is served.
+            Conflict: If the server takes no jobs.
+            Unavailable: If too many wait already, or the server cannot be reached.
+        """
+        inputs = [_tensor(name, list(values)) for name, values in columns.items()]
+        body = _request(inputs, ids=ids, keys=keys, outputs=outputs)
+        return Job(
+            self, model, _STATUS.decode(self._post(f"/v2/models/{quote(model)}/jobs", body)).id
+        )
+
     def predict_matrix(
         self, model: str, matrix: Any, *, ids: Sequence[str] | None = None
     ) -> Answer:
@@ -127,20 +154,8 @@ class Inference:
         keys: Sequence[str] | None,
         outputs: Sequence[str] = (),
     ) -> Answer:
-        parameters: dict[str, Any] = {}
-        if ids is not None:
-            parameters["ids"] = list(ids)
-        if keys is not None:
-            parameters["keys"] = list(keys)
-        asked: dict[str, Any] = {"inputs": inputs, "parameters": parameters}
-        if outputs:
-            asked["outputs"] = [{"name": name} for name in outputs]
-        reply = _REPLY.decode(self._post(f"/v2/models/{quote(model)}/infer", _ENCODE(asked)))
-        said = reply.parameters
-        told = {one.name: _rows(one) for one in reply.outputs}
-        given = told.get("score") or [None] * len(said.ids)
-        scores = [math.nan if score is None else float(score) for score in given]
-        return Answer(ids=said.ids, scores=scores, versions=said.versions, outputs=told)
+        body = _request(inputs, ids=ids, keys=keys, outputs=outputs)
+        return _answer(self._post(f"/v2/models/{quote(model)}/infer", body))
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
         """Tell the truth about earlier predictions; acknowledged means kept."""
@@ -189,7 +204,7 @@ class Inference:
                     where=f"{self._url}: {error}",
                     hint="start it with: setpoint up",
                 ) from None
-        if reply.status == 200:
+        if reply.status in {200, 202}:
             return data
         said = msgspec.json.decode(data, type=_Failure) if data[:1] == b"{" else _Failure()
         raise _KINDS.get(reply.status, Unavailable)(
@@ -211,6 +226,109 @@ def _rows(output: _Output) -> list[Any]:
     for size in reversed(output.shape[1:]):
         found = [found[at : at + size] for at in range(0, len(found), size)] if size else []
     return found
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How far a job is."""
+
+    id: str
+    state: str  #: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``
+    rows: int
+    position: int = 0  #: 1 for the next that is scored; 0: it does not wait
+    accepted_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str = ""  #: why it failed
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state not in {"queued", "running"}
+
+
+class Job:
+    """Predictions that are made later.
+
+    Example:
+        >>> job = client.submit("churn", {"tenure": [3.0]})  # doctest: +SKIP
+        >>> job.wait(seconds=60).state, job.result().scores  # doctest: +SKIP
+        ('done', [0.41])
+    """
+
+    def __init__(self, client: Inference, model: str, id: str) -> None:  # noqa: A002
+        self.id = id
+        self._client = client
+        self._path = f"/v2/models/{quote(model)}/jobs/{id}"
+
+    def status(self) -> Status:
+        """Return how far it is.
+
+        Raises:
+            NotFound: If it ended so long ago that it was forgotten.
+        """
+        return _STATUS.decode(self._client._send("GET", self._path, b""))  # noqa: SLF001
+
+    def wait(self, seconds: float = 3_600.0) -> Status:
+        """Return when it is over.
+
+        Raises:
+            Unavailable: If it is not within `seconds`; it goes on all the same.
+        """
+        end, pause = time.monotonic() + seconds, 0.01
+        while not (status := self.status()).over:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Unavailable(f"the job {self.id} is {status.state} after {seconds:g} s")
+            time.sleep(min(pause, left))
+            pause = min(1.5 * pause, 1.0)
+        return status
+
+    def result(self) -> Answer:
+        """Return its predictions.
+
+        Raises:
+            Conflict: If it is not done yet, or was cancelled.
+            Unavailable: If it failed; says why.
+        """
+        return _answer(self._client._send("GET", f"{self._path}/result", b""))  # noqa: SLF001
+
+    def cancel(self) -> Status:
+        """Have it not be done; nothing of it is logged then.
+
+        Raises:
+            Conflict: If it is done, or has failed.
+        """
+        return _STATUS.decode(self._client._send("DELETE", self._path, b""))  # noqa: SLF001
+
+
+_STATUS = msgspec.json.Decoder(Status)
+
+
+def _request(
+    inputs: list[dict[str, Any]],
+    *,
+    ids: Sequence[str] | None,
+    keys: Sequence[str] | None,
+    outputs: Sequence[str],
+) -> bytes:
+    parameters: dict[str, Any] = {}
+    if ids is not None:
+        parameters["ids"] = list(ids)
+    if keys is not None:
+        parameters["keys"] = list(keys)
+    asked: dict[str, Any] = {"inputs": inputs, "parameters": parameters}
+    if outputs:
+        asked["outputs"] = [{"name": name} for name in outputs]
+    return _ENCODE(asked)
+
+
+def _answer(data: bytes) -> Answer:
+    reply = _REPLY.decode(data)
+    said = reply.parameters
+    told = {one.name: _rows(one) for one in reply.outputs}
+    given = told.get("score") or [None] * len(said.ids)
+    scores = [math.nan if score is None else float(score) for score in given]
+    return Answer(ids=said.ids, scores=scores, versions=said.versions, outputs=told)
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:

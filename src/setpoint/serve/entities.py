@@ -1,4 +1,4 @@
-"""What the data plane knows: deployments, and the three kinds of line in its log."""
+"""What the data plane knows: deployments, and the kinds of line in its log."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ class Role(StrEnum):
     CANARY = "canary"  #: answers its share of the rows; the live version scores them too
     SHADOW = "shadow"  #: answers nobody; scores every row after the answer was sent
     FALLBACK = "fallback"  #: never deployed: the live version failed, its baseline answered
+    BATCH = "batch"  #: never deployed: scored a table, whatever it is deployed as
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
     request_id: str
     ids: list[str]  #: one prediction id a row
     versions: list[int]  #: the version that answered the row
-    roles: bytes  #: the row's arm: 0 live, 1 canary; 2: both failed, the baseline answered
+    roles: bytes  #: the row's arm: 0 live, 1 canary; 2: failed, the baseline answered; 3 batch
     columns: list[str]  #: names of the numeric inputs, the columns of `values`
     values: bytes  #: float64 little-endian, row-major, rows x columns; NaN is missing
     texts: dict[str, list[str | None]] = {}  #: the BYTES inputs, by column
@@ -73,6 +74,14 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
     micros: int = 0  #: time in the server until this record was written
     fallback: bool = False  #: another answered than should have: see `failed` and `roles`
     failed: int = 0  #: the version that failed, 0 where none did
+
+
+class BatchRecord(PredictionRecord, frozen=True, kw_only=True, tag="b"):
+    """Rows of a table that one version scored.
+
+    They are predictions like others, but nobody asked for them one by one and no other arm
+    scores them: they say nothing about how a release or a request fares.
+    """
 
 
 class ShadowRecord(Struct, frozen=True, kw_only=True, tag="s"):
@@ -97,7 +106,7 @@ class LabelRecord(Struct, frozen=True, kw_only=True, tag="l"):
     labels: list[float]
 
 
-Record = PredictionRecord | ShadowRecord | LabelRecord
+Record = PredictionRecord | BatchRecord | ShadowRecord | LabelRecord
 
 
 class Position(Struct, frozen=True, order=True):

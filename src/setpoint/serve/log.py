@@ -13,14 +13,14 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
 import msgspec
 
 from setpoint.errors import Conflict, Unavailable
-from setpoint.serve import frames
+from setpoint.serve import frames, handover
 from setpoint.serve.entities import LabelRecord, Position, Record
 from setpoint.serve.frames import HEADER, MAGIC, START
 
@@ -86,7 +86,8 @@ class LogWriter:
             existing = frames.segments(folder)
             if existing:
                 _trim(frames.segment_path(folder, existing[-1]))
-            self._open(existing[-1] + 1 if existing else 1, 0)
+            last = existing[-1] if existing else 0
+            self._open(last + 1, 0, handover.ready(folder))
         except BaseException:
             os.close(self._holder)
             raise
@@ -114,6 +115,19 @@ class LogWriter:
             HEADER.pack_into(self._memory, at, len(payload), crc32(payload))
             self._at = at + size
             self.bytes += size
+
+    def adopt(self) -> None:
+        """Take over the segments that others have finished, see `handover`.
+
+        Raises:
+            Unavailable: If there is no room for the segment that goes on after them.
+        """
+        if not handover.ready(self._folder):
+            return
+        with self._lock:
+            taken = handover.ready(self._folder)  # another thread may have been quicker
+            if taken:
+                self._roll(0, taken)
 
     @property
     def position(self) -> Position:
@@ -156,9 +170,11 @@ class LogWriter:
             self._retired = []
             os.close(self._holder)
 
-    def _open(self, number: int, needed: int) -> None:
+    def _open(self, number: int, needed: int, taken: Sequence[Path] = ()) -> None:
+        """Begin the segment `number`, or a later one, with those `taken` over before it."""
         size = max(self._segment_bytes, START + needed)
-        path = frames.segment_path(self._folder, number)
+        numbered = [frames.segment_path(self._folder, number + i) for i in range(len(taken) + 1)]
+        number, path = number + len(taken), numbered[-1]
         aside = path.with_suffix(".new")
         try:
             file = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -166,7 +182,7 @@ class LogWriter:
                 os.posix_fallocate(file, 0, size)
                 os.pwrite(file, MAGIC, 0)
                 memory = mmap.mmap(file, size)
-                aside.rename(path)
+                handover.rename([*taken, aside], numbered)
                 frames.sync_folder(self._folder)
             except OSError:
                 os.close(file)
@@ -183,9 +199,9 @@ class LogWriter:
         self._opened = time.monotonic()
         self._synced = number, START
 
-    def _roll(self, needed: int) -> None:
+    def _roll(self, needed: int, taken: Sequence[Path] = ()) -> None:
         old = self._memory, self._file, self._at
-        self._open(self._number + 1, needed)
+        self._open(self._number + 1, needed, taken)
         old[0].close()
         self._retired.append((old[1], old[2]))
 
@@ -203,6 +219,7 @@ class LogWriter:
             try:
                 self.sync()
                 self._roll_if_old()
+                self.adopt()
             except Unavailable as error:  # no room: the segment goes on until there is
                 _logger.warning("log not rolled", extra={"problem": str(error)})
             except OSError as error:

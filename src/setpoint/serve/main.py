@@ -20,6 +20,7 @@ from setpoint.serve.app import App
 from setpoint.serve.draining import Server, Stop, tell
 from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.grpc import require_grpc
+from setpoint.serve.jobs.keeper import Keeper
 from setpoint.serve.lane import lane
 from setpoint.serve.listening import (
     PORT,
@@ -78,7 +79,9 @@ def run(
     endpoints.follow()
     ready = settings.home / "run" / "inference.json"
     clock = clock_of(settings.home)
-    _answer(App(endpoints, log, endpoints.metrics, clock), listener, how, ready=ready, grpc=grpc)
+    app = App(endpoints, log, endpoints.metrics, clock)
+    jobs = Keeper(settings.jobs, shared=how.worker is not None)
+    _answer(app, listener, how, ready=ready, grpc=grpc, jobs=jobs)
 
 
 def run_package(
@@ -124,11 +127,14 @@ def run_package(
         listener = adopt(how.worker)
     try:
         log = NoLog() if serving.log is None else _log(serving.log, how)
+        shared = how.worker is not None
+        jobs = None if serving.jobs is None else Keeper(serving.jobs, shared=shared)
     except BaseException:
         listener.close()
         raise
     how = replace(how, drain=serving.drain)
-    _answer(App(endpoints, log, endpoints.metrics, SystemClock()), listener, how, grpc=grpc)
+    app = App(endpoints, log, endpoints.metrics, SystemClock())
+    _answer(app, listener, how, grpc=grpc, jobs=jobs)
 
 
 def _take(settings: Settings, host: str, port: int, how: How) -> tuple[socket.socket, LogWriter]:
@@ -159,6 +165,7 @@ def _answer(
     *,
     ready: Path | None = None,
     grpc: tuple[str, int] | None = None,
+    jobs: Keeper | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
     config = uvicorn.Config(
@@ -182,7 +189,7 @@ def _answer(
     server = Server(config, app, how.drain, partial(_told, app, sockets, ready))
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, app, sockets, grpc, how))
+            runner.run(_serve(server, app, sockets, grpc, how, jobs))
     finally:
         if how.worker is None and ready is not None:
             ready.unlink(missing_ok=True)
@@ -205,12 +212,17 @@ async def _serve(
     sockets: list[socket.socket],
     grpc: tuple[str, int] | None,
     how: How,
+    jobs: Keeper | None,
 ) -> None:
+    if jobs is not None:
+        jobs.start(app)
     try:
         if grpc is not None:
             server.stop_too = await _speak_grpc(app, grpc, how)
         await server.serve(sockets=sockets)
     finally:
+        if jobs is not None:
+            await jobs.close()
         await app.close(until=server.until)
 
 

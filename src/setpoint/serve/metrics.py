@@ -20,7 +20,7 @@ OK = 200
 #: What is added up key by key.
 _ADDED = (
     *("requests", "rows", "spent", "batch_sums", "refused", "latency_sum", "swaps"),
-    *("load_failures", "labels", "shadows", "fallbacks"),
+    *("load_failures", "labels", "shadows", "fallbacks", "explanations", "explained_rows", "jobs"),
 )
 
 Labels = tuple[str, ...]
@@ -61,6 +61,9 @@ class Metrics(Struct):
     #: requests for explanations by (model, version, status), and rows explained
     explanations: dict[tuple[str, int, int], int] = {}
     explained_rows: dict[tuple[str, int], int] = {}
+    jobs: dict[tuple[str, str], int] = {}  #: that ended, by (model, how)
+    jobs_waiting: int = 0
+    jobs_waiting_bytes: int = 0  #: of their requests
     shadows_dropped: int = 0
     log_bytes: int = 0  #: appended to the prediction log, where that was asked for
 
@@ -130,6 +133,8 @@ class Metrics(Struct):
         """Add what happened in another process."""
         self.shadows_dropped += other.shadows_dropped
         self.log_bytes += other.log_bytes
+        self.jobs_waiting += other.jobs_waiting
+        self.jobs_waiting_bytes += other.jobs_waiting_bytes
         for name in _ADDED:
             mine = getattr(self, name)
             for key, value in getattr(other, name).items():
@@ -151,6 +156,8 @@ class Metrics(Struct):
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
         _family(lines, "refused_total", "counter", "Requests that were not begun, by why",
                 ("model", "why"), self.refused.items())  # fmt: skip
+        _family(lines, "jobs_total", "counter", "Jobs that ended",
+                ("model", "state"), self.jobs.items())  # fmt: skip
         _family(lines, "explanations_total", "counter", "Requests for explanations",
                 ("model", "version", "status"), self.explanations.items())  # fmt: skip
         _family(lines, "explained_rows_total", "counter", "Rows explained",
@@ -170,6 +177,10 @@ class Metrics(Struct):
             )
         _family(lines, "shadow_dropped_total", "counter", "Requests not scored by the other arm: "
                 "too many were waiting", (), [((), self.shadows_dropped)])  # fmt: skip
+        _family(lines, "jobs_waiting", "gauge", "Jobs that wait to be scored",
+                (), [((), self.jobs_waiting)])  # fmt: skip
+        _family(lines, "jobs_waiting_bytes", "gauge", "Bytes of their requests",
+                (), [((), self.jobs_waiting_bytes)])  # fmt: skip
         _family(lines, "log_bytes_total", "counter", "Bytes appended to the prediction log",
                 (), [((), self.log_bytes)])  # fmt: skip
         return "\n".join(lines) + "\n"

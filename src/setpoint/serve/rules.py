@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from setpoint.errors import Invalid
 from setpoint.serve.entities import Deployment, PredictionRecord, PredictionRow, Role, ShadowRecord
 
-ROLES = (Role.LIVE, Role.CANARY, Role.FALLBACK)  #: by the byte in `PredictionRecord.roles`
+ROLES = (
+    Role.LIVE,
+    Role.CANARY,
+    Role.FALLBACK,
+    Role.BATCH,
+)  #: by the byte in `PredictionRecord.roles`
 
 
 def scores(record: PredictionRecord | ShadowRecord) -> list[float | None]:
@@ -29,6 +34,9 @@ def index_rows(record: PredictionRecord) -> list[PredictionRow]:
     ]
 
 
+_NEVER = (Role.FALLBACK, Role.BATCH)  #: deployed
+
+
 def check(model: str, wanted: Sequence[Deployment]) -> None:
     """Refuse deployments that make no endpoint.
 
@@ -45,5 +53,5 @@ def check(model: str, wanted: Sequence[Deployment]) -> None:
         if sum(one.role is role for one in wanted) > 1:
             raise Invalid(f"two {role} versions of {model!r}", hint="one release at a time")
     for one in wanted:
-        if one.model != model or not 0 <= one.weight <= 1 or one.role is Role.FALLBACK:
+        if one.model != model or not 0 <= one.weight <= 1 or one.role in _NEVER:
             raise Invalid(f"cannot deploy {one} behind {model!r}", hint="weights are 0 to 1")

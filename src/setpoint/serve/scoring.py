@@ -39,9 +39,16 @@ def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0)
     and nothing missing in it casts doubt on the others of the request. A row that lacks an
     input its version needs is no failure; it is answered by null.
     """
-    parts = _score(endpoint, rows, keys) if not version else [_by(endpoint, rows, version)]
+    parts = score_apart(endpoint, rows, keys, version)
     endpoint.took(sum([part.nanos for part in parts]))
     return parts
+
+
+def score_apart(
+    endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0
+) -> list[Part]:
+    """Score rows as `score` does, where nobody waits: how long it took says nothing of requests."""
+    return _score(endpoint, rows, keys) if not version else [_by(endpoint, rows, version)]
 
 
 def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:

@@ -21,14 +21,26 @@ from msgspec import Struct
 from setpoint.core.clock import from_micros
 from setpoint.errors import Unavailable
 from setpoint.serve import frames
-from setpoint.serve.entities import LabelRecord, Place, Position, PredictionRecord, ShadowRecord
+from setpoint.serve.entities import (
+    BatchRecord,
+    LabelRecord,
+    Place,
+    Position,
+    PredictionRecord,
+    ShadowRecord,
+)
 from setpoint.serve.log import read
 from setpoint.serve.rules import ROLES
 from setpoint.serve.writers import writers
 
 PREFIX = "feature_"  #: of the columns that hold a prediction's inputs
 
-_KINDS = {PredictionRecord: "predictions", ShadowRecord: "shadows", LabelRecord: "labels"}
+_KINDS = {
+    PredictionRecord: "predictions",
+    BatchRecord: "predictions",
+    ShadowRecord: "shadows",
+    LabelRecord: "labels",
+}
 _AT = pl.Datetime("us", "UTC")
 
 

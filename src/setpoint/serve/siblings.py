@@ -8,20 +8,28 @@ falls when a worker dies.
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.errors import Conflict, Unavailable
+from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.metrics import Metrics
 
+PASSED = b"setpoint-passed"  #: the header of a request that a sibling passes on
 COUNTS = "/-/worker/counts"
 SYNC = "/-/worker/sync"
 
 _WAIT_SECONDS = 2.0  #: for a count; a worker that hangs is not waited for
 _SYNC_SECONDS = 60.0
 _GONE = "gone"
+_RELAYED = frozenset(
+    (b"content-type", b"inference-header-content-length", b"location", b"retry-after")
+)
 _READY, _COUNTED = ".json", ".counts"
 
 
@@ -86,6 +94,15 @@ class Siblings:
                 problem = msgspec.json.decode(said, type=dict[str, str])
                 raise Conflict(problem.get("error", "a worker does not follow"))
 
+    async def passed_on(self, request: Request, elsewhere: int) -> Reply | None:
+        """Return the first answer of a sibling whose status is not `elsewhere`."""
+        for _, door in self._doors():
+            with suppress(OSError, TimeoutError):
+                found = await _relayed(door, request)
+                if found.status != elsewhere:
+                    return found
+        return None
+
     def _doors(self) -> Iterator[tuple[str, Door]]:
         for path in sorted(self._folder.glob(f"*{_READY}")):
             if path.stem != self._name:
@@ -119,7 +136,7 @@ def bury(folder: Path, name: str) -> None:
     except FileNotFoundError:  # it was never asked
         return
     gone = _gone(folder)
-    gone.metrics.add(left.metrics)
+    gone.metrics.add(replace(left.metrics, jobs_waiting=0, jobs_waiting_bytes=0))
     _write(folder / _GONE, msgspec.msgpack.encode(Counted(gone.metrics, {}, [*gone.workers, name])))
     path.unlink()
 
@@ -162,10 +179,32 @@ async def _synced(door: Door, body: bytes) -> tuple[int, bytes]:
         return 200, b""  # it has just ended: who takes its place begins with what is deployed
 
 
+async def _relayed(door: Door, request: Request) -> Reply:
+    """Ask a worker what oneself was asked."""
+    told = {name: value for name, value in request.headers.items() if name in _RELAYED}
+    head = b"".join(b"%b: %b\r\n" % pair for pair in {**told, PASSED: b"1"}.items())
+    said, body = await _exchanged(
+        door, request.method, quote(request.path), head, request.body, _SYNC_SECONDS
+    )
+    status, *lines = said.split(b"\r\n")
+    values = {line.partition(b": ")[0].lower(): line.partition(b": ")[2] for line in lines}
+    again = tuple((name, values[name]) for name in _RELAYED & values.keys() - {b"content-type"})
+    kind = values.get(b"content-type", b"application/json")
+    return Reply(body, int(status[9:12]), kind=kind, headers=again)
+
+
 async def _asked(
     door: Door, method: str, path: str, body: bytes, seconds: float
 ) -> tuple[int, bytes]:
-    """Ask a worker over a connection of its own.
+    """Ask a worker; return status and body."""
+    head, told = await _exchanged(door, method, path, b"", body, seconds)
+    return int(head[9:12]), told
+
+
+async def _exchanged(
+    door: Door, method: str, path: str, fields: bytes, body: bytes, seconds: float
+) -> tuple[bytes, bytes]:
+    """Ask a worker over a connection of its own; return head and body of what it says.
 
     Raises:
         OSError: If it is not there.
@@ -175,11 +214,12 @@ async def _asked(
         reader, writer = await asyncio.open_connection(door.host, door.port)
         try:
             asked = f"{method} {path} HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n"
-            writer.write(f"{asked}content-length: {len(body)}\r\n\r\n".encode() + body)
+            length = f"content-length: {len(body)}\r\n\r\n"
+            writer.write(b"".join((asked.encode(), fields, length.encode(), body)))
             said = await reader.read()
         finally:
             writer.close()
     head, _, told = said.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 "):
         raise ConnectionResetError
-    return int(head[9:12]), told
+    return head, told

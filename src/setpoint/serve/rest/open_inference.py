@@ -65,9 +65,18 @@ def version_of(endpoint: Endpoint, text: str | None) -> int:
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
     started = perf_counter_ns()
-    asked = _read(request)
+    asked = read(request.body, request.header(v2_binary.HEADER))
     given = named(serving, endpoint, asked, started, version)
-    predicted = await serving.predict(given)
+    return replied(await serving.predict(given), asked)
+
+
+def read(body: bytes, length: str) -> v2.InferRequest:
+    """Read an infer request; with a `length` of its JSON, tensors may follow that."""
+    return v2_binary.infer_request(body, length) if length else v2.infer_request(body)
+
+
+def replied(predicted: Predicted, asked: v2.InferRequest) -> Reply:
+    """Return an answer as it was asked for: in JSON, or with its tensor as raw bytes."""
     if v2_binary.is_wanted(asked):
         body, header = v2_binary.answer(written(predicted, asked.outputs, raw=True), asked)
         headers = ((v2_binary.HEADER, b"%d" % header),)
@@ -76,17 +85,11 @@ async def _infer(serving: Answering, request: Request, endpoint: Endpoint, versi
 
 
 async def _explain(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
-    return await explaining.in_v2(serving, endpoint, _read(request), version)
+    asked = read(request.body, request.header(v2_binary.HEADER))
+    return await explaining.in_v2(serving, endpoint, asked, version)
 
 
 _ASKED = {"infer": _infer, "explain": _explain}
-
-
-def _read(request: Request) -> v2.InferRequest:
-    length = request.header(v2_binary.HEADER)
-    if length:
-        return v2_binary.infer_request(request.body, length)
-    return v2.infer_request(request.body)
 
 
 def named(

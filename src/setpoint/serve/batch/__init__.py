@@ -1,0 +1,1 @@
+"""Tables scored as requests are: in chunks, resumable, with the same log."""

@@ -1,0 +1,1 @@
+"""Requests that are answered later: taken, kept, scored behind the others, fetched."""

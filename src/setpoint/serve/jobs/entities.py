@@ -1,0 +1,49 @@
+"""What a job is. Values only."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class State(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in {State.DONE, State.FAILED, State.CANCELLED}
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A request that was taken. All of it is on the disk before its client is told."""
+
+    id: str  #: ``job_…``; later ones compare greater
+    model: str
+    version: int  #: the one that was asked for; 0: whichever routing says
+    length: str  #: of the JSON in a body with binary tensors; empty: all of it is JSON
+    rows: int
+    ids: list[str]  #: prediction ids: the same however often the job is begun
+    request_id: str
+    accepted_us: int  #: microseconds since 1970 by the store's clock
+    bytes: int  #: of the body, which is kept behind this
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a job ended. Once it is on the disk, it does not change."""
+
+    id: str
+    model: str
+    state: State
+    rows: int
+    accepted_us: int
+    started_us: int = 0  #: 0: it never was
+    ended_us: int
+    status: int = 200  #: of HTTP, as the request would have been answered at once
+    error: str = ""  #: why it failed
+    kind: bytes = b""  #: content type of the answer, which is kept behind this
+    headers: list[tuple[bytes, bytes]] = []  #: the other headers of the answer
