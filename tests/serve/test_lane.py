@@ -38,7 +38,10 @@ def request(body: bytes = BODY, more: str = "") -> bytes:
         "\r\nConnection: close",
         "\r\nContent-Encoding: gzip",
         "\r\nOrigin: https://example.org",
-        "\r\nInference-Header-Content-Length: 5",
+        "\r\nInference-Header-Content-Length: 6",
+        "\r\nInference-Header-Content-Length: 0",
+        "\r\nInference-Header-Content-Length: -1",
+        "\r\nInference-Header-Content-Length: 2\r\nInference-Header-Content-Length: 2",
         "\r\nContent-Length: 5",
         "\r\n folded: header",
         "\r\nBad Header: x",
@@ -68,8 +71,8 @@ def test_anything_but_infer_goes_the_long_way(first: str) -> None:
 
 def test_a_plain_head_is_read() -> None:
     more = "\r\nConnection: Keep-Alive\r\nUser-Agent: x/1 (y)\r\nAccept: */*"
-    assert read_head(HEAD.format(12, more).encode()[:-4]) == ("m", 12)
-    assert read_head(b"POST /v2/models/a%20b/infer HTTP/1.1\r\ncontent-length:3") == ("a b", 3)
+    assert read_head(HEAD.format(12, more).encode()[:-4]) == ("m", 12, 0)
+    assert read_head(b"POST /v2/models/a%20b/infer HTTP/1.1\r\ncontent-length:3") == ("a b", 3, 0)
     assert read_head(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a") is None
 
 

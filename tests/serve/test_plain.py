@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ def requests(draw: st.DrawFn) -> bytes:
 def same(served: Served, asked: bytes) -> None:
     """Ask both ways; compare what is answered, logged and counted."""
     before = len(served.logged())
-    status, raw = served.app.infer_now("m", asked) or (0, b"")
+    status, raw, _ = served.app.infer_now("m", asked) or (0, b"", 0)
     served.sync()
     short = [told(record) for record in served.logged()[before:]]
     metrics = served.app.metrics
@@ -126,3 +127,59 @@ def test_the_record_holds_what_was_asked(served: Served) -> None:
     assert isinstance(record, PredictionRecord)
     assert (record.ids, record.columns) == (["a"], ["a", "b"])
     assert len(record.values) == 16
+
+
+def raw(data: Any, datatype: str, **more: Any) -> tuple[bytes, int]:
+    values = np.array(data, dtype={"FP64": "<f8", "FP32": "<f4"}[datatype])
+    tensor: dict[str, Any] = {"name": "x", "datatype": datatype, "shape": list(values.shape)}
+    tensor["parameters"] = {"binary_data_size": values.nbytes}
+    head = json.dumps({"inputs": [tensor], **more}).encode()
+    return head + values.tobytes(), len(head)
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP32"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"parameters": {"binary_data_output": True, "ids": ["a", "b"]}},
+        {"outputs": [{"name": "score", "parameters": {"binary_data": True}}], "id": "req"},
+        {"outputs": [{"name": "score", "parameters": {"binary_data": False}}]},
+        {"outputs": [{"name": "score"}], "parameters": {"binary_data_output": True}},
+    ],
+)
+def test_raw_matrices_are_answered_alike_on_both_ways(
+    served: Served, datatype: str, more: Any
+) -> None:
+    served.deploy(live(), canary(weight=1.0))
+    asked, size = raw([[1.0, 2.5], [-3.0, 1e-3]], datatype, **more)
+    found = plain.read_raw(asked, size, INPUTS)
+    assert found is not None
+    status, short, of_json = served.app.infer_now("m", asked, size) or (0, b"", 0)
+    headers = [(b"inference-header-content-length", b"%d" % size)]
+    long_status, long, told = served.exchange("POST", "/v2/models/m/infer", asked, headers)
+    assert (status, of_json) == (long_status, int(told.get("inference-header-content-length", 0)))
+    heads = [json.loads(each[: of_json or None]) for each in (short, long)]
+    for head in heads:
+        if "ids" not in more.get("parameters", {}):
+            del head["parameters"]["ids"]
+        if "id" not in more:
+            del head["id"]
+    assert heads[0] == heads[1]
+    assert of_json == 0 or short[of_json:] == long[of_json:]
+    first, second = served.logged()
+    assert isinstance(first, PredictionRecord)
+    assert isinstance(second, PredictionRecord)
+    assert (first.values, first.scores) == (second.values, second.scores)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 31])
+def test_raw_bytes_that_are_missing_or_too_many_are_refused(served: Served, cut: int) -> None:
+    served.deploy(live())
+    asked, size = raw([[1.0, 2.5], [-3.0, 1.0]], "FP64")
+    for wrong in (asked[:-cut], asked + b"x" * cut):
+        assert plain.read_raw(wrong, size, INPUTS) is None
+        found = served.app.infer_now("m", wrong, size)
+        assert found is not None
+        assert found[0] == 400
+    assert served.logged() == []

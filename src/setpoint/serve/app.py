@@ -92,33 +92,44 @@ class App(Answering):
             found = next(iter(served.values())) if len(served) == 1 else None
         return http.MOST_BYTES if found is None else found.body
 
-    def infer_now(self, model: str, body: bytes) -> tuple[int, bytes] | None:
-        """Answer a V2 infer request in this call; None if its model is too slow for that."""
+    def infer_now(self, model: str, body: bytes, json: int = 0) -> tuple[int, bytes, int] | None:
+        """Answer a V2 infer request in this call; None if its model is too slow for that.
+
+        Args:
+            model: The endpoint's.
+            body: Of the request.
+            json: How many bytes of it are JSON, raw tensors following; 0: all.
+
+        Returns:
+            Status, body, and how many bytes of that are JSON.
+        """
         try:
             endpoint = self.endpoint(model)
             if endpoint.slow or len(body) > endpoint.body:
                 return None
-            answer = self._plain(endpoint, body) if endpoint.plain else None
+            answer = self._plain(endpoint, body, json) if endpoint.plain else None
             if answer is not None:
-                return 200, answer
+                return 200, *answer
             started = perf_counter_ns()
-            request = v2.infer_request(body)
-            if v2_binary.is_wanted(request):
-                return None
+            request = open_inference.read(body, str(json) if json else "")
             given = open_inference.named(self, endpoint, request, started)
-            told = open_inference.written(self.predict_now(given), request.outputs)
-            return 200, v2.encode(told)
+            predicted = self.predict_now(given)
+            if v2_binary.is_wanted(request):
+                told = open_inference.written(predicted, request.outputs, raw=True)
+                return 200, *v2_binary.answer(told, request)
+            return 200, v2.encode(open_inference.written(predicted, request.outputs)), 0
         except SetpointError as error:
-            return problems.status_of(error), open_inference.PROTOCOL.failed(0, error).body
+            return problems.status_of(error), open_inference.PROTOCOL.failed(0, error).body, 0
         except Exception:  # noqa: BLE001 - the outermost frame of this way
             _log.exception("request failed", extra={"model": model})
             failed = SetpointError(problems.FAILED)
-            return 500, open_inference.PROTOCOL.failed(500, failed).body
+            return 500, open_inference.PROTOCOL.failed(500, failed).body, 0
 
-    def _plain(self, endpoint: Endpoint, body: bytes) -> bytes | None:
+    def _plain(self, endpoint: Endpoint, body: bytes, json: int) -> tuple[bytes, int] | None:
         """Answer a plain request as `asked`, `scoring.score` and `finish` would."""
         started = perf_counter_ns()
-        found = plain.read(body, endpoint.inputs)
+        inputs = endpoint.inputs
+        found = plain.read_raw(body, json, inputs) if json else plain.read(body, inputs)
         if found is None:
             return None
         request, rows = found
@@ -136,7 +147,9 @@ class App(Answering):
             self.owe(Job(endpoint, [part], ids, request_id, at_us))
         versions = [part.version] * rows.count
         parameters = v2.AnswerParameters(ids, versions)
-        return plain.encoded(endpoint.model, part, request_id, parameters)
+        if json and plain.is_raw_wanted(request):
+            return plain.encoded_raw(endpoint.model, part, request_id, parameters)
+        return plain.encoded(endpoint.model, part, request_id, parameters), 0
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -23,19 +23,24 @@ _LONGEST_HEAD = 2_048
 _MOST_HEADS = 4_096
 _QUIET_SECONDS = 0.5  #: for what was sent before its client could know of the end
 
+_OF_JSON = b"inference-header-content-length"
 #: Headers that change nothing about the answer. A head with any other takes the long way.
 _PLAIN = frozenset(
     b"host user-agent accept accept-encoding content-type content-length traceparent".split()
 )
 
-#: ``(model, body) -> (status, body)``, or None to have it go the long way
-Answer = Callable[[str, bytes], tuple[int, bytes] | None]
+#: Which model is asked, the length of the body, and that of its JSON: 0 where it is all JSON.
+Head = tuple[str, int, int]
+#: ``(model, body, length of its JSON) -> (status, body, length of its JSON)``, or None to have it
+#: go the long way
+Answer = Callable[[str, bytes, int], tuple[int, bytes, int] | None]
 
+_RAW = b"application/octet-stream\r\ninference-header-content-length: %d"
 _REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 503: b"Service Unavailable"}
 
 
-def read_head(head: bytes) -> tuple[str, int] | None:
-    """Return model and body length of a plain infer request's head, None for any other.
+def read_head(head: bytes) -> Head | None:
+    """Return what the head of a plain infer request says, None for any other.
 
     Args:
         head: From the request line to the empty line, without the last two line ends.
@@ -45,6 +50,7 @@ def read_head(head: bytes) -> tuple[str, int] | None:
     if asked is None:
         return None
     lengths: list[bytes] = []
+    of_json: list[bytes] = []
     for line in lines:
         field = _LINE.fullmatch(line)
         if field is None:
@@ -52,14 +58,25 @@ def read_head(head: bytes) -> tuple[str, int] | None:
         name, value = field[1].lower(), field[2]
         if name == b"content-length":
             lengths.append(value)
+        elif name == _OF_JSON:
+            of_json.append(value)
         elif name == b"connection":
             if value.lower() != b"keep-alive":
                 return None
         elif name not in _PLAIN:
             return None
-    if len(lengths) != 1 or not _DIGITS.fullmatch(lengths[0]):
+    sizes = _sizes(lengths, of_json)
+    return None if sizes is None else (unquote(asked[1].decode("ascii")), *sizes)
+
+
+def _sizes(lengths: list[bytes], of_json: list[bytes]) -> tuple[int, int] | None:
+    """Return the lengths of a body and of its JSON, None if they are not said plainly."""
+    if len(lengths) != 1 or len(of_json) > 1:
         return None
-    return unquote(asked[1].decode("ascii")), int(lengths[0])
+    if not all(_DIGITS.fullmatch(each) for each in (*lengths, *of_json)):
+        return None
+    length, json = int(lengths[0]), int(of_json[0]) if of_json else 0
+    return (length, json) if not of_json or 0 < json <= length else None
 
 
 def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
@@ -73,7 +90,7 @@ def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
     return type("Lane", (_Lane,), members)
 
 
-def _later(model: str, body: bytes) -> None:
+def _later(model: str, body: bytes, json: int) -> None:
     """Leave every request to the long way."""
 
 
@@ -81,7 +98,7 @@ class _Lane(HttpToolsProtocol):
     answer: Answer
     after: Callable[[], None]
     draining = False  #: whether the server is about to end
-    heads: dict[bytes, tuple[str, int] | None]  #: what is known of heads, of all connections
+    heads: dict[bytes, Head | None]  #: what is known of heads, of all connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -141,7 +158,7 @@ class _Lane(HttpToolsProtocol):
             return False
         body = data[end + 4 :]
         if len(body) == known[1]:
-            found = self.answer(known[0], body)
+            found = self.answer(known[0], body, known[2])
             if found is not None:
                 self._write(*found)
             return found is not None
@@ -149,7 +166,7 @@ class _Lane(HttpToolsProtocol):
             self._head = data
         return not body
 
-    def _learn(self, head: bytes) -> tuple[str, int] | None:
+    def _learn(self, head: bytes) -> Head | None:
         if not head.startswith(_START):
             return None
         if len(self.heads) >= _MOST_HEADS:
@@ -157,11 +174,12 @@ class _Lane(HttpToolsProtocol):
         self.heads[head] = known = read_head(head)
         return known
 
-    def _write(self, status: int, body: bytes) -> None:
+    def _write(self, status: int, body: bytes, json: int) -> None:
         self._unset_keepalive_if_required()
         self.server_state.total_requests += 1
+        told = _RAW % json if json else b"application/json"
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-            % (status, _REASONS.get(status, b"Error"), len(body), body)
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, _REASONS.get(status, b"Error"), told, len(body), body)
         )
         self.after()

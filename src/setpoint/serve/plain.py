@@ -7,7 +7,7 @@ comes. Whatever is not plain is left to the long way before anything happened.
 """
 
 from time import perf_counter_ns
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -35,7 +35,44 @@ class PlainRequest(Struct, gc=False):
     outputs: None = None
 
 
+class _Size(Struct, gc=False):
+    binary_data_size: int
+
+
+class RawMatrix(Struct, gc=False):
+    """The one tensor, ``[n, k]``, its data behind the JSON."""
+
+    name: str
+    shape: tuple[int, int]
+    datatype: Literal["FP64", "FP32"]
+    parameters: _Size
+
+
+class RawRequest(Struct, gc=False):
+    inputs: Annotated[list[RawMatrix], Meta(min_length=1, max_length=1)]
+    id: str | None = None
+    parameters: v2.Parameters | None = None
+    outputs: Annotated[list[v2.OutputAsked], Meta(max_length=1)] | None = None
+
+
+class _RawOutput(Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: _Size
+
+
+class _RawAnswer(Struct):
+    model_name: str
+    model_version: str
+    id: str
+    parameters: v2.AnswerParameters
+    outputs: list[_RawOutput]
+
+
 _decode = msgspec.json.Decoder(PlainRequest).decode
+_decode_raw = msgspec.json.Decoder(RawRequest).decode
+_DTYPES: dict[str, np.dtype[Any]] = {"FP64": np.dtype("<f8"), "FP32": np.dtype("<f4")}
 
 
 def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
@@ -56,6 +93,49 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
     ):
         return None
     return request, v2.Rows(count, np.array(tensor.data).reshape(count, width), {})
+
+
+def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.Rows] | None:
+    """Return a plain request whose matrix is raw bytes behind `json` bytes of JSON, as `read`."""
+    try:
+        request = _decode_raw(memoryview(body)[:json])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if request.outputs and request.outputs[0].name != SCORE:
+        return None
+    tensor = request.inputs[0]
+    count, width = tensor.shape
+    dtype = _DTYPES[tensor.datatype]
+    size = len(body) - json
+    if (
+        width != len(inputs.specs)
+        or count < 1
+        or width == 1
+        or tensor.parameters.binary_data_size != size
+        or size != count * width * dtype.itemsize
+    ):
+        return None
+    values = np.frombuffer(body, dtype, offset=json).reshape(count, width)
+    return request, v2.Rows(count, values.astype(np.float64), {})  # a copy that can be written to
+
+
+def is_raw_wanted(request: PlainRequest | RawRequest) -> bool:
+    """Tell whether the score is to be raw bytes, too; see `v2_binary.is_wanted`."""
+    if request.outputs:
+        parameters = request.outputs[0].parameters
+        if parameters is not None and parameters.binary_data is not None:
+            return parameters.binary_data
+    return request.parameters is not None and request.parameters.binary_data_output
+
+
+def encoded_raw(
+    model: str, part: Part, request_id: str, parameters: v2.AnswerParameters
+) -> tuple[bytes, int]:
+    """Return the answer as `encoded`, its scores as raw bytes, and the length of its JSON."""
+    raw: bytes = part.scores.tobytes()  # type: ignore[union-attr]
+    output = _RawOutput(SCORE, [len(raw) // 8], "FP64", _Size(len(raw)))
+    head = v2.encode(_RawAnswer(model, str(part.version), request_id, parameters, [output]))
+    return head + raw, len(head)
 
 
 def encoded(model: str, part: Part, request_id: str, parameters: v2.AnswerParameters) -> bytes:

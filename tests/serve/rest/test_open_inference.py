@@ -99,7 +99,9 @@ def test_an_answer_is_binary_where_that_is_asked_for(m: Served, more: Any) -> No
     plain = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [1, 2]}], **more}
     _, raw, told = m.exchange("POST", "/v2/models/m/infer", json.dumps(plain).encode())
     assert raw.endswith(np.array([3.0]).tobytes())
-    assert m.app.infer_now("m", json.dumps(plain).encode()) is None  # the short way leaves it
+    short = m.app.infer_now("m", json.dumps(plain).encode())
+    assert short is not None
+    assert short[1].endswith(np.array([3.0]).tobytes())
 
 
 @sqlite
