@@ -45,7 +45,6 @@ from setpoint.serve.entities import (
     Labelled,
     LabelRecord,
     Place,
-    Position,
     PredictionRecord,
     Record,
     Role,
@@ -117,7 +116,8 @@ class Follower:
 
     def _batch(self) -> Followed:
         after = self._position()
-        read = self._some(after)
+        log = self._home.settings.log
+        read, self._full = writers.some(log, after, records=_BATCH, rows=_ROWS)
         if not read:
             return Followed(records=0, predictions=0, labels=0)
         place = writers.moved(after, {writer: position for writer, position, _ in read})
@@ -138,18 +138,6 @@ class Follower:
             store.move_cursor(conn, CURSOR, place)
         self._after = place
         return Followed(records=len(read), predictions=predictions, labels=labels)
-
-    def _some(self, after: Place) -> list[tuple[str, Position, Record]]:
-        """Read as much of the log as one transaction takes."""
-        found: list[tuple[str, Position, Record]] = []
-        rows, self._full = 0, True
-        for one in writers.read(self._home.settings.log, after):
-            found.append(one)
-            rows += len(one[2].ids)
-            if len(found) >= _BATCH or rows >= _ROWS:
-                return found
-        self._full = False
-        return found
 
     def _position(self) -> Place:
         """Return up to where the log was read; asked for once, as only we move it."""

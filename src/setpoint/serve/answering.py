@@ -44,6 +44,7 @@ gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", defa
 _log = logging.getLogger(__name__)
 _prediction_ids = maker("prd")
 _request_ids = maker("req")
+_SUFFIXES = [f".{i}" for i in range(1_024)]  #: of the ids of a request's rows
 
 
 class Gone(Exception):  # an outcome, not an error of ours
@@ -366,6 +367,13 @@ def _score(asked: Asked) -> list[scoring.Part]:
     return scoring.score(asked.endpoint, asked.rows, asked.keys, asked.version)
 
 
+def _numbered(made: str, count: int) -> list[str]:
+    """Return an id for each of several rows."""
+    if count > len(_SUFFIXES):
+        return [f"{made}.{i}" for i in range(count)]
+    return [made + suffix for suffix in _SUFFIXES[:count]]
+
+
 def name(
     request_id: str, parameters: v2.Parameters | None, count: int, at_us: int
 ) -> tuple[str, list[str], list[str]]:
@@ -384,6 +392,6 @@ def name(
         request_id = request_id or _request_ids(at_us)
     else:
         made = _prediction_ids(at_us)
-        ids = [made] if count == 1 else [f"{made}.{i}" for i in range(count)]
+        ids = [made] if count == 1 else _numbered(made, count)
         request_id = request_id or made
     return request_id, ids, ids if keys is None else keys

@@ -27,6 +27,8 @@ from setpoint.serve.frames import HEADER, MAGIC, START
 BEGINNING = Position()
 SEGMENT_BYTES = 16 << 20
 SYNC_SECONDS = 0.5
+_TOUCHED = 1 << 16  #: bytes of a segment that are brought into memory at a time
+_POPULATE_WRITE = 23  #: MADV_POPULATE_WRITE of Linux, which `mmap` does not name
 ROLL_SECONDS = 86_400.0  #: a segment is written to no longer: only whole segments expire
 
 _logger = logging.getLogger(__name__)
@@ -50,11 +52,10 @@ def read(folder: Path, after: Position = BEGINNING) -> Iterator[tuple[Position, 
 class LogWriter:
     """Appends records to a folder of segments; the only one that may at a time."""
 
-    _file: int
-    _memory: mmap.mmap
+    _segment: "_Segment"
     _number: int
     _at: int
-    _size: int
+    _touched: int
     _synced: tuple[int, int]
     _opened: float
 
@@ -78,7 +79,9 @@ class LogWriter:
         self._encode = msgspec.msgpack.Encoder().encode
         self._lock = threading.Lock()
         self._failure: str | None = None
-        self._retired: list[tuple[int, int]] = []
+        self._retired: list[tuple[_Segment, int]] = []
+        self._spare: _Segment | None = None  # the next one, so that a record need not wait for it
+        self._renamed = False  # whether the folder has names that a power cut would lose
         self._closing = threading.Event()
         self.bytes = 0  #: appended by this writer, frames included
         self._holder = hold(folder)
@@ -88,6 +91,7 @@ class LogWriter:
                 _trim(frames.segment_path(folder, existing[-1]))
             last = existing[-1] if existing else 0
             self._open(last + 1, 0, handover.ready(folder))
+            frames.sync_folder(folder)
         except BaseException:
             os.close(self._holder)
             raise
@@ -108,11 +112,14 @@ class LogWriter:
         with self._lock:
             if self._failure is not None:
                 raise Unavailable(self._failure, hint="check the disk, then restart")
-            if self._at + size > self._size:
+            if self._at + size > self._segment.size:
                 self._roll(size)
             at = self._at
-            self._memory[at + HEADER.size : at + size] = payload
-            HEADER.pack_into(self._memory, at, len(payload), crc32(payload))
+            if at + size > self._touched:
+                self._touch(at + size)
+            memory = self._segment.memory
+            memory[at + HEADER.size : at + size] = payload
+            HEADER.pack_into(memory, at, len(payload), crc32(payload))
             self._at = at + size
             self.bytes += size
 
@@ -139,13 +146,14 @@ class LogWriter:
         """Make everything appended so far survive a power cut."""
         with self._lock:
             retired, self._retired = self._retired, []
-            file, at = os.dup(self._file), (self._number, self._at)
+            renamed, self._renamed = self._renamed, False
+            file, at = os.dup(self._segment.file), (self._number, self._at)
             clean = at == self._synced
         try:
             for old, used in retired:
-                os.fsync(old)
-                os.ftruncate(old, used)
-                os.close(old)
+                old.finish(used)
+            if renamed:
+                frames.sync_folder(self._folder)
             if not clean:
                 os.fdatasync(file)
                 self._synced = at
@@ -159,13 +167,14 @@ class LogWriter:
         self._closing.set()
         self._syncer.join()
         with self._lock:
-            self._retire()
+            self._retired.append((self._segment, self._at))
             self._failure = "the log is closed"
         try:
             for old, used in self._retired:
-                os.fsync(old)
-                os.ftruncate(old, used)
-                os.close(old)
+                old.finish(used)
+            if self._spare is not None:
+                self._spare.discard()
+            frames.sync_folder(self._folder)
         finally:
             self._retired = []
             os.close(self._holder)
@@ -173,20 +182,17 @@ class LogWriter:
     def _open(self, number: int, needed: int, taken: Sequence[Path] = ()) -> None:
         """Begin the segment `number`, or a later one, with those `taken` over before it."""
         size = max(self._segment_bytes, START + needed)
+        spare, self._spare = self._spare, None
         numbered = [frames.segment_path(self._folder, number + i) for i in range(len(taken) + 1)]
-        number, path = number + len(taken), numbered[-1]
-        aside = path.with_suffix(".new")
         try:
-            file = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            if spare is not None and spare.size < size:
+                spare.discard()
+                spare = None
+            segment = spare or _Segment(self._folder, size)
             try:
-                os.posix_fallocate(file, 0, size)
-                os.pwrite(file, MAGIC, 0)
-                memory = mmap.mmap(file, size)
-                handover.rename([*taken, aside], numbered)
-                frames.sync_folder(self._folder)
+                handover.rename([*taken, segment.path], numbered)
             except OSError:
-                os.close(file)
-                aside.unlink(missing_ok=True)
+                segment.discard()
                 raise
         except OSError as error:
             raise Unavailable(
@@ -194,25 +200,38 @@ class LogWriter:
                 where=f"{self._folder}: {error.strerror}",
                 hint=f"free {size >> 20 or 1} MB of disk space",
             ) from None
-        self._file, self._memory = file, memory
-        self._number, self._at, self._size = number, START, size
+        self._renamed = True
+        self._segment = segment
+        self._number, self._at, self._touched = number + len(taken), START, 0
         self._opened = time.monotonic()
-        self._synced = number, START
+        self._synced = self._number, START
+
+    def _touch(self, end: int) -> None:
+        """Have the system bring in the pages up to `end`, and some: all at once costs a third of
+        one after the other as they are written to.
+        """
+        start = self._touched
+        self._touched = min(-(-end // _TOUCHED) * _TOUCHED, self._segment.size)
+        with contextlib.suppress(OSError):  # Linux before 5.14 and others: they come by themselves
+            self._segment.memory.madvise(_POPULATE_WRITE, start, self._touched - start)
 
     def _roll(self, needed: int, taken: Sequence[Path] = ()) -> None:
-        old = self._memory, self._file, self._at
+        old = self._segment, self._at
         self._open(self._number + 1, needed, taken)
-        old[0].close()
-        self._retired.append((old[1], old[2]))
+        self._retired.append(old)
 
     def _roll_if_old(self) -> None:
         with self._lock:
             if self._at > START and time.monotonic() - self._opened > self._roll_seconds:
                 self._roll(0)
 
-    def _retire(self) -> None:
-        self._memory.close()
-        self._retired.append((self._file, self._at))
+    def _make_spare(self) -> None:
+        """Have the next segment ready; without room for it, it is made when it is needed."""
+        if self._spare is None:
+            with contextlib.suppress(OSError):
+                made = _Segment(self._folder, self._segment_bytes)
+                with self._lock:
+                    self._spare = made
 
     def _sync_often(self, seconds: float) -> None:
         while not self._closing.wait(seconds):
@@ -220,12 +239,48 @@ class LogWriter:
                 self.sync()
                 self._roll_if_old()
                 self.adopt()
+                self._make_spare()
             except Unavailable as error:  # no room: the segment goes on until there is
                 _logger.warning("log not rolled", extra={"problem": str(error)})
             except OSError as error:
                 self._failure = f"the prediction log cannot be synced: {error.strerror}"
                 _logger.exception("log sync failed")
                 return
+
+
+class _Segment:
+    """A file of one size, in memory, that has a name of its own until it is the log's."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        """Make it.
+
+        Raises:
+            OSError: If there is no room.
+        """
+        self.path = folder / "next.new"
+        self.size = size
+        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(self.file, 0, size)
+            os.pwrite(self.file, MAGIC, 0)
+            self.memory = mmap.mmap(self.file, size)
+        except OSError:
+            os.close(self.file)
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def finish(self, used: int) -> None:
+        """Sync it, give back what is not used, and close it."""
+        self.memory.close()
+        os.fsync(self.file)
+        os.ftruncate(self.file, used)
+        os.close(self.file)
+
+    def discard(self) -> None:
+        """Delete it, unless it has got a number."""
+        self.memory.close()
+        os.close(self.file)
+        self.path.unlink(missing_ok=True)
 
 
 class NoLog:

@@ -34,6 +34,20 @@ def read(folder: Path, after: Place) -> Iterator[tuple[str, Position, Record]]:
     return heapq.merge(*each, key=lambda found: found[2].at_us) if len(each) > 1 else each[0]
 
 
+def some(
+    folder: Path, after: Place, *, records: int, rows: int
+) -> tuple[list[tuple[str, Position, Record]], bool]:
+    """Return about so much of what `read` yields, and whether it left something."""
+    found: list[tuple[str, Position, Record]] = []
+    seen = 0
+    for one in read(folder, after):
+        found.append(one)
+        seen += len(one[2].ids)
+        if len(found) >= records or seen >= rows:
+            return found, True
+    return found, False
+
+
 def moved(after: Place, to: Mapping[str, Position]) -> Place:
     """Return the place after what was read of some writers."""
     first = to.get("", after.of(""))
