@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import sys
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -198,6 +199,11 @@ def _workers(said: int | None) -> int:
             hint=f"from 1 to {MOST_WORKERS}; one a core is plenty",
         )
     return int(text)
+
+
+def alike() -> dict[str, str]:
+    """Return the environment in which a process finds the modules that this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _aws() -> Aws:

@@ -1,6 +1,7 @@
 """Inference servers as processes, with models made by hand."""
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -32,8 +33,34 @@ class Sleeps(Sum):
         return super().predict(rows)
 
 
+class Fragile(Sum):
+    """Ends its process, hangs or takes memory, as the first input says; else as a sum."""
+
+    def predict(self, rows: Any) -> Any:
+        what = 0 if isinstance(rows, dict) else int(rows[0, 0])
+        if what == EXITS:
+            os._exit(3)
+        if what == CRASHES:
+            ctypes.string_at(0)
+        if what == HANGS:
+            time.sleep(3600)
+        if what == GROWS:
+            return np.ones(10**10)[: len(rows)]
+        if what == RAISES:
+            raise ZeroDivisionError("no luck")
+        return super().predict(rows)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+EXITS, CRASHES, HANGS, GROWS, RAISES = range(101, 106)
+
+
 def load(model: str, version: int) -> Any:
-    """Load ``sleeps…`` as a model that takes its time, any other as a sum."""
+    """Load ``sleeps…`` as a model that takes its time, ``fragile…`` as one, others as a sum."""
+    if model.startswith("fragile"):
+        return Fragile(version)
     return Sleeps(version) if model.startswith("sleeps") else Sum(version)
 
 
@@ -83,8 +110,10 @@ def _main() -> None:
     worker = None
     if asked.worker is not None:
         worker = Worker(name=asked.worker, file=asked.fd, folder=Path(asked.siblings))
+    from tests.serve import processes  # noqa: PLC0415 - by the name that others import it by
+
     how = How(grpc_port=asked.grpc_port, drain=drain, worker=worker)
-    run(where, port=0, load=load, how=how)
+    run(where, port=0, load=processes.load, how=how)
 
 
 if __name__ == "__main__":

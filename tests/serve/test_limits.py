@@ -300,7 +300,7 @@ async def ask(served: Served, model: str, row: Sequence[float] = (1.0, 2.0)) -> 
 def test_a_server_with_nothing_to_answer_with_is_not_ready_and_says_why(served: Served) -> None:
     served.endpoints.refresh()
     status, answer = served.get("/v2/health/ready")
-    assert (status, answer["error"]) == (503, "not ready: no model is loaded")
+    assert (status, answer["error"]) == (503, "not ready: no model is loaded that could answer")
     assert served.get("/healthz")[0] == 200, "it knows what to serve: nothing yet"
     served.predictors[1] = ValueError("no such file")
     served.deploy(live())

@@ -150,8 +150,8 @@ class Answering:
     def unready(self) -> str | None:
         """Return why no model could answer, None if one could."""
         found = self.unwell()
-        if found is None and all(one.broken for one in self.endpoints.all().values()):
-            found = "no model is loaded"
+        if found is None and all(one.trouble() for one in self.endpoints.all().values()):
+            found = "no model is loaded that could answer"
         return found
 
     def counts(self) -> Counted:

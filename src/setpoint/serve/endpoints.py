@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.models.explaining.explainer import Explainer
-from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
+from setpoint.serve.entities import Deployment, EndpointSettings, Process, Role, Wanted
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import SCORE, outputs_of
 from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
@@ -181,12 +181,18 @@ class Endpoint:
             self._watch()
         #: why the live version cannot answer, None if it can
         self.broken = predictor.why if isinstance(predictor, Broken) else None
-        aside = settings.timeout is not None or settings.batch_wait or settings.process == "own"
+        aside = (
+            settings.timeout is not None or settings.batch_wait or settings.process is Process.OWN
+        )
         self._bound = -1.0 if aside else SLOW_MICROS
         #: whether it is scored beside the event loop: it takes too long, or may not hold it up
         self.slow = bool(aside)
         self.body = settings.body  #: bytes of a request that it reads
         self._micros = 0.0
+
+    def trouble(self) -> str | None:
+        """Return why the live version cannot answer now, None if it can."""
+        return self.broken or getattr(self.live.predictor, "down", None)
 
     def took(self, nanos: int) -> None:
         """Note how long scoring a request took: a slow moving mean, so that one that was
@@ -296,7 +302,7 @@ class Endpoints:
     def _endpoint(self, model: str, generation: int, wanted: Wanted) -> Endpoint:
         before = self._now.get(model)
         kept: dict[int, Arm] = {}
-        if before is not None:
+        if before is not None and _home(before.settings) == _home(wanted.settings):
             kept = {a.version: a for a in (before.live, before.canary, before.shadow) if a}
         arms: dict[int, Arm] = {}
         failed: list[tuple[int, str]] = []
@@ -307,7 +313,7 @@ class Endpoints:
                 arms[version] = old
                 continue
             try:
-                arm = Arm(version, self._source.load(model, version))
+                arm = Arm(version, self._predictor(model, version, wanted.settings))
                 arm.warm()
                 arm.fallback = self._baseline(model, arm)
                 arms[version] = arm
@@ -319,6 +325,14 @@ class Endpoints:
             known = next((arm.inputs for arm in arms.values()), ())
             arms[version] = Arm(version, Broken(why, known))
         return Endpoint(model, generation, wanted.deployments, arms, wanted.settings)
+
+    def _predictor(self, model: str, version: int, settings: EndpointSettings) -> Predictor:
+        load = self._source.loader(model, version)
+        if settings.process is Process.SHARED:
+            return load()
+        from setpoint.serve.own import Own  # noqa: PLC0415 - for who wants it
+
+        return Own(load, settings, f"{model} version {version}")
 
     def _baseline(self, model: str, arm: Arm) -> Arm | None:
         """Load and warm a version's baseline. Without it the version serves all the same."""
@@ -337,6 +351,13 @@ class Endpoints:
             return found
         _log.warning("baseline takes other inputs", extra={"model": model, "version": version})
         return None
+
+
+def _home(settings: EndpointSettings) -> object:
+    """Return what decides where a model runs: one that runs elsewhere is loaded anew."""
+    if settings.process is Process.SHARED:
+        return settings.process
+    return settings.process, settings.memory, settings.timeout, settings.concurrency
 
 
 def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:

@@ -40,20 +40,9 @@ class Lane:
             self._queue.put(None)
 
     def _work(self) -> None:
-        while (work := self._queue.get()) is not None:
-            future, loop, function, args = work
-            if future.cancelled():
-                continue
-            result: object = None
-            failed: Exception | None = None
-            try:
-                result = function(*args)
-            except Exception as error:  # noqa: BLE001 - told to who asked
-                failed = error
-            try:
-                loop.call_soon_threadsafe(_tell, future, result, failed)
-            except RuntimeError:  # the loop has ended meanwhile
-                return
+        # What was done is let go of before the next is waited for: it holds a model.
+        while _done(self._queue.get()):
+            pass
 
 
 class Lanes:
@@ -92,6 +81,26 @@ class Lanes:
     def _give_up(self, served: Collection[str]) -> None:
         for key in [key for key in self._lanes if key[0] not in served]:
             self._lanes.pop(key).close()
+
+
+def _done(work: Work | None) -> bool:
+    """Do something; tell whether there may be more."""
+    if work is None:
+        return False
+    future, loop, function, args = work
+    if future.cancelled():
+        return True
+    result: object = None
+    failed: Exception | None = None
+    try:
+        result = function(*args)
+    except Exception as error:  # noqa: BLE001 - told to who asked
+        failed = error
+    try:
+        loop.call_soon_threadsafe(_tell, future, result, failed)
+    except RuntimeError:  # the loop has ended meanwhile
+        return False
+    return True
 
 
 def _tell(future: "asyncio.Future[Any]", result: object, failed: Exception | None) -> None:

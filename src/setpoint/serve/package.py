@@ -4,8 +4,9 @@
 folder has them. An image contains one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -58,7 +59,7 @@ class Package:
             Invalid: If its manifest cannot be understood.
         """
         self.manifest = _read(folder / MANIFEST)
-        self._store = FileStore(folder / OBJECTS)
+        self._objects = folder / OBJECTS
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         model = self.manifest.model
@@ -66,12 +67,16 @@ class Package:
         wanted = Wanted(deployments=[only], settings=self.manifest.settings)
         return {model: 1}, {model: wanted} if due(model, 1) else {}
 
-    def load(self, model: str, version: int) -> Predictor:  # noqa: ARG002 - there is one
-        return runtime.load(self._store, self.manifest.version)
+    def loader(self, model: str, version: int) -> Callable[[], Predictor]:  # noqa: ARG002 - one
+        return partial(_load, self._objects, self.manifest.version)
 
     def baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
         held = self.manifest.baseline
-        return None if held is None else runtime.load(self._store, held)
+        return None if held is None else _load(self._objects, held)
+
+
+def _load(objects: Path, held: Stored) -> Predictor:
+    return runtime.load(FileStore(objects), held)
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
         return explainer(self._store, self.manifest.version, predictor.predict)

@@ -77,8 +77,8 @@ class Source(Protocol):
             Unavailable: If it cannot be told now.
         """
 
-    def load(self, model: str, version: int) -> Predictor:
-        """Bring a version into memory."""
+    def loader(self, model: str, version: int) -> Callable[[], Predictor]:
+        """Return what brings a version into memory, here or in a process that it is sent to."""
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         """Return what answers when that version fails; None: nothing."""

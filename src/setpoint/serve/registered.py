@@ -1,5 +1,7 @@
 """What a store deploys, as a source of a server: its database says what, its artifacts are it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -51,8 +53,8 @@ class Registered:
             ) from error
         return wanted, changed
 
-    def load(self, model: str, version: int) -> Predictor:
-        return self._load(model, version)
+    def loader(self, model: str, version: int) -> Callable[[], Predictor]:
+        return partial(self._load, model, version)
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._baseline(model, version)
@@ -77,14 +79,14 @@ def from_store(settings: Settings, load: Load | None = None) -> Registered:
 
 def from_registry(settings: Settings) -> Load:
     """Return a function that loads registered versions of the store in `settings`."""
+    return partial(_load, settings)
 
-    def load(model: str, version: int) -> Predictor:
-        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
-        from setpoint.models import runtime  # noqa: PLC0415
 
-        return runtime.load(open_store(settings), _registered(settings, model, version))
+def _load(settings: Settings, model: str, version: int) -> Predictor:
+    from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+    from setpoint.models import runtime  # noqa: PLC0415
 
-    return load
+    return runtime.load(open_store(settings), _registered(settings, model, version))
 
 
 def baselines(settings: Settings) -> Fallback:

@@ -126,10 +126,11 @@ async def _ready(serving: Answering, _request: Any) -> Any:
 
 async def _model_ready(serving: Answering, request: Any) -> Any:
     try:
-        rest.version_of(serving.endpoint(request.name), request.version)
+        endpoint = serving.endpoint(request.name)
+        rest.version_of(endpoint, request.version)
     except SetpointError:
         return _m.Ready(ready=False)
-    return _m.Ready(ready=True)
+    return _m.Ready(ready=endpoint.trouble() is None)
 
 
 async def _server_metadata(_serving: Answering, _request: Any) -> Any:

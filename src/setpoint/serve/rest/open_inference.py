@@ -172,6 +172,8 @@ def told_ready(why: str | None) -> Reply:
 
 def _told(serving: Answering, endpoint: Endpoint, version: int, what: str | None) -> dict[str, Any]:
     if what == "ready":
+        if (why := endpoint.trouble()) is not None:
+            raise Unavailable(f"not ready: {why}")
         return {"name": endpoint.model, "ready": True}
     if what == "config":
         return _config(endpoint)
@@ -252,8 +254,8 @@ def index(serving: Answering) -> list[dict[str, str]]:
         {
             "name": endpoint.model,
             "version": str(one.version),
-            "state": "UNAVAILABLE" if endpoint.broken else "READY",
-            "reason": endpoint.broken or "",
+            "state": "UNAVAILABLE" if endpoint.trouble() else "READY",
+            "reason": endpoint.trouble() or "",
         }
         for endpoint in serving.endpoints.all().values()
         for one in endpoint.deployed
