@@ -164,7 +164,7 @@ class _Process:
         except Ended as error:
             self.down = str(error)
             self._end()
-            _log.warning("process of %s: %s", self._name, error)
+            _log.warning("process of %s: %s", self._name, str(error))
             threading.Thread(target=self._again, name=f"restart {self._name}", daemon=True).start()
             raise
 
