@@ -52,6 +52,30 @@ def test_it_answers_clients_of_grpc_where_it_is_told_to(store: Path) -> None:
         assert "--grpc-port" in again.stderr
 
 
+def test_several_processes_answer_where_it_is_told_to(store: Path) -> None:
+    with up(store, "--workers", "2") as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+        inference = platform.inference()
+        workers = [one for one in inference.children() if "--worker" in one.cmdline()]
+        assert len(workers) == 2
+        platform.client.predict("churn", {k: [v] for k, v in ROW.items()}, ids=["x"])
+        until(lambda: why(store, "x"), "what a worker wrote is followed")
+        platform.process.send_signal(signal.SIGKILL)
+        platform.process.wait()
+        psutil.wait_procs(workers, 10)
+        assert not any(one.is_running() for one in workers)
+    with up(store, "--workers", "3") as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+        assert platform.stop() == ""
+    refused = setpoint(store, "up", "--workers", "0")
+    assert refused.returncode != 0
+    assert "no number of worker processes" in refused.stderr
+
+
+def why(store: Path, row: str) -> bool:
+    return setpoint(store, "why", row).returncode == 0
+
+
 def test_a_killed_platform_leaves_no_orphan_and_the_next_one_works(store: Path) -> None:
     with up(store) as platform:
         inference = platform.inference()

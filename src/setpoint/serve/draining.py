@@ -52,6 +52,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was accepted."""
         self.until = time.monotonic() + self._seconds
+        self.config.http_protocol_class.drain()  # type: ignore[attr-defined]
         self._app.draining = True
         if self._app.siblings is not None:
             self._app.siblings.withdraw()
@@ -67,7 +68,6 @@ class Server(uvicorn.Server):
         for one in sockets or []:
             one.close()
         state = self.server_state
-        self.config.http_protocol_class.drain()  # type: ignore[attr-defined]
         for connection in list(state.connections):
             connection.shutdown()
         while state.connections or state.tasks or not (also is None or also.done()):

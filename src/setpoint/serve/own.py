@@ -92,11 +92,10 @@ class Own:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in self._known:
-            kind, value = self._ask(("get", name))
-            if kind == "missing":
-                raise AttributeError(name)
-            self._known[name] = kind, value
+            self._known[name] = self._ask(("get", name))
         kind, value = self._known[name]
+        if kind == "missing":
+            raise AttributeError(name)
         return partial(self._call, name) if kind == "method" else value
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:

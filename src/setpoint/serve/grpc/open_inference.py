@@ -267,10 +267,11 @@ async def _config(serving: Answering, request: Any) -> Any:
 
 async def _statistics(serving: Answering, request: Any) -> Any:
     if not request.name:
-        found = rest.every_stats(serving)
+        found = await rest.every_stats(serving)
     else:
         endpoint = serving.endpoint(request.name)
-        found = rest.stats(serving, endpoint, rest.version_of(endpoint, request.version))
+        counted = (await serving.counted()).metrics
+        found = rest.stats(counted, endpoint, rest.version_of(endpoint, request.version))
     return _m.ModelStatistics(
         model_stats=[{k: v for k, v in one.items() if k != "batch_stats"} for one in found]
     )

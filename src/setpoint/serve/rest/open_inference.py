@@ -11,6 +11,7 @@ from setpoint.serve import tensors, v2, v2_binary
 from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, plain
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
@@ -36,7 +37,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     path, post = request.path.rstrip("/"), request.method == "POST"
     asked = _MODEL.fullmatch(path)
     if path == "/v2/models/stats" and not post:
-        return Reply(v2.encode({"model_stats": every_stats(serving)}))
+        return Reply(v2.encode({"model_stats": await every_stats(serving)}))
     if asked is not None:
         endpoint = serving.endpoint(unquote(asked["model"]))
         version = version_of(endpoint, asked["version"])
@@ -46,7 +47,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         if post and what == "labels":
             return _label(serving, request, endpoint)
         if not post and what != "labels" and what not in _ASKED:
-            return Reply(v2.encode(_told(serving, endpoint, version, what)))
+            return Reply(v2.encode(await _told(serving, endpoint, version, what)))
     elif post and path == "/v2/repository/index":
         return Reply(v2.encode(index(serving)))
     elif post and (asked := _REPOSITORY.fullmatch(path)):
@@ -170,15 +171,17 @@ def told_ready(why: str | None) -> Reply:
     return Reply(v2.encode({"ready": True}))
 
 
-def _told(serving: Answering, endpoint: Endpoint, version: int, what: str | None) -> dict[str, Any]:
+async def _told(
+    serving: Answering, endpoint: Endpoint, version: int, what: str | None
+) -> dict[str, Any]:
+    if what == "stats":
+        return {"model_stats": stats((await serving.counted()).metrics, endpoint, version)}
     if what == "ready":
         if (why := endpoint.trouble()) is not None:
             raise Unavailable(f"not ready: {why}")
         return {"name": endpoint.model, "ready": True}
     if what == "config":
         return _config(endpoint)
-    if what == "stats":
-        return {"model_stats": stats(serving, endpoint, version)}
     return metadata(endpoint)
 
 
@@ -212,18 +215,19 @@ def _config(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def every_stats(serving: Answering) -> list[dict[str, Any]]:
+async def every_stats(serving: Answering) -> list[dict[str, Any]]:
     """Return the statistics of every model."""
-    return [one for found in serving.endpoints.all().values() for one in stats(serving, found, 0)]
+    counted = (await serving.counted()).metrics
+    return [one for found in serving.endpoints.all().values() for one in stats(counted, found, 0)]
 
 
-def stats(serving: Answering, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
+def stats(metrics: Metrics, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
     """Return what each version answered since the server started, in Triton's fields."""
     found = []
     for one in endpoint.deployed:
         if version not in {0, one.version}:
             continue
-        counted = serving.metrics.of_version(endpoint.model, one.version)
+        counted = metrics.of_version(endpoint.model, one.version)
         none = {"count": 0, "ns": 0}
         found.append(
             {
