@@ -16,8 +16,9 @@ from setpoint.serve.package import manifest_of
 
 
 def test_a_server_of_packages_knows_no_database_and_no_training() -> None:
-    found = imported_by(["setpoint.serve.__main__"])
+    found = imported_by(name for name in dependencies._SERVER if name.startswith("setpoint.serve."))
     assert found.foreign == {"blake3", "msgspec", "numpy", "uvicorn"}
+    assert {"setpoint/serve/workers.py", "setpoint/serve/own.py"} <= found.modules.keys()
     folders = {path.split("/")[1] for path in found.modules}
     assert folders.isdisjoint({"db", "control", "data", "monitor", "releases", "server", "sdk"})
     assert "setpoint/serve/registered.py" not in found.modules

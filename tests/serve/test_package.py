@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
@@ -27,9 +28,9 @@ from setpoint.errors import Conflict, Denied, Invalid, NotFound
 from setpoint.models.build import build
 from setpoint.models.entities import ModelVersion
 from setpoint.models.runtime import load
-from setpoint.serve import package
+from setpoint.serve import package, writers
 from setpoint.serve.client import Inference, Job
-from setpoint.serve.entities import EndpointSettings, Process
+from setpoint.serve.entities import EndpointSettings, Place, Process
 from setpoint.serve.main import run_package
 
 from .processes import ROOT
@@ -140,6 +141,33 @@ def test_a_package_is_served_without_a_store(
     assert "no prediction log" in said
     assert "authentication" not in said  # this machine only
     assert files_in(folder) == before
+
+
+def test_a_package_is_served_by_several_processes_and_its_model_in_one_of_its_own(
+    folder: Path, version: tuple[ModelVersion, FileStore], tmp_path: Path
+) -> None:
+    settings = EndpointSettings(timeout=10.0, process=Process.OWN)
+    manifest = package.manifest_of(version[0], settings)
+    (folder / "package.json").write_bytes(package.files(manifest, version[1])["package.json"])
+    log = tmp_path / "log"
+    env = {"SETPOINT_SERVE_WORKERS": "2", "SETPOINT_SERVE_LOG": str(log)}
+    with process(folder, **env) as (server, url):
+        children = psutil.Process(server.pid).children(recursive=True)
+        started = [" ".join(one.cmdline()) for one in children]
+        assert sum("--worker" in words for words in started) == 2
+        assert sum("setpoint.serve.own" in words for words in started) == 2
+        rows = {"distance": [1.0, -1.0], "gusts": [0.0, 2.0]}
+        for i in range(6):
+            client = Inference(url)
+            client.predict("late", rows, ids=[f"{i}.a", f"{i}.b"])
+            client.label("late", [f"{i}.a"], [1.0])
+            client.close()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(15) == 0
+        assert psutil.wait_procs(children, 5)[1] == []
+    logged = [row for _, _, one in writers.read(log, Place()) for row in one.ids]
+    assert sorted(set(logged)) == sorted(f"{i}.{row}" for i in range(6) for row in "ab")
+    assert len(logged) == 18
 
 
 def test_a_package_says_what_it_is(folder: Path, version: tuple[ModelVersion, FileStore]) -> None:

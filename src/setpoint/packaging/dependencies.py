@@ -23,8 +23,11 @@ from setpoint.packaging.entities import Component
 from setpoint.packaging.imports import Imported, imported_by
 from setpoint.packaging.trees import Tree
 
-#: What begins a server of a package, and what uvicorn is to run on.
-_SERVER = ("setpoint.serve.__main__", "setpoint.models.flavors.registry", "uvloop", "httptools")
+#: What begins a server of a package, in how many processes, and what uvicorn is to run on.
+_SERVER = (
+    *(f"setpoint.serve.{module}" for module in ("__main__", "main", "several", "own")),
+    *("setpoint.models.flavors.registry", "uvloop", "httptools"),
+)
 #: What a flavor's native model is loaded by, besides what its module imports.
 _NATIVE: dict[str, tuple[str, ...]] = {
     "lightgbm": ("lightgbm",),
