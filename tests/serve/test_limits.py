@@ -139,6 +139,7 @@ def test_nothing_is_begun_for_a_client_that_hung_up(served: Served) -> None:
 
     served._runner.run(one_stays_and_one_leaves())
     assert model.begun == 1
+    assert 'setpoint_refused_total{model="m",why="gone"} 1' in metrics(served)
     assert len(records(served)) == 1
     assert served.infer([[1.0, 2.0]])[0] == 200
 

@@ -225,6 +225,7 @@ class Answering:
         if parts in done:
             return parts.result()
         if seconds is None or leaving in done:
+            self.metrics.refuse(endpoint.model, "gone")
             raise Gone
         return await self._late(asked, seconds)
 

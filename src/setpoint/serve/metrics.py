@@ -93,7 +93,7 @@ class Metrics(Struct):
             self.batch_sums[what, model] = self.batch_sums.get((what, model), 0) + size
 
     def refuse(self, model: str, why: str) -> None:
-        """Count a request that was not begun: the queue was full, the client had gone."""
+        """Count a request that was not answered: the queue was full, the client had gone."""
         self.refused[model, why] = self.refused.get((model, why), 0) + 1
 
     def explained(self, model: str, version: int, status: int, rows: int) -> None:
@@ -154,7 +154,7 @@ class Metrics(Struct):
                 ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
         _family(lines, "rows_total", "counter", "Rows of those requests",
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
-        _family(lines, "refused_total", "counter", "Requests that were not begun, by why",
+        _family(lines, "refused_total", "counter", "Requests that got no answer, by why",
                 ("model", "why"), self.refused.items())  # fmt: skip
         _family(lines, "jobs_total", "counter", "Jobs that ended",
                 ("model", "state"), self.jobs.items())  # fmt: skip
