@@ -74,12 +74,12 @@ class Package:
         held = self.manifest.baseline
         return None if held is None else _load(self._objects, held)
 
+    def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
+        return explainer(FileStore(self._objects), self.manifest.version, predictor.predict)
+
 
 def _load(objects: Path, held: Stored) -> Predictor:
     return runtime.load(FileStore(objects), held)
-
-    def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
-        return explainer(self._store, self.manifest.version, predictor.predict)
 
 
 def manifest_of(

@@ -1,6 +1,6 @@
 """A chunk of rows, scored as a request is: guarded, with its version's baseline to fall back on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -47,8 +47,8 @@ class Pinned:
         model, wanted = self._only.model, Wanted(deployments=[self._only])
         return {model: 1}, {model: wanted} if due(model, 1) else {}
 
-    def load(self, model: str, version: int) -> Predictor:
-        return self._versions.load(model, version)
+    def loader(self, model: str, version: int) -> Callable[[], Predictor]:
+        return self._versions.loader(model, version)
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._versions.baseline(model, version)
