@@ -383,9 +383,5 @@ def _delay(row: Labelled, told_us: int) -> float:
 
 def _without(total: Joint, back: Joint) -> Joint:
     """Subtract, although counts of this part alone may fall below zero: the window's won't."""
-    return Joint(
-        total.edges,
-        total.counts - back.counts,
-        total.sums - back.sums,
-        total.delays - back.delays,
-    )
+    counts, sums = total.counts - back.counts, total.sums - back.sums
+    return Joint(total.edges, counts, sums, total.delays - back.delays)

@@ -79,7 +79,7 @@ class Serve(Struct, frozen=True, kw_only=True):
         Doc(
             "where the model runs: in the server's process, or in one of its own",
             "`own`: a model that hangs, crashes or takes too much memory harms nobody else, at "
-            "about 0.1 ms a call and the memory of a process",
+            "0.1 to 0.3 ms a call and the memory of a process",
         ),
     ] = "shared"
     fallback: Annotated[
