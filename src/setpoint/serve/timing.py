@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
 from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
-from setpoint.serve.protocols import Floats
+from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.v2 import Rows
 from setpoint.serve.watched import Watched
 
@@ -59,7 +59,7 @@ class _Late(Arm):
         super().__init__(arm.version, arm.predictor)
         self._why = why
 
-    def score(self, rows: Rows) -> Floats:  # noqa: ARG002
+    def answer(self, rows: Rows) -> tuple[Floats, Given | None]:  # noqa: ARG002
         raise ModelFailed(f"version {self.version}: {self._why}")
 
 
