@@ -157,7 +157,7 @@ def _gone(folder: Path) -> Counted:
 
 
 def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}")
+    aside = path.with_name(f"{path.name}.new")  # which nobody looks for
     aside.write_bytes(data)
     aside.rename(path)
 
