@@ -62,6 +62,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "pandas",  # of catboost and MLflow
         *_OURS,  # Setpoint itself is read from src/
     ),
+    # Folders of TensorFlow, which brings protobuf and NumPy of its own choice.
+    "savedmodel": ("tensorflow-cpu", *_OURS),
 }
 
 #: Where to find the build of torch without CUDA stands in pip's settings, which uv does not read.
