@@ -39,6 +39,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 _SERVES = """
 import sys, time
 from setpoint.config import settings
+from setpoint.serve.listening import How
 from setpoint.serve.main import run
 from tests.serve.made import Raises, Sum
 
@@ -54,7 +55,8 @@ class SlowAndRaises(Raises):
 
 KINDS = {1: Sum, 2: Raises, 3: Slow, 4: SlowAndRaises}
 grpc_port = int(sys.argv[2]) if len(sys.argv) > 2 else None
-run(settings(sys.argv[1]), port=0, load=lambda m, version: KINDS[version](), grpc_port=grpc_port)
+how = How(grpc_port=grpc_port)
+run(settings(sys.argv[1]), port=0, load=lambda m, version: KINDS[version](), how=how)
 print("traced" if "opentelemetry" in sys.modules else "untraced")
 """
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from setpoint.control import lineage, store
 from setpoint.control.entities import Job, JobState
 from setpoint.control.lineage import Link, Reader, under
-from setpoint.control.spec.units import format_percent
+from setpoint.control.unknown import unknown_prediction
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Invalid, NotFound
 from setpoint.events import store as events
@@ -27,7 +27,6 @@ from setpoint.releases import store as releases
 from setpoint.runs.store import runs
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Prediction
-from setpoint.serve.sampling import is_sampled
 
 _COUNTED = 10_000  #: predictions, over all versions of one answer
 _VERSIONS = 2_000  #: looked through for a row or a dataset version, the newest
@@ -101,7 +100,8 @@ def _storable(text: str) -> bool:
 def _prediction(see: Reader, name: str, model: str | None) -> tuple[str, list[Link]]:
     found = serving.named(see.conn, name, model)
     if not found:
-        raise _unknown(see.conn, name, model)
+        hint = f"it is indexed within a second of its answer; or {_HINT}"
+        raise unknown_prediction(see.conn, name, model, hint=hint)
     if len(found) > 1:
         raise Invalid(
             f"{len(found)} models have a prediction {name!r}",
@@ -116,23 +116,6 @@ def _prediction(see: Reader, name: str, model: str | None) -> tuple[str, list[Li
     else:
         links += under(lineage.version(see, version, before=one.at))
     return f"prediction:{name}", links
-
-
-def _unknown(conn: Connection, name: str, model: str | None) -> NotFound:
-    """Return why there is nothing about a prediction."""
-    for one in [model] if model else sorted(serving.generations(conn)):
-        share = serving.settings_of(conn, one).sample
-        if not is_sampled(name, share):
-            return NotFound(
-                f"prediction {name!r} was not sampled: {one} logs {format_percent(share)} of its "
-                "predictions, and this id is none of them",
-                hint="if it was answered, only what its client kept tells of it; a larger "
-                "serve.log.sample keeps more of those to come",
-            )
-    return NotFound(
-        f"no prediction {name!r}",
-        hint=f"it is indexed within a second of its answer; or {_HINT}",
-    )
 
 
 def _prediction_link(one: Prediction) -> Link:

@@ -173,6 +173,7 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
             "fallback": each("fallback", pl.Boolean),
             "failed": each("failed", pl.Int32),
             "weight": _weights(records, counts),
+            "redacted": each("redacted", pl.List(pl.String)),
         }
         values = np.frombuffer(b"".join(record.values for record in records))
         matrix = values.reshape(sum(counts), len(first.columns))
