@@ -61,8 +61,9 @@ def answer(home: LocalBackend, *rows: tuple[float, float]) -> None:
         app = App(endpoints, writer, endpoints.metrics, SystemClock())
         for row in rows:
             tensor = {"name": "x", "datatype": "FP64", "shape": [1, 2], "data": row}
-            status, _ = app.infer_now(MODEL, json.dumps({"inputs": [tensor]}).encode()) or (0, b"")
-            assert status == 200
+            found = app.infer_now(MODEL, json.dumps({"inputs": [tensor]}).encode())
+            assert found is not None
+            assert found[0] == 200
         await app.close()
 
     asyncio.run(ask())

@@ -203,7 +203,7 @@ def _answer(
                 sending.close()
 
 
-def _never(model: str, body: bytes) -> None:
+def _never(_model: str, _body: bytes, _json: int) -> None:
     """Leave a request to the long way."""
 
 
