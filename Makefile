@@ -108,7 +108,7 @@ LOCK = $(BIN)/python -m uv pip compile --quiet --no-config --universal --python-
 lock:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -qq $(LOCKED) -r requirements/install.lock
-	@$(LOCK) pyproject.toml --extra postgres --extra s3 --extra grpc --group dev -o requirements/dev.lock
+	@$(LOCK) pyproject.toml --extra postgres --extra s3 --extra grpc --extra otel --group dev -o requirements/dev.lock
 	@$(LOCK) pyproject.toml -c requirements/dev.lock -o requirements/lock.txt
 	@$(LOCK) --group build -c requirements/dev.lock -o requirements/build.lock
 	@$(LOCK) --group install -o requirements/install.lock

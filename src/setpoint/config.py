@@ -18,6 +18,17 @@ AWS_VARIABLES = {
     "session_token": ("AWS_SESSION_TOKEN",),
 }
 
+#: The variables of OpenTelemetry that say whether and where spans and counters are sent.
+OTEL_VARIABLES = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "address of a collector; `/v1/traces` is added",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "the same for spans alone; nothing is added",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "the same for counters",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "only `http/protobuf` is spoken",
+    "OTEL_TRACES_EXPORTER": "`none` sends no spans",
+    "OTEL_METRICS_EXPORTER": "`otlp` sends counters, too, to `/v1/metrics` of the first",
+    "OTEL_SDK_DISABLED": "`true` sends nothing",
+}
+
 
 class Aws(Struct, frozen=True, kw_only=True):
     """How to reach S3, or what speaks its protocol; never shown.
@@ -123,6 +134,33 @@ def serving(
         workers=_workers(workers),
         jobs=None if kept is None else Path(kept),
     )
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """Where the inference server sends spans of its requests, and its counters."""
+
+    traces: str | None = None  #: address of OTLP's traces, e.g. ``http://host:4318/v1/traces``
+    metrics: str | None = None  #: of its metrics, e.g. ``http://host:4318/v1/metrics``
+    protocol: str = "http/protobuf"  #: that is asked for; no other is spoken
+
+
+def telemetry() -> Telemetry | None:
+    """Return where spans and counters are to be sent; None: nobody asked for them.
+
+    Environment: `OTEL_VARIABLES`. What else OpenTelemetry names (headers, certificates, samplers,
+    the resource) its SDK reads itself.
+    """
+    if _said(os.environ.get("OTEL_SDK_DISABLED")):
+        return None
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip().rstrip("/")
+    found = {}
+    for kind, usual in (("traces", "otlp"), ("metrics", "none")):
+        own = os.environ.get(f"OTEL_EXPORTER_OTLP_{kind.upper()}_ENDPOINT", "").strip()
+        exporter = os.environ.get(f"OTEL_{kind.upper()}_EXPORTER", "otlp" if own else usual)
+        if exporter.strip() == "otlp" and (own or base):
+            found[kind] = own or f"{base}/v1/{kind}"
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    return Telemetry(**found, protocol=protocol) if found else None
 
 
 def settings(

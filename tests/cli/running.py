@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -119,13 +120,18 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def up(folder: Path, *words: str) -> Iterator[Up]:
+def up(
+    folder: Path,
+    *words: str,
+    ports: tuple[int, int] | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Up]:
     """Run `setpoint up` in a folder until the block ends."""
-    ports = free_ports()
+    ports = ports or free_ports()
     process = subprocess.Popen(
         command("up", "--port", str(ports[0]), "--inference-port", str(ports[1]), *words),
         cwd=folder,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

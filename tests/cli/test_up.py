@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -74,6 +76,44 @@ def test_several_processes_answer_where_it_is_told_to(store: Path) -> None:
 
 def why(store: Path, row: str) -> bool:
     return setpoint(store, "why", row).returncode == 0
+
+
+def test_it_takes_the_spans_of_its_own_inference(store: Path) -> None:
+    ports = free_ports()
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports[0]}",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-mlflow-experiment-id=0",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    with up(store, ports=ports, environment=told) as platform:
+        until(lambda: platform.serves("churn"), "churn served")
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            f"{platform.url}/v2/models/churn/infer",
+            json.dumps(
+                {
+                    "inputs": [
+                        {"name": k, "shape": [1], "datatype": "FP64", "data": [v]}
+                        for k, v in ROW.items()
+                    ]
+                }
+            ).encode(),
+            {"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+            assert reply.headers["traceparent"].split("-")[1] == trace
+
+        def kept() -> list[str]:
+            url = f"{platform.pages}/api/3.0/mlflow/traces/get?allow_partial=true&trace_id=tr-"
+            try:
+                with urllib.request.urlopen(url + trace, timeout=5) as found:  # noqa: S310
+                    return [span["name"] for span in json.load(found)["trace"]["spans"]]
+            except urllib.error.HTTPError:
+                return []  # not there yet
+
+        wanted = {"POST /v2/models/{model}/infer", "setpoint.score"}
+        until(lambda: wanted <= set(kept()), "the trace kept", 20)
 
 
 def test_a_killed_platform_leaves_no_orphan_and_the_next_one_works(store: Path) -> None:

@@ -1,6 +1,7 @@
 """What a piece of the log says about a release: each version's attempts, at one half."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from math import log, nan
 
 import pytest
@@ -26,7 +27,8 @@ def of(
 
 
 def seen(**parts: object) -> Seen:
-    fields = {"predictions": [], "shadows": [], "labelled": [], "rows": 0}
+    kinds = [parts.pop(kind, []) for kind in ("predictions", "shadows", "counts")]
+    fields = {"records": list(chain(*kinds)), "labelled": [], "rows": 0}  # type: ignore[arg-type]
     return Seen(**(fields | parts))  # type: ignore[arg-type]
 
 

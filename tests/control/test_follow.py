@@ -350,7 +350,11 @@ class Recount:
                     elif self.rows[name]["label"] != label:
                         labels.append(self._label(name, label, record.at_us))
         self.labelled += labels
-        seen = Seen(predictions=answers, shadows=shadows, labelled=labels, rows=new)
+        told = [*answers, *shadows]
+        counted = [
+            r for r in some if not isinstance(r, LabelRecord) and any(r is one for one in told)
+        ]
+        seen = Seen(records=counted, labelled=labels, rows=new)
         return evidence(
             seen,
             candidate=2,

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from setpoint.cli.main import COMMANDS, EXIT_CODES, cli
-from setpoint.config import AWS_VARIABLES, Serving, Settings
+from setpoint.config import AWS_VARIABLES, OTEL_VARIABLES, Serving, Settings
 from setpoint.control.spec.explain import explain
 from setpoint.control.spec.parse import parse
 from setpoint.operations import OPERATIONS
@@ -117,6 +117,11 @@ def _settings() -> str:
             "Read by an image, and by `python -m setpoint.serve --package DIR`.\n",
             "| variable | what |\n|---|---|",
             *(row.replace("``", "`") for row in serving),
+            "\n## Where spans of inference go\n",
+            "Off without an endpoint; needs `pip install 'setpoint[otel]'`. What else there is",
+            "(headers, certificates, samplers, the resource) OpenTelemetry's SDK reads itself.\n",
+            "| variable | what |\n|---|---|",
+            *(f"| `{name}` | {meaning} |" for name, meaning in OTEL_VARIABLES.items()),
             "",
         ]
     )

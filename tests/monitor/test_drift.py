@@ -149,11 +149,13 @@ def weather(days: int, rng: np.random.Generator, *, warmer: float = 0.0) -> Any:
     return times, np.repeat(means, 800) + rng.normal(0, 0.4, days * 800) + warmer
 
 
-def days_to_alarm(reference: Reference, values: Any, policy: DriftPolicy, days: int) -> list[int]:
+def days_to_alarm(
+    reference: Reference, values: Any, policy: DriftPolicy, days: int, *, every: int = 1
+) -> list[int]:
     state = drift.begin(reference, since=START, policy=policy)
     alarms = []
     for day in range(days):
-        part = profile({"temp": values[day * 800 : day * 800 + 800]}, reference)
+        part = profile({"temp": values[day * 800 : day * 800 + 800 : every]}, reference)
         end = START + timedelta(days=day + 1)
         state, verdict = drift.update(state, reference, part, policy, end=end)
         if verdict.alarm:
@@ -174,6 +176,18 @@ def test_weather_that_varies_as_it_always_did_is_no_drift() -> None:
         blind += len(days_to_alarm(plain, after, policy, 30))
     assert alarms <= binom.ppf(0.01, months * 30, 1 / 30)
     assert blind > 20 * months  # rows of one day are not independent
+
+
+def test_neither_is_it_where_a_third_of_the_rows_is_sampled() -> None:
+    policy = DriftPolicy(threshold=threshold(every=30 * 86_400, window=DAY))
+    alarms, months = 0, 120
+    for seed in range(months):
+        rng = np.random.default_rng(300 + seed)
+        times, before = weather(60, rng)
+        _, after = weather(30, rng)
+        reference = build_reference({"temp": before}, times=START.timestamp() + times)
+        alarms += len(days_to_alarm(reference, after, policy, 30, every=3))
+    assert alarms <= binom.ppf(0.01, months * 30, 1 / 30)
 
 
 def test_a_new_climate_is_drift() -> None:

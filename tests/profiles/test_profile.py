@@ -262,3 +262,15 @@ def test_bytes_that_are_no_profile_are_refused(data: bytes) -> None:
         decode(data)
     with pytest.raises(Invalid):
         decode_reference(data)
+
+
+def test_of_unknown_columns_nothing_is_counted_whatever_the_batch_has() -> None:
+    batch = rows(40)
+    found = profile(batch, REFERENCE, unknown=frozenset({"temp", "origin"}))
+    whole = profile(batch, REFERENCE)
+    for name in ("temp", "origin"):
+        assert REFERENCE.part(found, name).sum() == 0
+    for name in ("delay", "hour"):
+        assert (REFERENCE.part(found, name) == REFERENCE.part(whole, name)).all()
+    assert found.rows == 40
+    assert (found + whole).rows == 80

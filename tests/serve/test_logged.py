@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from setpoint.core.clock import from_micros
-from setpoint.errors import NotFound
+from setpoint.errors import Conflict, NotFound
 from setpoint.serve import logged
 from setpoint.serve.entities import Position, Prediction, Role
 from setpoint.serve.log import LogWriter
@@ -75,3 +75,20 @@ def test_what_was_not_answered_or_is_of_another_model_is_not_found(log: Path) ->
         with pytest.raises(NotFound, match="are not in the log") as caught:
             logged.inputs_of(log, one)
         assert "serve.log.keep" in str(caught.value.hint)
+
+
+def test_a_prediction_logged_without_its_personal_inputs_is_not_taken_for_one_with_gaps(
+    tmp_path: Path,
+) -> None:
+    writer = LogWriter(tmp_path)
+    gaps = {"values": np.full((1, 2), np.nan).tobytes(), "redacted": ("a", "city")}
+    writer.append(predicted("p1", at_us=AT, **gaps, texts={"city": [None]}))
+    writer.append(predicted("p2", at_us=AT))
+    writer.close()
+    with pytest.raises(Conflict, match="'p1' was logged without a, city"):
+        logged.inputs_of(tmp_path, wanted("p1"))
+    LogWriter(tmp_path).close()
+    seal(tmp_path, Position(9, 0))
+    with pytest.raises(Conflict, match="'p1' was logged without a, city"):
+        logged.inputs_of(tmp_path, wanted("p1"))
+    assert logged.inputs_of(tmp_path, wanted("p2"))["a"] == 0.0

@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from setpoint.cli.console import json_option
+from setpoint.control.consequences import consequences
+from setpoint.control.contracts import personal_of
 from setpoint.control.project import load
 from setpoint.control.spec.enforced import in_words, unenforced
 from setpoint.control.spec.explain import Explained
@@ -23,7 +25,8 @@ _WIDE = 120  #: columns of a terminal from which a table has room for its last c
 @click.option("--set", "only_set", is_flag=True, help="Only what the file sets, no defaults.")
 def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> None:
     """Show every setting of MODEL's spec, its default and what follows from it."""
-    spec = load(project).spec(model)
+    found = load(project)
+    spec = found.spec(model)
     rows = explained(spec)
     rows = [row for row in rows if not (only_set and row.default)]
     if as_json:
@@ -33,6 +36,8 @@ def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> N
     console.print(_table(rows) if console.width >= _WIDE else _lines(rows, console.width))
     for key in unenforced(spec):
         console.print(in_words(key), highlight=False)
+    for said in consequences(spec, personal_of(found, spec)):
+        console.print(f"log: {said}", highlight=False)
 
 
 def _table(rows: list[Explained]) -> Table:

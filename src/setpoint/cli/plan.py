@@ -156,6 +156,7 @@ def _model(model: ModelPlan, *, done: bool) -> str:
         lines += [f"  then {i}. {action}" for i, action in enumerate(model.actions, 1)]
     lines += [f"  by hand: {drift}" for drift in model.drift]
     lines += [f"  {in_words(key)}" for key in model.unenforced]
+    lines += [f"  log: {said}" for said in model.consequences]
     return "\n".join(lines)
 
 

@@ -6,7 +6,8 @@ from setpoint.artifacts.contract import address_of
 from setpoint.artifacts.store import open_store
 from setpoint.control import decide as deciding
 from setpoint.control import store
-from setpoint.control.contracts import contracts_hash, contracts_of
+from setpoint.control.consequences import consequences
+from setpoint.control.contracts import contracts_hash, contracts_of, personal_of
 from setpoint.control.decide import Action, Observed
 from setpoint.control.entities import Applied
 from setpoint.control.making import training_hash
@@ -27,6 +28,7 @@ from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
 from setpoint.releases.transitions import layout
 from setpoint.serve import store as serving
+from setpoint.serve.entities import EndpointSettings
 
 
 def plan(home: LocalBackend, project: Project) -> Plan:
@@ -61,7 +63,7 @@ def apply(home: LocalBackend, project: Project) -> Plan:
         with home.engine.begin() as conn:
             ctx = home.context(conn)
             store.apply(conn, _applied(ctx, project, spec))
-            serving.configure(conn, spec.model, endpoint_settings(spec))
+            serving.configure(conn, spec.model, _settings(project, spec))
             differ = {change.path: [change.before, change.after] for change in planned.changes}
             record(
                 ctx,
@@ -106,6 +108,7 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     was = store.applied(ctx.conn, spec.model)
     new = _applied(ctx, project, spec)
     differ = _differences(project, was, new, spec) if was else []
+    differ += _redacted(ctx, project, was, spec) if was else []
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
     return ModelPlan(
@@ -116,7 +119,26 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
         actions=_actions(seen, ctx),
         drift=by_hand(ctx, was) if was else [],
         unenforced=unenforced(spec),
+        consequences=consequences(spec, personal_of(project, spec), seen.live_inputs),
     )
+
+
+def _settings(project: Project, spec: Spec) -> EndpointSettings:
+    return endpoint_settings(spec, personal_of(project, spec))
+
+
+def _redacted(ctx: Context, project: Project, was: Applied, spec: Spec) -> list[Change]:
+    """Return what the contract, beside the spec's own list, changes about what is not logged."""
+    in_force = set(serving.settings_of(ctx.conn, spec.model).redact)
+    wanted = set(_settings(project, spec).redact)
+    if in_force == wanted:
+        return []
+    listed = was.content.get("serve", {}).get("log", {}).get("redact", [])
+    before, after = in_force - set(listed), wanted - set(spec.serve.log.redact)
+    if before == after:
+        return []  # the list tells it
+    names = [", ".join(sorted(some)) or "nothing" for some in (before, after)]
+    return [Change(path="redacted by contract", before=names[0], after=names[1])]
 
 
 def _differences(project: Project, was: Applied, new: Applied, spec: Spec) -> list[Change]:

@@ -25,6 +25,12 @@ def contracts_of(project: Project, spec: Spec) -> dict[str, Contract]:
     return found
 
 
+def personal_of(project: Project, spec: Spec) -> list[str]:
+    """Return the columns of any source that its contract marks as personal, by name."""
+    found = contracts_of(project, spec).values()
+    return sorted({column for contract in found for column in contract.personal})
+
+
 def contracts_hash(project: Project, spec: Spec) -> str:
     """Return the identity of what the contracts check; "" where there are none.
 

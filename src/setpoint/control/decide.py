@@ -27,6 +27,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     live: int | None = None  #: version that answers
     live_born: datetime | None = None  #: when it was registered
     live_training: str | None = None  #: hash its training had
+    live_inputs: tuple[str, ...] = ()  #: names of what it takes
     live_spec: str = ""  #: address of the spec it was trained by
     candidate: int | None = None  #: registered, may serve, never released
     candidate_why: str = ""

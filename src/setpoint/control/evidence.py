@@ -4,10 +4,15 @@ While two versions are deployed, every row is scored by both: by one in answer, 
 other afterwards. So whatever share of traffic the candidate answers, each version attempts
 every row once, and an error is as likely to be one's as the other's if they are equally
 good: yes/no events count at a share of one half.
+
+Where only a sample of the rows is logged, what failed is logged all the same and the rest is
+counted, so yes/no events are those of all requests. Losses and the objective are those of
+the rows of the sample.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import reduce
 from math import isfinite
 from typing import NamedTuple
 
@@ -18,13 +23,20 @@ from setpoint.releases.evidence import (
     Evidence,
     GuardTally,
     PairedLoss,
+    Streak,
     log_loss,
+    merge_streaks,
     paired_loss,
     squared_error,
-    streak,
 )
 from setpoint.releases.objective import Pair, PairedObjective, paired_objective
-from setpoint.serve.entities import BatchRecord, Labelled, PredictionRecord, ShadowRecord
+from setpoint.serve.entities import (
+    BatchRecord,
+    CountRecord,
+    Labelled,
+    PredictionRecord,
+    ShadowRecord,
+)
 
 _BOTH = 0.5
 
@@ -34,10 +46,18 @@ Loss = Callable[[float, float], float]
 class Seen(Struct, frozen=True, kw_only=True):
     """The part of the log that is about one model and was not counted before."""
 
-    predictions: Sequence[PredictionRecord]
-    shadows: Sequence[ShadowRecord]
+    records: Sequence[PredictionRecord | ShadowRecord | CountRecord]  #: in the log's order
     labelled: Sequence[Labelled]
-    rows: int  #: predictions indexed for the first time
+    rows: int  #: answered, whether they are indexed now or only counted
+
+    @property
+    def predictions(self) -> list[PredictionRecord]:
+        return [record for record in self.records if isinstance(record, PredictionRecord)]
+
+    @property
+    def counts(self) -> list[CountRecord]:
+        """What was answered of which no row is in the log's sample."""
+        return [record for record in self.records if isinstance(record, CountRecord)]
 
 
 def asked_for(seen: Seen) -> Seen:
@@ -45,11 +65,11 @@ def asked_for(seen: Seen) -> Seen:
 
     No other version scores them either, so they would tip what compares the two.
     """
-    asked = [r for r in seen.predictions if not isinstance(r, BatchRecord)]
-    if len(asked) == len(seen.predictions):
+    asked = [record for record in seen.records if not isinstance(record, BatchRecord)]
+    if len(asked) == len(seen.records):
         return seen
-    batch = sum(len(r.ids) for r in seen.predictions if isinstance(r, BatchRecord))
-    return replace(seen, predictions=asked, rows=seen.rows - batch)
+    batch = sum(len(r.ids) for r in seen.records if isinstance(r, BatchRecord))
+    return replace(seen, records=asked, rows=seen.rows - batch)
 
 
 def evidence(
@@ -73,10 +93,12 @@ def evidence(
         block: Rows answered within it may be right or wrong together.
         objective_block: Likewise for the objective; None: it is not judged by blocks.
     """
-    attempts = _attempts(seen)
-    guards = {"errors": _tally([(a.version, a.failed) for a in attempts], candidate, live)}
+    attempts = [one for record in seen.records if (one := _attempts(record, slow_micros))]
+    guards = {
+        "errors": _tally([(a.version, a.requests, a.failed) for a in attempts], candidate, live)
+    }
     if slow_micros is not None:
-        slow = [(a.version, a.micros > slow_micros) for a in attempts]
+        slow = [(a.version, a.timed, a.slow) for a in attempts]
         guards["slow requests"] = _tally(slow, candidate, live)
     pairs = _pairs(seen.labelled, candidate, live)
     loss: Loss = log_loss if task == "classification" else squared_error
@@ -85,34 +107,56 @@ def evidence(
         loss=_paired(pairs, loss, block),
         objective=_objective(pairs, seen, objective_block),
         requests_in_stage=seen.rows,
-        canary_streak=streak([a.failed for a in attempts if a.version == candidate]),
+        canary_streak=reduce(
+            merge_streaks, (_streak(a) for a in attempts if a.version == candidate), Streak()
+        ),
     )
 
 
-class _Attempt(NamedTuple):
-    """One version's scoring of a request's rows."""
+class _Attempts(NamedTuple):
+    """One version's scoring of a request's rows, or of those of several requests."""
 
     version: int
-    failed: bool
-    micros: int
+    requests: int
+    failed: int
+    timed: int  #: of the requests, those that were held against the limit
+    slow: int
 
 
-def _attempts(seen: Seen) -> list[_Attempt]:
-    answers = [
-        _Attempt(r.failed or r.versions[0], r.failed != 0, r.micros)
-        for r in seen.predictions
-        if r.failed or r.versions
-    ]
-    shadows = [_Attempt(r.versions[0], r.status != 0, r.micros) for r in seen.shadows if r.versions]
-    return answers + shadows
+def _attempts(
+    record: PredictionRecord | ShadowRecord | CountRecord, slow_micros: int | None
+) -> _Attempts | None:
+    if isinstance(record, CountRecord):
+        timed = record.requests if record.bound == slow_micros else 0
+        slow = record.slow if timed else 0
+        return _Attempts(record.version, record.requests, record.failed, timed, slow)
+    late = int(slow_micros is not None and record.micros > slow_micros)
+    if isinstance(record, ShadowRecord):
+        failed = int(record.status != 0)
+        return _Attempts(record.versions[0], 1, failed, 1, late) if record.versions else None
+    if not (record.failed or record.versions):
+        return None
+    failed = int(record.failed != 0)
+    return _Attempts(record.failed or record.versions[0], 1, failed, 1, late)
 
 
-def _tally(events: list[tuple[int, bool]], candidate: int, live: int) -> GuardTally:
+def _streak(attempts: _Attempts) -> Streak:
+    """Return the outcomes of requests; of several, those that went well came first.
+
+    The server writes counts down before and after whatever fails: they never hide a success
+    between two failures.
+    """
+    failed = attempts.failed
+    every = failed if failed == attempts.requests else 0
+    return Streak(length=attempts.requests, head=every, tail=failed, longest=failed)
+
+
+def _tally(events: list[tuple[int, int, int]], candidate: int, live: int) -> GuardTally:
     tried = {candidate: 0, live: 0}
     happened = {candidate: 0, live: 0}
-    for version, event in events:
+    for version, requests, event in events:
         if version in tried:
-            tried[version] += 1
+            tried[version] += requests
             happened[version] += event
     return GuardTally(
         weight=_BOTH,
@@ -156,7 +200,7 @@ def _paired(pairs: Sequence[_Pair], loss: Loss, block: timedelta) -> PairedLoss:
 def _objective(pairs: Sequence[_Pair], seen: Seen, block: timedelta | None) -> PairedObjective:
     if block is None:
         return PairedObjective()
-    newest = max((record.at_us for record in seen.predictions), default=0)
+    newest = max((record.at_us for record in seen.records), default=0)
     return paired_objective(
         (
             Pair(

@@ -10,9 +10,10 @@ from math import floor, isclose, log10
 from msgspec import Struct
 
 from setpoint.artifacts.store import open_store
+from setpoint.control.unknown import unknown_prediction
 from setpoint.core.operations import Context, operation
 from setpoint.db.local import LocalBackend
-from setpoint.errors import Conflict, Invalid, NotFound, Unavailable
+from setpoint.errors import Conflict, Invalid, Unavailable
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion
 from setpoint.models.explaining.entities import Explanation
@@ -53,10 +54,8 @@ def answered(ctx: Context, cmd: WhichPrediction) -> Answered:
     """Return a prediction, and the version that answered it."""
     found = serving.named(ctx.conn, cmd.id, cmd.model)
     if not found:
-        raise NotFound(
-            f"no prediction {cmd.id!r}",
-            hint="its id is in the answer to the request; it is indexed within a second",
-        )
+        hint = "its id is in the answer to the request; it is indexed within a second"
+        raise unknown_prediction(ctx.conn, cmd.id, cmd.model, hint=hint)
     if len(found) > 1:
         raise Invalid(
             f"{len(found)} models have a prediction {cmd.id!r}",
@@ -75,7 +74,7 @@ def explained(backend: LocalBackend, cmd: WhichPrediction) -> ExplainedPredictio
     Raises:
         NotFound: If there is no such prediction, or the log has its inputs no more.
         Invalid: If several models have its id.
-        Conflict: If nothing was answered, or the version has no background.
+        Conflict: If nothing was answered, the version has no background, or inputs are redacted.
         Unavailable: If others are being explained.
     """
     found = backend.call(answered, cmd)

@@ -7,15 +7,11 @@ none, so reading a piece of the log again counts nothing twice.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
@@ -24,6 +20,7 @@ from setpoint.control.evidence import Seen, asked_for, evidence
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
+from setpoint.control.windows import attempts, in_sample, joint_of, profile_of
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -31,10 +28,10 @@ from setpoint.errors import Conflict, NotFound
 from setpoint.models import store as models
 from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
-from setpoint.monitor.entities import Attempts, WindowKey
+from setpoint.monitor.entities import WindowKey
 from setpoint.profiles import joint
 from setpoint.profiles.joint import Joint
-from setpoint.profiles.profile import Profile, profile
+from setpoint.profiles.profile import Profile
 from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import service as releases
 from setpoint.releases import store as release_store
@@ -42,6 +39,7 @@ from setpoint.releases.entities import State
 from setpoint.serve import store as serving
 from setpoint.serve import writers
 from setpoint.serve.entities import (
+    CountRecord,
     Labelled,
     LabelRecord,
     Place,
@@ -50,13 +48,16 @@ from setpoint.serve.entities import (
     Role,
     ShadowRecord,
 )
-from setpoint.serve.rules import ROLES, index_rows
+from setpoint.serve.rules import ROLES, index_rows, only
+from setpoint.serve.sampling import is_sampled
 
 CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
 _ROWS = 20_000  #: rows in one transaction, and those of one record more
 _MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leaves time for the rest
 _FALLBACK = 2
+
+Told = PredictionRecord | ShadowRecord | CountRecord
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -148,15 +149,14 @@ class Follower:
 
     def _model(self, ctx: Context, model: str, records: Sequence[Record]) -> Seen:
         conn = ctx.conn
-        answered = [r for r in records if isinstance(r, PredictionRecord)]
-        shadows = [r for r in records if isinstance(r, ShadowRecord)]
-        rows = [row for record in answered for row in index_rows(record)]
+        told = [record for record in records if not isinstance(record, LabelRecord)]
+        rows = [row for r in told if isinstance(r, PredictionRecord) for row in index_rows(r)]
         new = set(serving.insert_predictions(conn, rows))
+        told = _paired(conn, model, told if len(new) == len(rows) else _first(told, new))
         seen = Seen(
-            predictions=answered if len(new) == len(rows) else _first(answered, new),
-            shadows=_paired(conn, model, shadows),
+            records=told,
             labelled=self._labels(conn, model, records, new),
-            rows=len(new),
+            rows=len(new) + sum(map(_uncounted, told)),
         )
         spec = self._spec(conn, model)
         if spec is not None:
@@ -171,22 +171,30 @@ class Follower:
         for record in records:
             if isinstance(record, LabelRecord):
                 at = from_micros(record.at_us)
-                found += serving.label_predictions(
-                    conn, model, record.ids, record.labels, at, ordered=self._one_writer
+                some = serving.label_predictions(
+                    conn,
+                    model,
+                    record.ids,
+                    record.labels,
+                    at,
+                    ordered=self._one_writer,
+                    sample=record.sample,
                 )
+                found += some if record.sample >= 1 else [r for r in some if _uniform(r, record)]
         return found
 
     def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
         """Add to the windows of inputs and scores, and to those of scores and labels.
 
-        Rows that a baseline answered are in none: they say nothing about the version.
+        Rows that a baseline answered are in none: they say nothing about the version. Nor are
+        rows that are logged only because a version failed: those of the sample stand for them.
         """
         model = spec.model
         seconds = int(spec.watch.window.total_seconds())
         profiles: list[tuple[WindowKey, Profile]] = []
         joints: list[tuple[WindowKey, Joint]] = []
         groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
-        for record in seen.predictions:
+        for record in map(in_sample, seen.predictions):
             if record.scores and record.roles[0] != _FALLBACK:
                 start = aligned(from_micros(record.at_us), seconds)
                 role = ROLES[record.roles[0]].value
@@ -194,16 +202,16 @@ class Follower:
         for key, records in groups.items():
             reference = self.reference(conn, model, key.version)
             if reference is not None:
-                columns, scores = _together(records)
-                profiles.append((key, profile(columns, reference, scores=scores)))
+                profiles.append((key, profile_of(records, reference)))
                 if reference.score_cuts is not None:
+                    scores = np.concatenate([np.frombuffer(one.scores) for one in records])
                     joints.append((key, joint.predicted(scores, reference)))
         joints += self._labelled(conn, model, seen.labelled, seconds)
         monitor.add_profiles(conn, profiles)
         monitor.add_quality(conn, joints)
         if spec.guardrails.errors is not None:
-            asked = asked_for(seen).predictions
-            monitor.add_attempts(conn, _attempts(model, asked, errors_window(spec)))
+            asked = asked_for(seen)
+            monitor.add_attempts(conn, attempts(model, asked, errors_window(spec)))
 
     def _labelled(
         self, conn: Connection, model: str, rows: Sequence[Labelled], seconds: int
@@ -219,11 +227,11 @@ class Follower:
             reference = self.reference(conn, model, version)
             if reference is not None and reference.score_cuts is not None:
                 key = WindowKey(model, version, role, from_micros(start), seconds)
-                found.append((key, _joint(some, reference)))
+                found.append((key, joint_of(some, reference)))
         return found
 
     def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:
-        if not (seen.predictions or seen.shadows or seen.labelled):
+        if not (seen.records or seen.labelled):
             return  # all of it was counted before
         release = release_store.current(ctx.conn, spec.model)
         if release is None or release.state is not State.RUNNING:
@@ -256,12 +264,28 @@ def _position(found: Any) -> Place:
     return msgspec.convert(found, Place) if found else Place()
 
 
-def _first(records: Sequence[PredictionRecord], new: set[str]) -> list[PredictionRecord]:
-    """Return the records with only their `new` rows, each row the first time it comes."""
+def _uncounted(record: Told) -> int:
+    """Return how many rows a record tells of that the index does not have."""
+    if isinstance(record, CountRecord):
+        return record.rows
+    return record.unlogged if isinstance(record, PredictionRecord) else 0
+
+
+def _uniform(row: Labelled, label: LabelRecord) -> bool:
+    """Tell whether a labelled row is in the sample, not logged because a canary failed on it.
+
+    Of such a row no other arm has said anything, as its version stood in for the other.
+    """
+    stood_in = row.role is Role.CANARY and row.other_version is None
+    return not stood_in or is_sampled(row.id, label.sample)
+
+
+def _first(records: Sequence[Told], new: set[str]) -> list[Told]:
+    """Return the records with only their `new` predictions, each row the first time it comes."""
     left = set(new)
-    found = []
+    found: list[Told] = []
     for record in records:
-        if not record.scores:
+        if not isinstance(record, PredictionRecord) or not record.scores:
             found.append(record)  # nobody answered: a failure, and no row
             continue
         keep = []
@@ -272,116 +296,31 @@ def _first(records: Sequence[PredictionRecord], new: set[str]) -> list[Predictio
         if len(keep) == len(record.ids):
             found.append(record)
         elif keep:
-            found.append(_only(record, keep))
+            found.append(only(record, keep))
     return found
 
 
-def _only(record: PredictionRecord, keep: list[int]) -> PredictionRecord:
-    matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
-    return replace(
-        record,
-        ids=[record.ids[i] for i in keep],
-        versions=[record.versions[i] for i in keep],
-        roles=bytes(record.roles[i] for i in keep),
-        values=matrix[keep].tobytes(),
-        texts={name: [texts[i] for i in keep] for name, texts in record.texts.items()},
-        scores=np.frombuffer(record.scores)[keep].tobytes(),
-    )
-
-
-def _paired(conn: Connection, model: str, shadows: Sequence[ShadowRecord]) -> list[ShadowRecord]:
-    """Write down the other arm's scores; return the records that say something new.
+def _paired(conn: Connection, model: str, records: Sequence[Told]) -> list[Told]:
+    """Write down the other arm's scores; return the records without those that say nothing new.
 
     A record may come long after the prediction it is about, so whether it was counted is
     told by what is written down, not by whether the prediction is new.
     """
     ids: dict[int, list[str]] = defaultdict(list)
     scores: dict[int, list[float | None]] = defaultdict(list)
-    for record in shadows:
-        version, count = record.versions[0], len(record.ids)
-        said = np.frombuffer(record.scores).tolist() if record.scores else [None] * count
-        ids[version] += record.ids
-        scores[version] += said
+    for record in records:
+        if isinstance(record, ShadowRecord):
+            version, count = record.versions[0], len(record.ids)
+            said = np.frombuffer(record.scores).tolist() if record.scores else [None] * count
+            ids[version] += record.ids
+            scores[version] += said
     new = {v: serving.pair_predictions(conn, model, v, ids[v], scores[v]) for v in ids}
     found = []
-    for record in shadows:
-        left = new[record.versions[0]]
-        if not left.isdisjoint(record.ids):
-            left.difference_update(record.ids)
-            found.append(record)
-    return found
-
-
-def _attempts(model: str, records: Sequence[PredictionRecord], seconds: int) -> list[Attempts]:
-    """Return how many requests each version had and failed, by window.
-
-    Where another version stood in for one that failed, each had the request.
-    """
-    counts: dict[tuple[int, datetime], list[int]] = defaultdict(lambda: [0, 0])
     for record in records:
-        start = aligned(from_micros(record.at_us), seconds)
-        tried = set(record.versions[:1]) if record.scores else set()
-        for version in {*tried, record.failed} - {0}:
-            count = counts[version, start]
-            count[0] += 1
-            count[1] += version == record.failed
-    return [
-        Attempts(model=model, version=version, start=start, seconds=seconds, requests=n, failed=bad)
-        for (version, start), (n, bad) in sorted(counts.items())
-    ]
-
-
-def _together(
-    records: Sequence[PredictionRecord],
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Return the inputs and scores of the rows of several records."""
-    parts = [_inputs(record) for record in records]
-    if len(parts) == 1:
-        return parts[0]
-    columns: dict[str, Any] = {}
-    for name in parts[0][0]:
-        values = [part[name] for part, _ in parts]
-        one = isinstance(values[0], list)
-        columns[name] = list(chain.from_iterable(values)) if one else np.concatenate(values)
-    return columns, np.concatenate([scores for _, scores in parts])
-
-
-def _inputs(record: PredictionRecord) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    scores = np.frombuffer(record.scores)
-    matrix = np.frombuffer(record.values).reshape(len(record.ids), -1)
-    columns: dict[str, Any] = {name: matrix[:, i] for i, name in enumerate(record.columns)}
-    columns |= record.texts
-    return columns, scores
-
-
-def _joint(rows: Sequence[Labelled], reference: Reference) -> Joint:
-    """Return the histogram of these labels; a corrected label takes its first one back."""
-    scores = np.array([row.score for row in rows])
-    delays = [_delay(row, row.told_us) for row in rows]
-    total = joint.labelled(scores, [row.label for row in rows], reference, delays=delays)
-    was = [
-        (row.score, row.was, _delay(row, row.was_told_us or row.told_us))
-        for row in rows
-        if row.was is not None
-    ]
-    if not was:
-        return total
-    scores = np.array([score for score, _, _ in was])
-    back = joint.labelled(
-        scores,
-        [label for _, label, _ in was],
-        reference,
-        delays=[delay for _, _, delay in was],
-    )
-    return _without(total, back)
-
-
-def _delay(row: Labelled, told_us: int) -> float:
-    """Return the seconds until a label came; one that came before its prediction took none."""
-    return max(told_us - row.at_us, 0) / 1e6
-
-
-def _without(total: Joint, back: Joint) -> Joint:
-    """Subtract, although counts of this part alone may fall below zero: the window's won't."""
-    counts, sums = total.counts - back.counts, total.sums - back.sums
-    return Joint(total.edges, counts, sums, total.delays - back.delays)
+        if isinstance(record, ShadowRecord):
+            left = new[record.versions[0]]
+            if left.isdisjoint(record.ids):
+                continue
+            left.difference_update(record.ids)
+        found.append(record)
+    return found

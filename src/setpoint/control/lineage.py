@@ -15,6 +15,7 @@ from setpoint.artifacts.contract import ObjectStore
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
 from setpoint.control.entities import Job
+from setpoint.control.spec.units import format_percent
 from setpoint.core.operations import Context
 from setpoint.data import store as data
 from setpoint.errors import Invalid, NotFound
@@ -248,6 +249,8 @@ def predictions(see: Reader, model: str, number: int, *, at_most: int) -> Link:
     count, some = serving.tally(see.conn, model, number, at_most=at_most)
     many = f"{count:,}{' or more' if count == at_most else ''} answered"
     says = f"{many}, e.g. {', '.join(some)}" if some else "none answered"
+    share = serving.settings_of(see.conn, model).sample
+    says += "" if share >= 1 else f" (of those logged: {format_percent(share)} are now)"
     return Link(kind="predictions", id=f"{model}/{number}", says=says)
 
 

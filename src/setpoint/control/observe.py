@@ -29,6 +29,7 @@ def observe(ctx: Context, applied: Applied) -> Observed:
         spec_address=applied.address,
         training=applied.training,
         live=live.number if live else None,
+        live_inputs=tuple(live.signature.names) if live else (),
         live_born=live.created_at if live else None,
         live_training=job.training if job else None,
         live_spec=live.spec if live else "",

@@ -15,6 +15,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True):
     actions: list[str]  #: what follows, in words and in order
     drift: list[str]  #: what was changed by hand, outside the spec
     unenforced: list[str] = []  #: keys that are set and that nothing acts on yet
+    consequences: list[str] = []  #: what is given up by what is not logged, in words
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """From the words of a spec to the numbers of release and monitor policies."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from math import isfinite
 
@@ -105,14 +106,17 @@ class Watching(Struct, frozen=True, kw_only=True):
     errors: ErrorPolicy | None
 
 
-def watching(spec: Spec, reference: Reference) -> Watching:
-    """Return how a version is watched: the alarm budget shared by the monitors it has."""
+def watching(spec: Spec, reference: Reference, redacted: Collection[str] = ()) -> Watching:
+    """Return how a version is watched: the alarm budget shared by the monitors it has.
+
+    What is `redacted` is not in the log, so nothing is known of it.
+    """
     window = spec.watch.window.total_seconds()
     every = spec.watch.alarm_budget.period.total_seconds()
     target = _target(spec, reference)
-    drift = spec.watch.drift
+    weights = _weights(spec, reference) | dict.fromkeys(sorted(redacted), 0.0)
     on = {
-        rules.DRIFT: drift.prediction or drift.features == "all" or bool(drift.features),
+        rules.DRIFT: any(weights.get(column.name, 1.0) for column in reference.columns),
         rules.DATA_QUALITY: True,
         rules.QUALITY: target is not None,
         rules.QUALITY_ESTIMATE: target is not None and spec.watch.quality.estimate_meanwhile,
@@ -134,8 +138,8 @@ def watching(spec: Spec, reference: Reference) -> Watching:
         watched = DriftPolicy(
             seconds=int(window),
             threshold=limit(rules.DRIFT),
-            floor=drift.effect,
-            weights=_weights(spec, reference),
+            floor=spec.watch.drift.effect,
+            weights=weights,
         )
     ceiling, seconds = spec.guardrails.errors, errors_window(spec)
     errors = None
@@ -151,9 +155,15 @@ def watching(spec: Spec, reference: Reference) -> Watching:
     )
 
 
-def endpoint_settings(spec: Spec) -> EndpointSettings:
-    """Return how the endpoint of this spec's model is to answer."""
+def endpoint_settings(spec: Spec, personal: Collection[str] = ()) -> EndpointSettings:
+    """Return how the endpoint of this spec's model is to answer, and what it is to log.
+
+    Args:
+        spec: The one in force.
+        personal: Columns that its data contract marks as personal.
+    """
     serve, limits = spec.serve, spec.serve.limits
+    bound = spec.guardrails.latency_p99 if serve.log.sample < 1 else None
     return EndpointSettings(
         concurrency=limits.concurrency,
         queue=limits.queue,
@@ -163,6 +173,9 @@ def endpoint_settings(spec: Spec) -> EndpointSettings:
         batch_rows=serve.batch.rows,
         batch_wait=serve.batch.wait.total_seconds(),
         process=Process(serve.process),
+        sample=serve.log.sample,
+        slow=bound.at_most.total_seconds() if bound else None,
+        redact=tuple(sorted({*serve.log.redact, *personal})),
     )
 
 

@@ -61,7 +61,8 @@ def judge(
     reference = reference_of(ctx.conn, applied.model, live.version)
     if reference is None:
         return
-    policies = watching(spec_of(applied), reference)
+    redacted = serving.settings_of(ctx.conn, applied.model).redact
+    policies = watching(spec_of(applied), reference, redacted)
     model, version, since = applied.model, live.version, live.since
     if policies.errors is not None:
         monitor.watch_errors(ctx, model, version, policies.errors, since=since)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from setpoint.control import lineage, store
 from setpoint.control.entities import Job, JobState
 from setpoint.control.lineage import Link, Reader, under
+from setpoint.control.unknown import unknown_prediction
 from setpoint.core.operations import Context, operation
 from setpoint.errors import Invalid, NotFound
 from setpoint.events import store as events
@@ -99,10 +100,8 @@ def _storable(text: str) -> bool:
 def _prediction(see: Reader, name: str, model: str | None) -> tuple[str, list[Link]]:
     found = serving.named(see.conn, name, model)
     if not found:
-        raise NotFound(
-            f"no prediction {name!r}",
-            hint=f"it is indexed within a second of its answer; or {_HINT}",
-        )
+        hint = f"it is indexed within a second of its answer; or {_HINT}"
+        raise unknown_prediction(see.conn, name, model, hint=hint)
     if len(found) > 1:
         raise Invalid(
             f"{len(found)} models have a prediction {name!r}",

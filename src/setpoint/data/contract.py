@@ -9,11 +9,14 @@ What is understood, each as one check with a name:
   ``duplicateValues``; of the table: ``rowCount``, ``duplicateValues``; of either:
   ``type: sql`` (a query giving one number) and ``type: custom`` with ``engine: polars``
   (an SQL expression that is true for a good row);
+- what marks a property as personal (`odcs.PERSONAL`): ``classification``, ``tags``, a custom
+  property that is true;
 - ``mustBe``, ``mustBeLessThan`` … with ``unit: rows`` or ``percent``, and ``severity``.
 
 Everything else of the standard is allowed and ignored; a key it does not have is an error.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     table: str
     types: dict[str, str | None]  #: property → logicalType, in the contract's order
     rules: list[Rule]
+    personal: list[str] = []  #: properties that are marked as being about a person
     where: str = ""  #: the file, for messages
 
     @property
@@ -129,6 +133,7 @@ def parse(text: str, *, table: str | None = None, where: str = "contract") -> Co
         table=chosen["name"],
         types=types,
         rules=rules,
+        personal=[p["name"] for p in chosen.get("properties") or [] if _is_personal(p)],
         where=where,
     )
 
@@ -187,6 +192,25 @@ def _property(item: Any, types: dict[str, str | None], rules: list[Rule], where:
         if option in odcs.OPTIONS
     ]
     rules += [_quality(q, column, at) for q in item.get("quality") or [] if _checkable(q)]
+
+
+def _is_personal(item: dict[str, Any]) -> bool:
+    """Tell whether a property says of itself that it is about a person."""
+    custom = [c for c in item.get("customProperties") or [] if isinstance(c, dict)]
+    said = [item.get("classification"), *(item.get("tags") or [])]
+    said += [c.get("property") for c in custom if _is_yes(c.get("value"))]
+    said += [c.get("value") for c in custom if c.get("property") == "classification"]
+    return any(_word(one) in odcs.PERSONAL for one in said)
+
+
+def _is_yes(value: Any) -> bool:
+    return value is True or str(value).strip().lower() in {"true", "yes", "1"}
+
+
+def _word(said: Any) -> str:
+    """Return a mark as `odcs.PERSONAL` has it: ``personalData`` and ``PERSONAL_DATA`` too."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(said))
+    return " ".join(re.split(r"[\s_:-]+", apart)).strip().lower()
 
 
 def _primary_key(table: dict[str, Any]) -> list[Rule]:

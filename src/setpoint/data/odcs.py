@@ -60,4 +60,11 @@ ROOT = {
     "roles", "slaDefaultElement", "slaProperties", "authoritativeDefinitions",
     "customProperties", "contractCreatedTs",
 }  # fmt: skip
+#: What says of a property that it is about a person: the standard has no key of its own for
+#: it. As its ``classification``, among its ``tags``, or as the name of a ``customProperties``
+#: entry whose value is true.
+PERSONAL = {
+    "pii", "personal", "personal data", "personally identifiable", "sensitive",
+    "sensitive personal data", "special category", "phi", "gdpr",
+}  # fmt: skip
 METRICS = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")

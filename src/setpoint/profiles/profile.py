@@ -144,7 +144,13 @@ def empty(layout: "Layout") -> Profile:
     )
 
 
-def profile(batch: Any, reference: "Reference", *, scores: Any = None) -> Profile:
+def profile(
+    batch: Any,
+    reference: "Reference",
+    *,
+    scores: Any = None,
+    unknown: frozenset[str] = frozenset(),
+) -> Profile:
     """Summarise a batch of rows against a reference.
 
     Args:
@@ -153,14 +159,21 @@ def profile(batch: Any, reference: "Reference", *, scores: Any = None) -> Profil
             the reference lacks are left out.
         reference: Gives columns, edges and categories.
         scores: The model's answers to the same rows, if they are to be watched too.
+        unknown: Columns of which nothing is to be said: they count no rows.
 
     Raises:
         Invalid: If columns differ in length.
     """
-    return summarise(batch, reference.layout, scores=scores)
+    return summarise(batch, reference.layout, scores=scores, unknown=unknown)
 
 
-def summarise(batch: Any, layout: "Layout", *, scores: Any = None) -> Profile:
+def summarise(
+    batch: Any,
+    layout: "Layout",
+    *,
+    scores: Any = None,
+    unknown: frozenset[str] = frozenset(),
+) -> Profile:
     """Do the work of `profile`, by a layout."""
     columns, rows = columns_of(batch)
     if scores is not None:
@@ -170,10 +183,11 @@ def summarise(batch: Any, layout: "Layout", *, scores: Any = None) -> Profile:
     result = empty(layout)
     if not rows:
         return result
+    silent = unknown | {layout.score}
     read = [
         numbers(columns[c.name])
-        if c.name in columns
-        else Numbers(_NOTHING, 0 if c.name == layout.score else rows, 0)
+        if c.name in columns and c.name not in unknown
+        else Numbers(_NOTHING, 0 if c.name in silent else rows, 0)
         for c in layout.numeric
     ]
     counts, tails = result.counts, result.tails
@@ -188,7 +202,7 @@ def summarise(batch: Any, layout: "Layout", *, scores: Any = None) -> Profile:
         _count_together(layout, read, counts, tails)
     else:
         _count_each(layout, read, counts, tails)
-    hitters = _count_categories(layout, columns, rows, counts)
+    hitters = _count_categories(layout, columns, rows, counts, unknown)
     return Profile(
         edges=layout.edges,
         rows=rows,
@@ -247,11 +261,13 @@ def _count_each(layout: "Layout", read: list[Numbers], counts: Ints, tails: Floa
 
 
 def _count_categories(
-    layout: "Layout", columns: dict[str, Any], rows: int, counts: Ints
+    layout: "Layout", columns: dict[str, Any], rows: int, counts: Ints, unknown: frozenset[str]
 ) -> Hitters:
     hitters: Hitters = {}
     for column, offset in zip(layout.categorical, layout.categorical_offsets, strict=True):
         part = counts[offset : offset + column.size]
+        if column.name in unknown:
+            continue
         if column.name not in columns:
             part[-2] += rows
             continue

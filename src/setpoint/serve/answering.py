@@ -24,6 +24,7 @@ from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
 from setpoint.serve.ids import maker, micros_of
+from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
@@ -33,6 +34,7 @@ from setpoint.serve.siblings import Counted, Siblings
 
 if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
+    from setpoint.serve.tracing import Tracing
 
 ROLES = ("live", "canary", "fallback")
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
@@ -110,8 +112,10 @@ class Answering:
     """What the protocols of one server share. Used by its event loop alone."""
 
     def __init__(self, endpoints: Endpoints, log: Log, metrics: Metrics, clock: Clock) -> None:
+        self.tracing: Tracing | None = None  #: makes spans of requests; None: nobody asked
         self.endpoints = endpoints
         self.log = log
+        self.keeper = Keeper(log, metrics)
         self.metrics = metrics
         self.micros = micros_of(clock)
         self.siblings: Siblings | None = None  #: the other processes of the server, if any
@@ -198,12 +202,15 @@ class Answering:
             SetpointError: If no version could answer.
             Gone: If the client hung up meanwhile; nothing was predicted.
         """
+        began = 0 if self.tracing is None else perf_counter_ns()
         if not asked.ids:
             parts = []
         elif asked.endpoint.slow:
             parts = await self._aside(asked)
         else:
             parts = _score(asked)
+        if self.tracing is not None:
+            self.tracing.scored(asked, parts, began)
         return self.finish(asked, parts)
 
     async def _aside(self, asked: Asked) -> list[scoring.Part]:
@@ -255,7 +262,8 @@ class Answering:
         total = perf_counter_ns() - asked.started - sum([part.nanos for part in parts])
         for part in parts:
             micros = (total + part.nanos) // 1000  # an arm does not answer for the other's time
-            self.log.append(scoring.record(endpoint, part, ids, request_id, asked.at_us, micros))
+            record = scoring.record(endpoint, part, ids, request_id, asked.at_us, micros)
+            self.keeper.answered(endpoint.keeping, record)
             self.metrics.answered(
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
@@ -276,7 +284,8 @@ class Answering:
         if not ids:
             return
         at_us = self.micros()
-        self.log.append(LabelRecord(at_us=at_us, model=endpoint.model, ids=ids, labels=labels))
+        record = LabelRecord(at_us=at_us, model=endpoint.model, ids=ids, labels=labels)
+        self.keeper.labelled(endpoint.keeping, record)
         self.metrics.labelled(endpoint.model, len(ids))
 
     def owe(self, job: Job) -> None:
@@ -314,6 +323,7 @@ class Answering:
         self._lanes.close()
         self.explaining.close()
         self.endpoints.close()
+        self.keeper.close()
         self.log.close()
         if self.siblings is not None:
             self.siblings.keep(self.counts())
@@ -338,7 +348,7 @@ class Answering:
             else:
                 found = scoring.shadow(*given)
             if found is not None:
-                self.log.append(found)
+                self.keeper.shadowed(job.endpoint.keeping, found)
                 self.metrics.shadowed(found.model, len(found.ids))
 
 

@@ -45,6 +45,12 @@ class App(Answering):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if self.tracing is not None:
+            await self.tracing.http(self._exchange, scope, receive, send)
+        else:
+            await self._exchange(scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         protocol = next(one for one in _PROTOCOLS if one.owns(path))
@@ -139,7 +145,11 @@ class App(Answering):
         if part is None:
             return None
         micros = (perf_counter_ns() - started) // 1000
-        self.log.append(scoring.record(endpoint, part, ids, request_id, at_us, micros))
+        record = scoring.record(endpoint, part, ids, request_id, at_us, micros)
+        if endpoint.keeping is None:
+            self.log.append(record)
+        else:
+            self.keeper.answered(endpoint.keeping, record)
         self.metrics.answered(
             endpoint.model, part.version, ROLES[part.role], 200, rows.count, micros, at_us
         )

@@ -182,13 +182,13 @@ def _split(parts: Sequence[scoring.Part], counts: Sequence[int]) -> list[list[sc
     """Return what of the parts is each request's, the requests one after the other."""
     found, start = [], 0
     for count in counts:
-        mine = (_slice(part, start, start + count) for part in parts)
+        mine = (_slice(part, start, start + count, len(counts)) for part in parts)
         found.append([part for part in mine if part is not None])
         start += count
     return found
 
 
-def _slice(part: scoring.Part, start: int, stop: int) -> scoring.Part | None:
+def _slice(part: scoring.Part, start: int, stop: int, shared: int) -> scoring.Part | None:
     """Return a part's rows from `start` to before `stop` as a part of their own, if it has any."""
     scores: Any = part.scores
     if part.index is None:
@@ -207,5 +207,6 @@ def _slice(part: scoring.Part, start: int, stop: int) -> scoring.Part | None:
         scores=scores[places.start : places.stop],
         version=part.version,
         nanos=part.nanos,
+        shared=shared,
         given=part.given and {n: v[places.start : places.stop] for n, v in part.given.items()},
     )

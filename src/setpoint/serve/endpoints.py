@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.models.explaining.explainer import Explainer
 from setpoint.serve.entities import Deployment, EndpointSettings, Process, Role, Wanted
+from setpoint.serve.keeping import keeping
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import SCORE, outputs_of
 from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
@@ -44,11 +45,19 @@ class Arm:
         self._specs = [spec_of(i) for i in self.inputs]
         self._mixed = any(spec.text or spec.blob for spec in self._specs)
         self._columns: list[int] | None = None
+        self._discreet = False  # what a model says of a row is not logged
 
-    def behind(self, inputs: Inputs) -> "Arm":
-        """Return this arm for an endpoint whose rows have the columns of `inputs`."""
-        fallback = None if self.fallback is None else self.fallback.behind(inputs)
+    def behind(self, inputs: Inputs, *, discreet: bool = False) -> "Arm":
+        """Return this arm for an endpoint whose rows have the columns of `inputs`.
+
+        A `discreet` one leaves what a failed model said out of the server's log: it may
+        quote a value that is not to be written down.
+        """
+        fallback = None
+        if self.fallback is not None:
+            fallback = self.fallback.behind(inputs, discreet=discreet)
         arm = Arm(self.version, self.predictor, fallback)
+        arm._discreet = discreet
         order = [
             inputs.numeric.index(spec.name)
             for spec in self._specs
@@ -81,7 +90,8 @@ class Arm:
                 found if outputs is None else _score_in(outputs, rows.count), dtype=np.float64
             )
         except Exception as error:  # noqa: BLE001 - a model is foreign code
-            _log.warning("model raised", extra={"version": self.version, "trace": _trace(error)})
+            trace = _places(error) if self._discreet else _trace(error)
+            _log.warning("model raised", extra={"version": self.version, "trace": trace})
             raise ModelFailed(f"version {self.version}: {type(error).__name__}: {error}") from None
         if scores.shape != (rows.count,):
             raise ModelFailed(
@@ -169,13 +179,14 @@ class Endpoint:
         self.inputs = _inputs(live, [arms[d.version] for d in deployed])
         self.outputs = live.outputs
         self.plain = self.outputs.only_score and not self.inputs.mixed  #: see `serve.plain`
-        self.live = live.behind(self.inputs)
+        self.live = live.behind(self.inputs, discreet=bool(settings.redact))
         self.canary = self._arm(by_role.get(Role.CANARY), arms)
         self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
         self.route: Callable[[Sequence[str]], bytes] | None = None
         if (canary := by_role.get(Role.CANARY)) is not None:
             self.route = router(f"{model}/{canary.version}", canary.weight)
         self.alone = len(deployed) == 1
+        self.keeping = keeping(settings)  #: what is logged of its rows; None: all of everything
         predictor = self.live.predictor
         if settings.timeout is not None:
             self._watch()
@@ -208,7 +219,10 @@ class Endpoint:
                 arm.predictor = Watched(arm.predictor)
 
     def _arm(self, deployment: Deployment | None, arms: dict[int, Arm]) -> Arm | None:
-        return None if deployment is None else arms[deployment.version].behind(self.inputs)
+        if deployment is None:
+            return None
+        discreet = bool(self.settings.redact)
+        return arms[deployment.version].behind(self.inputs, discreet=discreet)
 
 
 class Endpoints:
@@ -384,3 +398,9 @@ def _score_in(outputs: Given, count: int) -> Floats:
 
 def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-4000:]
+
+
+def _places(error: BaseException) -> str:
+    """Return where an error happened and its kind, without what it says."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    return f"{where}{type(error).__name__}"[-4000:]

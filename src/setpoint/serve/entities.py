@@ -48,6 +48,9 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch_rows: int = 4096  #: scored in one call
     batch_wait: float = 0.0  #: seconds for which a request waits for company
     process: Process = Process.SHARED
+    sample: float = 1.0  #: share of predictions that are logged, 0 to 1, by their ids
+    slow: float | None = None  #: seconds from which a request counts as slow; None: not judged
+    redact: tuple[str, ...] = ()  #: inputs whose values are never logged, by name
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     settings: EndpointSettings = EndpointSettings()
 
 
-class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
+class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults=True):
     """One request (or one arm's part of it) that was answered, or failed in a model."""
 
     at_us: int  #: microseconds since 1970 by the store's clock
@@ -74,6 +77,9 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p"):
     micros: int = 0  #: time in the server until this record was written
     fallback: bool = False  #: another answered than should have: see `failed` and `roles`
     failed: int = 0  #: the version that failed, 0 where none did
+    sample: float = 1.0  #: the share of rows logged then; of what failed every row is
+    unlogged: int = 0  #: rows of the same request that are not in the sample
+    redacted: tuple[str, ...] = ()  #: inputs whose values were left out: null in every row
 
 
 class BatchRecord(PredictionRecord, frozen=True, kw_only=True, tag="b"):
@@ -97,6 +103,25 @@ class ShadowRecord(Struct, frozen=True, kw_only=True, tag="s"):
     micros: int = 0  #: that scoring took
 
 
+class CountRecord(Struct, frozen=True, kw_only=True, tag="c", omit_defaults=True):
+    """What one version did in one second with requests of which no row is logged."""
+
+    at_us: int  #: of the first of them
+    model: str
+    version: int
+    shadow: bool = False  #: it scored them after another one had answered
+    requests: int = 0  #: or parts of them
+    rows: int = 0  #: of those requests
+    failed: int = 0  #: requests that it failed; only ever of a shadow: other failures are logged
+    slow: int = 0  #: requests that took longer than `bound`
+    bound: int = 0  #: microseconds; 0: slowness was not judged
+
+    @property
+    def ids(self) -> list[str]:
+        """Of what it tells row by row: of no row."""
+        return []
+
+
 class LabelRecord(Struct, frozen=True, kw_only=True, tag="l"):
     """The truth about predictions that were made earlier (or will be told later)."""
 
@@ -104,9 +129,10 @@ class LabelRecord(Struct, frozen=True, kw_only=True, tag="l"):
     model: str
     ids: list[str]
     labels: list[float]
+    sample: float = 1.0  #: the share of predictions logged when it was delivered
 
 
-Record = PredictionRecord | BatchRecord | ShadowRecord | LabelRecord
+Record = PredictionRecord | BatchRecord | ShadowRecord | CountRecord | LabelRecord
 
 
 class Position(Struct, frozen=True, order=True):

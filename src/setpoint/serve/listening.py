@@ -118,7 +118,10 @@ def consequences(serving: Serving) -> Iterator[str]:
 
 def tell_on_stderr(log_level: str) -> None:
     """Have the standard library's logging go to stderr."""
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=log_level.upper())
+    told = "%(levelname)s %(name)s %(message)s%(trace_id)s"
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(told, defaults={"trace_id": ""}))
 
 
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address

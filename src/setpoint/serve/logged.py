@@ -1,5 +1,6 @@
 """The inputs of one prediction, from wherever in the log they are: a segment, or Parquet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -7,7 +8,7 @@ import msgspec
 import numpy as np
 
 from setpoint.core.clock import to_micros
-from setpoint.errors import NotFound
+from setpoint.errors import Conflict, NotFound
 from setpoint.serve import frames
 from setpoint.serve.entities import Prediction, PredictionRecord, Record
 
@@ -29,6 +30,7 @@ def inputs_of(folder: Path, prediction: Prediction) -> Inputs:
 
     Raises:
         NotFound: If the log has it no more, or not here.
+        Conflict: If some of them were never to be written down.
     """
     found = _in_segments(folder, prediction) or _in_parquet(folder, prediction)
     if found is None:
@@ -52,8 +54,17 @@ def _in_segments(folder: Path, wanted: Prediction) -> Inputs | None:
             if not isinstance(record, PredictionRecord) or not record.scores:
                 continue
             if record.model == wanted.model and record.at_us == at_us and wanted.id in record.ids:
+                _require_whole(wanted, record.redacted)
                 return _row(record, record.ids.index(wanted.id))
     return None
+
+
+def _require_whole(wanted: Prediction, redacted: Sequence[str]) -> None:
+    if redacted:
+        raise Conflict(
+            f"prediction {wanted.id!r} was logged without {', '.join(redacted)}",
+            hint="personal inputs are redacted: ask again with the whole row, to explain that",
+        )
 
 
 def _row(record: PredictionRecord, at: int) -> Inputs:
@@ -74,6 +85,7 @@ def _in_parquet(folder: Path, wanted: Prediction) -> Inputs | None:
         found = pl.scan_parquet(path).filter(mine).head(1).collect()
         if found.height:
             row = found.row(0, named=True)
+            _require_whole(wanted, row.get("redacted") or ())
             return {
                 name.removeprefix(PREFIX): float("nan")
                 if value is None and found.schema[name].is_numeric()

@@ -34,6 +34,7 @@ from setpoint.serve.listening import (
 )
 from setpoint.serve.log import LogWriter, NoLog
 from setpoint.serve.metrics import Metrics
+from setpoint.serve.observing import observed
 from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
 from setpoint.serve.siblings import Door, Siblings
@@ -168,10 +169,12 @@ def _answer(
     jobs: Keeper | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
+    app.tracing, measuring = observed(app.metrics)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=lane(app.infer_now, app.after),
+        # The short way knows no spans: with them it leaves every request to the long one.
+        http=lane(app.infer_now if app.tracing is None else _never, app.after),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -195,6 +198,13 @@ def _answer(
             ready.unlink(missing_ok=True)
         for one in sockets:
             one.close()
+        for sending in (app.tracing, measuring):
+            if sending is not None:
+                sending.close()
+
+
+def _never(_model: str, _body: bytes, _json: int) -> None:
+    """Leave a request to the long way."""
 
 
 def _told(app: App, sockets: Sequence[socket.socket], ready: Path | None) -> None:

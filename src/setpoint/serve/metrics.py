@@ -58,6 +58,8 @@ class Metrics(Struct):
     labels: dict[str, int] = {}
     shadows: dict[str, int] = {}
     fallbacks: dict[str, int] = {}
+    not_logged: dict[str, int] = {}  #: rows outside the log's sample
+    labels_not_sampled: dict[str, int] = {}
     #: requests for explanations by (model, version, status), and rows explained
     explanations: dict[tuple[str, int, int], int] = {}
     explained_rows: dict[tuple[str, int], int] = {}
@@ -117,6 +119,14 @@ class Metrics(Struct):
     def shadowed(self, model: str, rows: int) -> None:
         self.shadows[model] = self.shadows.get(model, 0) + rows
 
+    def unlogged(self, model: str, rows: int) -> None:
+        """Count rows that were answered and are not in the log's sample."""
+        self.not_logged[model] = self.not_logged.get(model, 0) + rows
+
+    def unsampled_label(self, model: str, count: int) -> None:
+        """Count labels of predictions that are not in the log's sample."""
+        self.labels_not_sampled[model] = self.labels_not_sampled.get(model, 0) + count
+
     def of_version(self, model: str, version: int) -> Counted:
         """Return what one version answered since the server started."""
         micros, last_us = (known.get((model, version), 0) for known in (self.spent, self.last))
@@ -168,6 +178,9 @@ class Metrics(Struct):
             ("labels_total", "counter", "Labels accepted", self.labels),
             ("shadow_rows_total", "counter", "Rows scored by the other arm", self.shadows),
             ("fallback_rows_total", "counter", "Rows a baseline answered", self.fallbacks),
+            ("unlogged_rows_total", "counter", "Rows outside the log's sample", self.not_logged),
+            ("unsampled_labels_total", "counter", "Labels of rows outside the log's sample",
+             self.labels_not_sampled),
             ("model_swaps_total", "counter", "Changes of what an endpoint serves", self.swaps),
             ("model_load_failures_total", "counter", "Loads that failed", self.load_failures),
             ("generation", "gauge", "Generation served now", generations),

@@ -12,7 +12,7 @@ from setpoint.db.engine import connect
 from setpoint.errors import Conflict, NotFound, Unavailable
 from setpoint.models.explaining.explainer import Explainer, explainer
 from setpoint.serve import store
-from setpoint.serve.entities import Wanted
+from setpoint.serve.entities import EndpointSettings, Wanted
 from setpoint.serve.protocols import Due, Explains, Fallback, Load, Predictor
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Registered:
                 hint="is the store set up, and reachable?",
             ) from error
         return wanted, changed
+
+    def settings(self, model: str) -> EndpointSettings:
+        """Return how the endpoint of a model is to answer, deployed or not."""
+        with self._engine.begin() as conn:
+            return store.settings_of(conn, model)
 
     def loader(self, model: str, version: int) -> Callable[[], Predictor]:
         return partial(self._load, model, version)

@@ -4,6 +4,9 @@ import math
 import struct
 from collections.abc import Sequence
 
+import numpy as np
+from msgspec.structs import replace
+
 from setpoint.errors import Invalid
 from setpoint.serve.entities import Deployment, PredictionRecord, PredictionRow, Role, ShadowRecord
 
@@ -32,6 +35,38 @@ def index_rows(record: PredictionRecord) -> list[PredictionRow]:
             record.ids, record.versions, record.roles, scores(record), strict=False
         )
     ]
+
+
+def only(record: PredictionRecord, keep: Sequence[int]) -> PredictionRecord:
+    """Return a record with some of its rows."""
+    count = len(record.ids)
+    return replace(
+        record,
+        ids=[record.ids[i] for i in keep],
+        versions=[record.versions[i] for i in keep],
+        roles=bytes(record.roles[i] for i in keep),
+        values=_of(record.values, count, keep),
+        texts={name: [texts[i] for i in keep] for name, texts in record.texts.items()},
+        scores=_of(record.scores, count, keep),
+    )
+
+
+def only_shadow(record: ShadowRecord, keep: Sequence[int]) -> ShadowRecord:
+    """Return a record of the other arm's scores with some of its rows."""
+    return replace(
+        record,
+        ids=[record.ids[i] for i in keep],
+        versions=[record.versions[i] for i in keep],
+        scores=_of(record.scores, len(record.ids), keep),
+    )
+
+
+def _of(packed: bytes, count: int, keep: Sequence[int]) -> bytes:
+    """Return some rows of numbers packed row by row; nothing of nothing."""
+    if not packed:
+        return b""
+    found: bytes = np.frombuffer(packed).reshape(count, -1)[list(keep)].tobytes()
+    return found
 
 
 _NEVER = (Role.FALLBACK, Role.BATCH)  #: deployed

@@ -29,6 +29,7 @@ class Part(Struct, frozen=True):
     why: str = ""
     status: int = 500  #: what its failure is worth
     given: Given | None = None  #: all that the model gave, where that is more than scores
+    shared: int = 1  #: requests that were scored in the same call
 
 
 def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0) -> list[Part]:

@@ -1,8 +1,9 @@
 """Sealing: finished segments of the log become Parquet that anything can read.
 
-``log/parquet/model=M/dt=YYYY-MM-DD/{predictions,shadows,labels}-[WRITER-]SEGMENT.parquet``, one row
-a prediction: ``pl.scan_parquet("log/parquet/**/predictions-*.parquet",
-hive_partitioning=True, missing_columns="insert", extra_columns="ignore")``.
+``log/parquet/model=M/dt=YYYY-MM-DD/KIND-[WRITER-]SEGMENT.parquet``, where KIND is predictions,
+shadows, counts or labels; one row a prediction: ``pl.scan_parquet(
+"log/parquet/**/predictions-*.parquet", hive_partitioning=True, missing_columns="insert",
+extra_columns="ignore")``.
 """
 
 import os
@@ -23,6 +24,7 @@ from setpoint.errors import Unavailable
 from setpoint.serve import frames
 from setpoint.serve.entities import (
     BatchRecord,
+    CountRecord,
     LabelRecord,
     Place,
     Position,
@@ -39,6 +41,7 @@ _KINDS = {
     PredictionRecord: "predictions",
     BatchRecord: "predictions",
     ShadowRecord: "shadows",
+    CountRecord: "counts",
     LabelRecord: "labels",
 }
 _AT = pl.Datetime("us", "UTC")
@@ -124,7 +127,9 @@ def _seal_one(folder: Path, writer: str, number: int) -> list[Path]:
 
 
 def _table(records: Sequence[Any]) -> pl.DataFrame:
-    """Return a row for each prediction or label of records of one kind."""
+    """Return a row for each prediction or label of records of one kind, or for each count."""
+    if isinstance(records[0], CountRecord):
+        return _counts(records)
     alike: dict[tuple[str, ...], list[Any]] = defaultdict(list)
     for record in records:  # an endpoint's columns change with its version
         alike[() if isinstance(record, LabelRecord) else _features(record)].append(record)
@@ -167,6 +172,8 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
             "micros": each("micros", pl.Int32),
             "fallback": each("fallback", pl.Boolean),
             "failed": each("failed", pl.Int32),
+            "weight": _weights(records, counts),
+            "redacted": each("redacted", pl.List(pl.String)),
         }
         values = np.frombuffer(b"".join(record.values for record in records))
         matrix = values.reshape(sum(counts), len(first.columns))
@@ -176,6 +183,28 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
             texts = chain.from_iterable(record.texts[name] for record in records)
             columns[PREFIX + name] = pl.Series(list(texts), dtype=pl.String)
     return pl.DataFrame(columns)
+
+
+def _counts(records: Sequence[CountRecord]) -> pl.DataFrame:
+    """Return what was counted and not logged row by row."""
+    table = pl.DataFrame(
+        [
+            (r.at_us, r.version, r.shadow, r.requests, r.rows, r.failed, r.slow, r.bound)
+            for r in records
+        ],
+        schema={
+            "at": pl.Int64, "version": pl.Int32, "shadow": pl.Boolean, "requests": pl.Int64,
+            "rows": pl.Int64, "failed": pl.Int64, "slow": pl.Int64, "bound": pl.Int64,
+        },
+        orient="row",
+    )  # fmt: skip
+    return table.with_columns(pl.col("at").cast(_AT))
+
+
+def _weights(records: Sequence[PredictionRecord], counts: list[int]) -> pl.Series:
+    """Return for how many rows each stands: summed up they estimate what was answered."""
+    weights = [1.0 if record.failed else 1 / record.sample for record in records]
+    return pl.Series(np.repeat(np.array(weights), counts))
 
 
 def _scores(records: Sequence[PredictionRecord | ShadowRecord]) -> pl.Series:

@@ -21,6 +21,7 @@ from setpoint.serve.entities import (
     PredictionRow,
     Role,
 )
+from setpoint.serve.sampling import is_sampled
 from setpoint.serve.tables import deployments as d
 from setpoint.serve.tables import endpoint_settings as es
 from setpoint.serve.tables import endpoints as e
@@ -140,8 +141,7 @@ _INSERT_POSTGRESQL = f"""
 
 def known_ids(conn: Connection, model: str, ids: Sequence[str]) -> list[str]:
     """Return which of `ids` the index has."""
-    rows = _by_id(conn, "predictions", "p.id", model, ids)
-    return [row[0] for row in rows]
+    return [row[0] for row in _by_id(conn, "predictions", "p.id", model, ids)]
 
 
 def pair_predictions(
@@ -182,11 +182,13 @@ def label_predictions(
     at: datetime,
     *,
     ordered: bool = True,
+    sample: float = 1.0,
 ) -> list[Labelled]:
     """Join labels to their predictions.
 
-    A label whose prediction is unknown is kept until `join_waiting` finds it. Of several
-    labels of one id the last counts, since it was first said; not `ordered`, the latest.
+    A label whose prediction is unknown is kept until `join_waiting` finds it, unless it is
+    none of the `sample` that is logged. Of several labels of one id the last counts, since it
+    was first said; not `ordered`, the latest.
 
     Returns:
         Each prediction that has a label it did not have before; `was` tells a correction.
@@ -194,14 +196,12 @@ def label_predictions(
     """
     given = dict(zip(ids, labels, strict=True))
     rows = _by_id(conn, "predictions", _LABELLED, model, list(given))
-    changed: list[Labelled] = []
-    known: set[str] = set()
-    micros = to_micros(at)
-    for row in rows:
-        known.add(row[0])
-        late = not ordered and row[8] is not None and row[8] > micros
-        if not late and row[7] != given[row[0]]:
-            changed.append(_labelled(row, given[row[0]], micros))
+    micros, known = to_micros(at), {row[0] for row in rows}
+    changed = [
+        _labelled(row, given[row[0]], micros)
+        for row in rows
+        if row[7] != given[row[0]] and (ordered or row[8] is None or row[8] <= micros)
+    ]
     _update(
         conn,
         "label = {0}, labelled_at = {1}",
@@ -209,7 +209,8 @@ def label_predictions(
         model,
         [(one.label, micros, one.id) for one in changed],
     )
-    _wait(conn, model, [(i, label) for i, label in given.items() if i not in known], at)
+    unknown = [(i, label) for i, label in given.items() if i not in known]
+    _wait(conn, model, [one for one in unknown if is_sampled(one[0], sample)], at)
     return changed
 
 
@@ -303,8 +304,7 @@ def count_predictions(conn: Connection, model: str, version: int | None = None) 
 
 def oldest(conn: Connection, model: str) -> datetime | None:
     """Return when the oldest prediction of a model was made; reads all of them."""
-    query = select(func.min(p.c.at)).where(p.c.model == model)
-    found: datetime | None = conn.execute(query).scalar()
+    found: datetime | None = conn.scalar(select(func.min(p.c.at)).where(p.c.model == model))
     return found
 
 

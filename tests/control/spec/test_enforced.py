@@ -6,7 +6,6 @@ from tests.control.spec.examples import SMALLEST
 from setpoint.control.spec.enforced import NOT_YET, in_words, unenforced
 from setpoint.control.spec.explain import explain
 from setpoint.control.spec.parse import parse
-from setpoint.errors import Invalid
 
 
 def test_a_spec_that_sets_none_of_them_hears_nothing() -> None:
@@ -27,8 +26,3 @@ def test_each_key_that_nothing_enforces_is_told(text: str, key: str) -> None:
 def test_all_of_them_are_keys_of_the_spec() -> None:
     known = {row.path for row in explain(parse(SMALLEST))}
     assert known.issuperset(NOT_YET)
-
-
-def test_sampling_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(Invalid, match="sampling is not available yet"):
-        parse(f"{SMALLEST}\nserve: {{log: {{sample: 50%}}}}\n")

@@ -57,6 +57,8 @@ from setpoint.control.spec.parse import SpecInvalid, parse
             "leaves no time", "a fraction",
         ),
         (SMALLEST, "train}", "train}\nserve: {limits: {timeout: 0s}}", "no time", "above 0"),
+        (SMALLEST, "train}", "train}\nserve: {log: {sample: 0%}}", "nothing could", "1%"),
+        (SMALLEST, "train}", "train}\nserve: {log: {redact: [a, a]}}", "a is redacted", "one"),
         (
             SMALLEST, "train}", "train}\nserve: {limits: {concurrency: 65}}",
             "a thread each", "up to 64",

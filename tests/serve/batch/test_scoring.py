@@ -20,6 +20,7 @@ from setpoint.serve.batch import scoring
 from setpoint.serve.batch.entities import Asked, Plan
 from setpoint.serve.batch.source import Table, files_at
 from setpoint.serve.endpoints import Arm, Endpoint
+from setpoint.serve.entities import EndpointSettings
 from setpoint.serve.v2 import Rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,3 +101,17 @@ def test_lines_of_the_log_have_every_row_once() -> None:
     assert {line.at_us for line in lines} == {to_micros(NOW)}
     assert max(len(line.ids) for line in lines) <= 5_000
     assert all(len(line.ids) == len(line.roles) == len(line.texts["city"]) for line in lines)
+
+
+def test_lines_of_the_log_lack_what_the_endpoint_redacts() -> None:
+    arm = Arm(1, Sum(inputs=[Input("a"), Input("city", "BYTES")]))
+    settings = EndpointSettings(redact=("city", "a"))
+    found = Endpoint("m", 1, [live()], {1: arm}, settings)
+    part = scoring.score(found, Rows(2, np.array([[41.5], [2.0]]), {"city": ["Ada", "Bo"]}))
+    assert part is not None
+    assert part.scores is not None
+    assert part.scores.tolist() == [44.5, 4.0]
+    (line,) = scoring.records(found, part, ["x", "y"], "bat_1.0", NOW)
+    assert line.texts == {"city": [None, None]}
+    assert np.isnan(np.frombuffer(line.values)).all()
+    assert line.redacted == ("a", "city")

@@ -164,10 +164,13 @@ def _watch(spec: Spec) -> Iterator[Finding]:
 
 
 def _log(spec: Spec) -> Iterator[Finding]:
-    if spec.serve.log.sample != 1:
-        hint = "write 100%, or leave it out: releases and monitors count on every row"
-        said = "sampling is not available yet: every prediction is logged"
-        yield "serve.log.sample", said, hint
+    log = spec.serve.log
+    if log.sample <= 0:
+        hint = "write such as 1%: an even sample is enough to judge by"
+        yield "serve.log.sample", "without a sample nothing could be judged", hint
+    twice = sorted({name for name in log.redact if log.redact.count(name) > 1})
+    if twice:
+        yield "serve.log.redact", f"{twice[0]} is redacted twice", "keep one of them"
 
 
 def _limits(spec: Spec) -> Iterator[Finding]:

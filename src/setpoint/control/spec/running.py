@@ -13,8 +13,21 @@ class Log(Struct, frozen=True, kw_only=True):
 
     sample: Annotated[
         Percent,
-        Doc("the share of predictions logged", "only logged ones can be traced and judged"),
+        Doc(
+            "the share of predictions logged, chosen by their ids; what failed is logged always",
+            "errors and latency are judged on all requests; drift, losses and quality on the "
+            "sample, which takes as much longer; the others cannot be traced, and their labels "
+            "are ignored",
+        ),
     ] = 1.0
+    redact: Annotated[
+        tuple[Column, ...],
+        Doc(
+            "inputs whose values are never logged, besides those that the contract marks as "
+            "personal",
+            "null is logged instead, and nothing watches them",
+        ),
+    ] = ()
     keep: Annotated[Duration, Doc("how long they are kept", "then they are deleted")] = (
         parse_duration("90d")
     )

@@ -13,7 +13,7 @@ from setpoint.models.explaining.explainer import Explainer
 from setpoint.serve import outputs, scoring, v2
 from setpoint.serve.batch.entities import Plan
 from setpoint.serve.endpoints import Endpoint, Endpoints
-from setpoint.serve.entities import BatchRecord, Deployment, Role, Wanted
+from setpoint.serve.entities import BatchRecord, Deployment, EndpointSettings, Role, Wanted
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Due, Predictor
 from setpoint.serve.protocols import Source as Versions
@@ -39,12 +39,20 @@ _DTYPES: dict[str, type[pl.DataType]] = {
 class Pinned:
     """One version, live, whatever its store deploys."""
 
-    def __init__(self, versions: Versions, model: str, version: int) -> None:
+    def __init__(
+        self,
+        versions: Versions,
+        model: str,
+        version: int,
+        settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
+    ) -> None:
         self._versions = versions
+        self._settings = settings
         self._only = Deployment(model=model, version=version, role=Role.LIVE, weight=1.0)
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
-        model, wanted = self._only.model, Wanted(deployments=[self._only])
+        model = self._only.model
+        wanted = Wanted(deployments=[self._only], settings=self._settings)
         return {model: 1}, {model: wanted} if due(model, 1) else {}
 
     def loader(self, model: str, version: int) -> Callable[[], Predictor]:
@@ -63,7 +71,9 @@ def loaded(settings: Settings, model: str, version: int) -> Endpoint:
     Raises:
         Unavailable: If it does not load.
     """
-    endpoints = Endpoints(Pinned(from_store(settings), model, version), Metrics())
+    versions = from_store(settings)
+    redacting = EndpointSettings(redact=versions.settings(model).redact)
+    endpoints = Endpoints(Pinned(versions, model, version, redacting), Metrics())
     endpoints.refresh()
     endpoint = endpoints.all()[model]
     if endpoint.broken is not None:
@@ -175,6 +185,8 @@ def records(
         piece = structs.replace(part, rows=held, scores=scores)
         micros = part.nanos * len(mine) // len(ids) // 1000
         one = scoring.record(endpoint, piece, mine, request_id, to_micros(at), micros)
+        if endpoint.keeping is not None:
+            one = endpoint.keeping.redacted(one)
         fields = structs.asdict(one)
         if not part.failed:
             fields["roles"] = bytes((_BATCH,)) * len(mine)

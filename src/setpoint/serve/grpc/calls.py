@@ -1,7 +1,8 @@
 """From a method of a service to an answer, with errors as gRPC has them."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import grpc
@@ -46,7 +47,7 @@ def service(
         name,
         {
             method: grpc.unary_unary_rpc_method_handler(
-                _unary(serving, handle),
+                _traced(serving, f"{name}/{method}", _unary(serving, handle)),
                 request_deserializer=request.FromString,
                 response_serializer=answer.SerializeToString,
             )
@@ -65,10 +66,11 @@ def stream(
 ) -> Any:
     """Return a service with one method of many requests and many answers."""
 
-    async def answers(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[Any]:
-        async for one in handle(serving, requests):
-            yield one
-            serving.after()
+    async def answers(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        with _span(serving, f"{name}/{method}", context):
+            async for one in handle(serving, requests):
+                yield one
+                serving.after()
 
     handler = grpc.stream_stream_rpc_method_handler(
         answers,
@@ -76,6 +78,37 @@ def stream(
         response_serializer=answer.SerializeToString,
     )
     return grpc.method_handlers_generic_handler(name, {method: handler})
+
+
+def _traced(
+    serving: Answering, method: str, answer: Callable[[Any, Any], Awaitable[Any]]
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Return a handler whose calls are spans, where spans are asked for."""
+    if serving.tracing is None:
+        return answer
+
+    async def traced(request: Any, context: Any) -> Any:
+        with _span(serving, method, context) as back:
+            await context.send_initial_metadata(back)
+            return await answer(request, context)
+
+    return traced
+
+
+@contextmanager
+def _span(serving: Answering, method: str, context: Any) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Have a call be a span, where spans are asked for; give what the client is told of it."""
+    if serving.tracing is None:
+        yield ()
+        return
+    from setpoint.serve.tracing import traceparent  # noqa: PLC0415 - an extra
+
+    with serving.tracing.rpc(method, context.invocation_metadata() or ()) as span:
+        try:
+            yield (("traceparent", traceparent(span)),)
+        finally:
+            code = context.code() or grpc.StatusCode.OK
+            span.set_attribute("rpc.response.status_code", getattr(code, "name", str(code)))
 
 
 def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitable[Any]]:

@@ -109,7 +109,7 @@ def traffic_panel(traffic: Sequence[Traffic]) -> Panel:
         counts[each.version, each.day] = counts.get((each.version, each.day), 0) + each.rows
     xs = [seconds(each) + 43_200 for each in days]
     return Panel(
-        title="Predictions a day, by version",
+        title="Predictions logged a day, by version",
         areas=[
             Area(
                 label="",
