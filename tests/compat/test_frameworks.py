@@ -13,6 +13,7 @@ from tests.compat.environments import ROOT, needed
 HERE = Path(__file__).parent
 MLFLOW = HERE / "mlflow_frameworks_journeys.py"
 OURS = tuple(HERE / f"{name}_journeys.py" for name in ("sdk_torch", "sdk", "flavor"))
+SAVED = HERE / "savedmodel_journeys.py"
 
 
 def _names(*scripts: Path) -> list[str]:
@@ -50,6 +51,21 @@ def test_our_callbacks_tell_of_a_training(
     name: str, told_by_ours: dict[str, dict[str, Any]]
 ) -> None:
     assert not told_by_ours[name]["error"], told_by_ours[name]["error"]
+
+
+@pytest.fixture(scope="module")
+def told_by_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    home = tmp_path_factory.mktemp("savedmodel")
+    said = client("savedmodel", SAVED, str(home), folder=home, PYTHONPATH=str(ROOT / "src"))
+    return stories(said)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", _names(SAVED))
+def test_folders_of_tensorflow_are_served(
+    name: str, told_by_tensorflow: dict[str, dict[str, Any]]
+) -> None:
+    assert not told_by_tensorflow[name]["error"], told_by_tensorflow[name]["error"]
 
 
 @pytest.mark.long
