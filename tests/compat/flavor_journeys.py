@@ -59,8 +59,8 @@ class _Alone:
         wanted = Wanted(deployments=[only], settings=EndpointSettings())
         return {"m": 1}, {"m": wanted} if due("m", 1) else {}
 
-    def load(self, _model: str, _version: int) -> Any:
-        return self._predictor
+    def loader(self, _model: str, _version: int) -> Any:
+        return lambda: self._predictor
 
     def baseline(self, _model: str, _version: int) -> Any:
         return None
