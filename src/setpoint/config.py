@@ -88,6 +88,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 DRAIN_SECONDS = 10.0
+CLIENT_SECONDS = 30.0  #: that a client may keep an inference server waiting
 MOST_WORKERS = 256
 
 
@@ -100,6 +101,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
     workers: int = 1  #: processes that answer
     jobs: Path | None = None  #: folder of its jobs; without one, none are taken
+    client: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
 
 
 def serving(
@@ -114,8 +116,8 @@ def serving(
     """Resolve how a package is served: an argument wins over the environment.
 
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
-    ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``. The last two are
-    those of a store's server, too.
+    ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``,
+    ``SETPOINT_SERVE_CLIENT_SECONDS``. The last three are those of a store's server, too.
 
     Raises:
         Invalid: If a number is none.
@@ -130,9 +132,10 @@ def serving(
         host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
         port=int(said) if port is None else port,
         log=None if folder is None else Path(folder),
-        drain=_drain() if drain is None else drain,
+        drain=_seconds("DRAIN", DRAIN_SECONDS) if drain is None else drain,
         workers=_workers(workers),
         jobs=None if kept is None else Path(kept),
+        client=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
     )
 
 
@@ -218,14 +221,15 @@ def environment(found: Settings) -> dict[str, str]:
     return {**os.environ, **said, "SETPOINT_ACTOR": found.actor}
 
 
-def _drain() -> float:
-    said = os.environ.get("SETPOINT_SERVE_DRAIN") or str(DRAIN_SECONDS)
+def _seconds(name: str, default: float) -> float:
+    variable = f"SETPOINT_SERVE_{name}"
+    said = os.environ.get(variable) or str(default)
     try:
         seconds = float(said)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < 86_400:
-        raise Invalid(f"SETPOINT_SERVE_DRAIN={said!r} is no time", hint="seconds, such as 10")
+        raise Invalid(f"{variable}={said!r} is no time", hint="seconds, such as 10")
     return seconds
 
 

@@ -112,7 +112,8 @@ def _main() -> None:
         worker = Worker(name=asked.worker, file=asked.fd, folder=Path(asked.siblings))
     from tests.serve import processes  # noqa: PLC0415 - by the name that others import it by
 
-    how = How(grpc_port=asked.grpc_port, drain=drain, worker=worker)
+    patience = serving().client
+    how = How(grpc_port=asked.grpc_port, drain=drain, client_seconds=patience, worker=worker)
     run(where, port=0, load=processes.load, how=how)
 
 

@@ -59,7 +59,13 @@ def _run_one(options: argparse.Namespace, where: Serving) -> None:
     if options.worker is not None:
         worker = Worker(name=options.worker, file=options.fd, folder=options.siblings)
     patience = _PATIENCE_SECONDS if options.with_parent and worker is None else 0.0
-    how = How(patience=patience, grpc_port=options.grpc_port, drain=where.drain, worker=worker)
+    how = How(
+        patience=patience,
+        grpc_port=options.grpc_port,
+        drain=where.drain,
+        client_seconds=where.client,
+        worker=worker,
+    )
     level = options.log_level
     if options.package is not None:
         run_package(options.package, where, level, any_host=options.allow_any_host, how=how)

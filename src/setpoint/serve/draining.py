@@ -20,10 +20,12 @@ from pathlib import Path
 
 import uvicorn
 
+from setpoint.serve import guarding
 from setpoint.serve.answering import Answering
 from setpoint.serve.listening import refuse_more
 
 _LOOK_SECONDS = 0.02
+_LOOK_AFTER_SECONDS = 1.0
 
 #: Stops another way of being asked, in so many seconds
 Stop = Callable[[float], Awaitable[None]]
@@ -41,6 +43,7 @@ class Server(uvicorn.Server):
         self._app = app
         self._seconds = seconds
         self._begun = begun  #: called once it answers
+        self._looked = time.monotonic()  # at the connections
         self.until = 0.0  #: `time.monotonic` when the drain ends; 0: it has not begun
         self.stop_too: Stop | None = None
 
@@ -48,6 +51,14 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._begun()
         gc.freeze()  # what starting made stays: no collection need look at it again
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections now and then."""
+        passed = time.monotonic() - self._looked
+        if passed >= _LOOK_AFTER_SECONDS:
+            self._looked += passed
+            guarding.look(self.server_state.connections, passed)  # type: ignore[arg-type]
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was accepted."""

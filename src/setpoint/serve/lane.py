@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from setpoint.serve.guarding import Guarded, most_connections
 
 _START = b"POST /v2/models/"
 _FIRST = re.compile(rb"POST /v2/models/([A-Za-z0-9._~%-]+)/infer HTTP/1\.1")
@@ -79,14 +79,16 @@ def _sizes(lengths: list[bytes], of_json: list[bytes]) -> tuple[int, int] | None
     return (length, json) if not of_json or 0 < json <= length else None
 
 
-def lane(answer: Answer, after: Callable[[], None]) -> type[HttpToolsProtocol]:
+def lane(answer: Answer, after: Callable[[], None], seconds: float = 30.0) -> type[Guarded]:
     """Return uvicorn's protocol with the short way built in.
 
     Args:
         answer: Answers an infer request at once.
         after: Called when an answer was handed to the system.
+        seconds: That a client may keep the server waiting; see `Guarded`.
     """
-    members = {"answer": staticmethod(answer), "after": staticmethod(after), "heads": {}}
+    members: dict[str, Any] = {"answer": staticmethod(answer), "after": staticmethod(after)}
+    members |= {"heads": {}, "seconds": seconds, "most": most_connections()}
     return type("Lane", (_Lane,), members)
 
 
@@ -94,18 +96,14 @@ def _later(model: str, body: bytes, json: int) -> None:
     """Leave every request to the long way."""
 
 
-class _Lane(HttpToolsProtocol):
+class _Lane(Guarded):
     answer: Answer
     after: Callable[[], None]
     draining = False  #: whether the server is about to end
     heads: dict[bytes, Head | None]  #: what is known of heads, of all connections
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._between = True  # no request is half read by uvicorn
-        self._head = b""  # a known head whose body is on its way
-
     def data_received(self, data: bytes) -> None:
+        self._got += len(data)
         if self._head:
             data, self._head = self._head + data, b""
         if not self._between or not self._take(data):
@@ -126,8 +124,7 @@ class _Lane(HttpToolsProtocol):
             self.loop.call_later(_QUIET_SECONDS, self._close_if_quiet)
 
     def _close_if_quiet(self) -> None:
-        cycle: Any = self.cycle
-        if self._between and not self._head and (cycle is None or cycle.response_complete):
+        if self.is_idle():
             self.transport.close()
 
     def on_headers_complete(self) -> None:
@@ -137,14 +134,6 @@ class _Lane(HttpToolsProtocol):
             if before is not None and not before.response_started:
                 before.keep_alive = True  # there is another to be answered behind it
             self.cycle.keep_alive = False
-
-    def on_message_begin(self) -> None:
-        self._between = False
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        super().on_message_complete()
 
     def _take(self, data: bytes) -> bool:
         """Answer the request in `data`, or keep its head; False if it is not for us."""

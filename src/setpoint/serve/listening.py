@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from setpoint.config import DRAIN_SECONDS, Serving
+from setpoint.config import CLIENT_SECONDS, DRAIN_SECONDS, Serving
 from setpoint.errors import Conflict, Denied, Invalid
 
 PORT = 8766
@@ -39,6 +39,7 @@ class How(Struct, frozen=True, kw_only=True):
     patience: float = 0.0
     grpc_port: int | None = None  #: where clients of gRPC are answered, too; None: nowhere
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
+    client_seconds: float = CLIENT_SECONDS  #: that a client may keep the server waiting
     worker: Worker | None = None  #: which of the processes it is; None: there is one
 
 
