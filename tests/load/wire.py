@@ -44,12 +44,13 @@ class Wire:
             self.socket.sendall(piece)
         return self
 
-    def answer(self) -> Answer:
-        """Return the next answer.
+    def answer(self, begun: bytes = b"") -> Answer:
+        """Return the next answer, of which somebody read the first bytes already.
 
         Raises:
             Cut: If the server hangs up first.
         """
+        self._left += begun
         while b"\r\n\r\n" not in self._left:
             self._more()
         head, _, self._left = self._left.partition(b"\r\n\r\n")

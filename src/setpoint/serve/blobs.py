@@ -65,7 +65,7 @@ def as_tensor(values: Any, datatype: str, shape: Sequence[int], where: str) -> N
         Invalid: If they are no numbers, or of another shape.
     """
     try:
-        found = np.array(values).astype(dtype_of(datatype))
+        found = np.array(values, dtype=dtype_of(datatype))
     except (ValueError, TypeError, OverflowError):
         raise Invalid(
             "this is no tensor of numbers", where=where, hint=f"send rows of the shape {shape}"

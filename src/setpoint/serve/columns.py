@@ -27,6 +27,8 @@ def from_records(records: Sequence[Any], inputs: Inputs, where: str) -> Rows:
                 hint="send every row as an object of inputs, or every row as an array",
             )
         names |= dict.fromkeys(record)
+    if records:
+        tensors.check_names(names, inputs, where)  # before there is a column for each
     named = {name: [record.get(name) for record in records] for name in names}
     return from_columns(named, inputs, where, count=len(records))
 

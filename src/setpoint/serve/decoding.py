@@ -10,6 +10,11 @@ from setpoint.errors import Invalid
 T = TypeVar("T")
 
 
+def too_deep(what: str) -> Invalid:
+    """Return the error of JSON in more brackets than can be followed."""
+    return Invalid(f"the {what} is nested too deeply", hint="send values, or lists of them")
+
+
 def read(
     decode: Callable[[bytes], T], body: bytes, what: str, hints: Mapping[str, str] | None = None
 ) -> T:
@@ -32,6 +37,8 @@ def read(
         raise Invalid(
             f"the {what} is not as it should be: {text}", where=where.strip("`"), hint=hint
         ) from None
+    except RecursionError:
+        raise too_deep(what) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(
             f"the body of the {what} is not JSON: {error}", hint="send UTF-8 JSON"

@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         passed = time.monotonic() - self._looked
         if passed >= _LOOK_AFTER_SECONDS:
             self._looked += passed
-            guarding.look(self.server_state.connections, passed)  # type: ignore[arg-type]
+            guarding.look(self.server_state.connections, passed)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -74,6 +74,9 @@ def _unpacked(packed: bytes, encoding: bytes, most: int) -> bytes:
         raise Invalid(f"the body is not {name}: {error}") from None
     if len(plain) > most:
         raise _too_large(most)
+    if not unpacker.eof or unpacker.unused_data:
+        what = "ends before it should" if not unpacker.eof else "has more behind its end"
+        raise Invalid(f"the body is not {name}: it {what}")
     return plain
 
 

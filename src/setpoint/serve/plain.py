@@ -79,7 +79,7 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
     """Return a plain request and its rows, None if `v2` should look at it."""
     try:
         request = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if request.parameters is not None and request.parameters.binary_data_output:
         return None

@@ -171,6 +171,20 @@ def failure(parts: Sequence[Part]) -> str | None:
     return None
 
 
+def infinite(parts: Sequence[Part]) -> int | None:
+    """Return a row that nobody could answer and that has an infinite number, None without any.
+
+    That is a fault of the request and tells nothing of the versions that failed: some models take
+    infinity, and whoever sends it to one that does not should not be able to end a release.
+    """
+    for part in parts:
+        if part.scores is None and part.rows.values.size:
+            wrong = np.flatnonzero(np.isinf(part.rows.values).any(axis=1))
+            if wrong.size:
+                return int(wrong[0]) if part.index is None else part.index[int(wrong[0])]
+    return None
+
+
 def take(rows: Rows, index: Sequence[int]) -> Rows:
     """Return some rows."""
     texts = {name: [values[i] for i in index] for name, values in rows.texts.items()}

@@ -1,9 +1,9 @@
 """From the tensors of a V2 request to an endpoint's rows."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +11,14 @@ from setpoint.errors import Invalid
 from setpoint.serve import blobs, v2
 from setpoint.serve.protocols import Floats
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
+
+#: What nested data of tensors consist of.
+_LEAVES: tuple[tuple[type[v2.Tensor], Any], ...] = (
+    (v2.Numbers, float | None),
+    (v2.Integers, int),
+    (v2.Booleans, bool),
+    (v2.Texts, str | None),
+)
 
 
 def rows(request: v2.InferRequest, inputs: Inputs) -> Rows:
@@ -66,33 +74,40 @@ def _columns(tensors: Sequence[v2.Tensor], inputs: Inputs) -> Rows:
             hint="every input has the same first dimension: the number of rows",
         )
     count = counts.pop()
-    numeric: list[NDArray[np.float64]] = []
-    texts: dict[str, list[str | None]] = {}
-    held: dict[str, NDArray[Any]] = {}
-    for known in inputs.specs:
-        if known.name not in named:
-            if known.text:
-                texts[known.name] = [None] * count
-            elif not known.blob:
-                numeric.append(np.full(count, np.nan))
-            continue
-        position, tensor = named[known.name]
-        where = f"$.inputs[{position}]"
-        if known.blob:
-            held[known.name] = blob(tensor, known, where)
-            continue
-        if len(tensor.shape) not in {1, 2} or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
-            raise Invalid(
-                f"the input {known.name!r} has the shape {tensor.shape}",
-                where=f"{where}.shape",
-                hint="one column has the shape [n] or [n, 1]",
-            )
-        if known.text:
-            texts[known.name] = _text(tensor, where)
-        else:
-            numeric.append(_numeric(tensor, where).reshape(-1))
-    values = np.stack(numeric, axis=1) if numeric else np.empty((count, 0))
+    found = {
+        known.name: _column(named[known.name][1], known, f"$.inputs[{named[known.name][0]}]")
+        for known in inputs.specs
+        if known.name in named
+    }  # as many values as rows in each: from here on the count is true
+    numeric = [found.get(name) for name in inputs.numeric]
+    values = np.full((count, len(numeric)), np.nan)
+    for i, column in enumerate(numeric):
+        if column is not None:
+            values[:, i] = column
+    texts: dict[str, list[str | None]] = {
+        known.name: found[known.name] if known.name in found else [None] * count
+        for known in inputs.specs
+        if known.text
+    }
+    held = {
+        known.name: found[known.name]
+        for known in inputs.specs
+        if known.blob and known.name in found
+    }
     return Rows(count, values, texts, inputs.optional - named.keys(), held)
+
+
+def _column(tensor: v2.Tensor, known: InputSpec, where: str) -> Any:
+    """Return the values of one input, a row each."""
+    if known.blob:
+        return blob(tensor, known, where)
+    if len(tensor.shape) not in {1, 2} or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
+        raise Invalid(
+            f"the input {known.name!r} has the shape {tensor.shape}",
+            where=f"{where}.shape",
+            hint="one column has the shape [n] or [n, 1]",
+        )
+    return _text(tensor, where) if known.text else _numeric(tensor, where).reshape(-1)
 
 
 def check_names(named: Mapping[str, Any], inputs: Inputs, where: str) -> None:
@@ -128,8 +143,8 @@ def _numeric(tensor: v2.Tensor, where: str) -> Floats:
             hint="send FP64; null stands for a missing value",
         )
     try:
-        values = np.array(tensor.data, dtype=np.float64)  # type: ignore[attr-defined]
-    except (ValueError, OverflowError):
+        values = np.array(_leaves(tensor), dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
         raise _misshapen(tensor, where) from None
     values = _shaped(values, tensor, where)
     if isinstance(tensor, v2.Numbers):
@@ -152,8 +167,8 @@ def _text(tensor: v2.Tensor, where: str) -> list[str | None]:
             hint="send BYTES, with strings or null as data",
         )
     try:
-        values = np.array(tensor.data, dtype=object)
-    except ValueError:
+        values = np.array(_leaves(tensor), dtype=object)
+    except (ValueError, TypeError):
         raise _misshapen(tensor, where) from None
     return blobs.as_texts(_shaped(values, tensor, where).reshape(-1).tolist(), where)
 
@@ -169,7 +184,8 @@ def blob(tensor: Any, known: InputSpec, where: str) -> NDArray[Any]:
         return blobs.as_bytes(texts.tolist(), f"{where}.data")
     wanted = [tensor.shape[0] if tensor.shape else -1, *known.shape]
     same = zip(tensor.shape, wanted, strict=False)
-    if len(tensor.shape) != len(wanted) or any(b not in {a, -1} for a, b in same):
+    wrong = len(tensor.shape) != len(wanted) or any(b not in {a, -1} for a, b in same)
+    if wrong or 0 in tensor.shape[1:]:  # any number of rows would fit nothing
         raise Invalid(
             f"the input {known.name!r} has the shape {list(tensor.shape)}",
             where=f"{where}.shape",
@@ -184,9 +200,27 @@ def _shaped(values: NDArray[Any], tensor: v2.Tensor, where: str) -> NDArray[Any]
     shape = tuple(tensor.shape)
     if values.shape == shape:
         return values
-    if values.ndim != 1 or min(shape, default=-1) < 0 or values.size != prod(shape):
+    if values.ndim != 1 or not shape or values.size != v2.size_of(shape):
         raise _misshapen(tensor, where)
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except (ValueError, OverflowError):  # nothing fills it, and it is too large for an array
+        raise _misshapen(tensor, where) from None
+
+
+def _leaves(tensor: Any) -> Any:
+    """Return the data of a tensor; where they are nested, all are of its datatype.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    data = tensor.data
+    if type(data) is not list or not data or type(data[0]) is not list:
+        return data  # checked when they were read
+    kind: Any = next(leaf for base, leaf in _LEAVES if isinstance(tensor, base))
+    for _ in range(min(len(tensor.shape), v2.MOST_DIMENSIONS)):
+        kind = list[kind]
+    return msgspec.convert(data, kind)  # whose error is a ValueError
 
 
 def _misshapen(tensor: v2.Tensor, where: str) -> Invalid:

@@ -1,6 +1,7 @@
 """The Open Inference Protocol V2 over JSON: requests to columns of rows, scores to answers."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ from setpoint.serve.protocols import Floats
 
 VERSION = "0.1.0"  #: of the server
 LONGEST_ID = 256
+MOST_DIMENSIONS = 32  #: of a tensor
 
 _FLOATS = ("FP64", "FP32", "FP16")
 INTEGERS = {
@@ -176,6 +178,11 @@ def infer_request(body: bytes) -> InferRequest:
         Invalid: If it is no JSON, or no V2 request; says where.
     """
     return read(_decode_infer, body, "infer request", HINTS)
+
+
+def size_of(shape: Sequence[int]) -> int:
+    """Return how many values fill a shape, -1 if none can."""
+    return prod(shape) if len(shape) <= MOST_DIMENSIONS and min(shape, default=0) >= 0 else -1
 
 
 def label_request(body: bytes) -> LabelRequest:

@@ -6,7 +6,6 @@ and row-major; a text is its length in four bytes and its bytes.
 
 import struct
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 import msgspec
@@ -93,7 +92,7 @@ def raw(tensor: Any, data: memoryview, where: str) -> Any:
     Raises:
         Invalid: If they are not as many as the shape wants, or no such values.
     """
-    wanted = prod(tensor.shape) if min(tensor.shape, default=0) >= 0 else -1
+    wanted = v2.size_of(tensor.shape)
     if tensor.datatype == "BYTES":
         texts: list[Any] = list(_texts(data, where))
         if len(texts) != wanted:
@@ -102,7 +101,10 @@ def raw(tensor: Any, data: memoryview, where: str) -> Any:
     dtype = np.dtype(_dtype(tensor, where))
     if len(data) != wanted * dtype.itemsize:
         raise _misshapen(tensor, where)
-    return np.frombuffer(data, dtype).reshape(tensor.shape)
+    try:
+        return np.frombuffer(data, dtype).reshape(tensor.shape)
+    except (ValueError, OverflowError):  # nothing fills it, and it is too large for an array
+        raise _misshapen(tensor, where) from None
 
 
 def _in_json(tensor: _Tensor, where: str) -> Any:

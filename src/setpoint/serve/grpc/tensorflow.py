@@ -65,6 +65,7 @@ _m = declare(
 
 _AVAILABLE = 30
 _DOUBLE, _STRING = 2, 7
+_MOST_FILLED = 1_000_000  #: values that a single one may stand for; each takes memory here
 #: By TensorFlow's number of a datatype: how its raw bytes are read, and the list it may be in.
 _DTYPES: dict[int, tuple[str, str]] = {
     1: ("<f4", "float_val"),
@@ -188,17 +189,20 @@ def _values(tensor: Any, where: str) -> Any:
         values = np.array(getattr(tensor, field))
     else:
         values = np.array(tensor.half_val, np.uint16).view(dtype)
-    size = int(np.prod(shape)) if min(shape, default=0) >= 0 else -1
-    if values.size == 1 < size:
+    size = v2.size_of(shape)
+    if values.size == 1 < size <= _MOST_FILLED:
         values = np.full(size, values[0])
     if values.size != size:
         raise _misshapen(shape, where)
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except (ValueError, OverflowError):  # nothing fills it, and it is too large for an array
+        raise _misshapen(shape, where) from None
 
 
 def _strings(tensor: Any, shape: list[int], where: str) -> list[bytes]:
     texts = list(tensor.string_val)
-    if len(texts) != int(np.prod(shape)):
+    if len(texts) != v2.size_of(shape):
         raise _misshapen(shape, where)
     return texts
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from setpoint.errors import Invalid
 from setpoint.serve import columns, outputs, v2
 from setpoint.serve.answering import Predicted
+from setpoint.serve.decoding import too_deep
+from setpoint.serve.rest.reading import ARROW, PARQUET, Reader
 
-PARQUET, ARROW = "parquet", "arrow"
 #: The formats of tables, by content type.
 TABLES = {
     "application/x-parquet": PARQUET,
@@ -20,6 +22,7 @@ TABLES = {
 }
 _LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
 _encoder = msgspec.json.Encoder()
+_reader = Reader()  #: of this process; nothing runs before the first table
 
 
 def from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
@@ -69,6 +72,8 @@ def from_lines(body: bytes, inputs: v2.Inputs) -> v2.Rows:
     """Read one row a line: an object, an array, or ``{"features": [...]}``."""
     try:
         rows = msgspec.json.Decoder().decode_lines(body)
+    except RecursionError:
+        raise too_deep("body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         hint = "send one row a line"
         raise Invalid(f"the body is no JSON by lines: {error}", hint=hint) from None
@@ -80,19 +85,16 @@ def _unwrapped(row: Any) -> Any:
 
 
 def from_table(body: bytes, kind: str, inputs: v2.Inputs) -> v2.Rows:
-    """Read a table; columns that are no inputs are left out.
+    """Read a table; columns that are no inputs are left out. Takes a while: not for the loop.
 
     Raises:
         Invalid: If it is no such table, or does not fit the model.
+        Crowded: If too many wait for theirs.
     """
-    pl = _polars()
-    read = pl.read_parquet if kind == PARQUET else pl.read_ipc_stream
-    try:
-        frame = read(io.BytesIO(body))
-    except Exception as error:  # noqa: BLE001 - whatever its reader says of foreign bytes
-        raise Invalid(f"the body is no {kind.capitalize()}: {error}") from None
-    named = {name: frame[name].to_list() for name in frame.columns if name in inputs.names}
-    return columns.from_columns(named, inputs, "$", count=frame.height)
+    if find_spec("polars") is None:
+        raise _no_tables()
+    named, count = _reader.read(body, kind, sorted(inputs.names))
+    return columns.from_columns(named, inputs, "$", count=count)
 
 
 def written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
@@ -150,6 +152,10 @@ def _polars() -> Any:
     try:
         import polars as pl  # noqa: PLC0415 - heavy, and most requests are JSON
     except ModuleNotFoundError:  # in an image, which has what its model needs
-        hint = "send application/json or text/csv"
-        raise Invalid("this server does not read Parquet and Arrow", hint=hint) from None
+        raise _no_tables() from None
     return pl
+
+
+def _no_tables() -> Invalid:
+    hint = "send application/json or text/csv"
+    return Invalid("this server does not read Parquet and Arrow", hint=hint)

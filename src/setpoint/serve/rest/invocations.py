@@ -123,7 +123,14 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
 
 async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
     started = perf_counter_ns()
-    rows, parameters = _rows(request, endpoint.inputs)
+    kind = _kind(request)
+    if kind in formats.TABLES:
+        aside = serving.lane(endpoint, "tables")
+        given = request.body, formats.TABLES[kind], endpoint.inputs
+        rows = await aside.run(formats.from_table, *given)
+        parameters = None
+    else:
+        rows, parameters = _rows(request, kind, endpoint.inputs)
     variant = request.header(_TARGET_VARIANT)
     asked = serving.asked(
         endpoint,
@@ -133,20 +140,21 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
         version=_version(endpoint, variant) if variant else 0,
     )
     predicted = await serving.predict(asked)
-    body, kind = formats.written(request.header(b"accept"), predicted)
-    return Reply(body, kind=kind, headers=(*headers_of(predicted), *_answered(request, predicted)))
+    body, written = formats.written(request.header(b"accept"), predicted)
+    return Reply(body, kind=written, headers=(*headers_of(predicted), *_answered(request, predicted)))
 
 
-def _rows(request: Request, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters | None]:
-    """Read a body in the format that its content type names."""
+def _kind(request: Request) -> str:
     kind, _, _ = request.header(b"content-type").lower().partition(";")
-    kind = kind.strip()
+    return kind.strip()
+
+
+def _rows(request: Request, kind: str, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters | None]:
+    """Read a body in the format that its content type names, if that is no table."""
     if kind == "text/csv":
         return formats.from_csv(request.body, inputs), None
     if kind in {"application/jsonlines", "application/x-jsonlines", "application/jsonl"}:
         return formats.from_lines(request.body, inputs), None
-    if kind in formats.TABLES:
-        return formats.from_table(request.body, formats.TABLES[kind], inputs), None
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
         body = read(_decode, request.body, "request")
         return _from_json(body, inputs), body.parameters

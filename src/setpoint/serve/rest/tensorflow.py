@@ -17,7 +17,7 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
 from setpoint.serve.answering import Answering
-from setpoint.serve.decoding import read
+from setpoint.serve.decoding import read, too_deep
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.outputs import OutputSpec, rows
@@ -160,12 +160,19 @@ def check_signature(name: str) -> None:
 
 def _plain(value: Any) -> Any:
     """Return a value of JSON with ``{"b64": …}`` as the bytes that it stands for."""
+    try:
+        return _decoded(value)
+    except RecursionError:
+        raise too_deep("request") from None
+
+
+def _decoded(value: Any) -> Any:
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_decoded(each) for each in value]
     if not isinstance(value, dict):
         return value
     if value.keys() != {"b64"}:
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _decoded(each) for key, each in value.items()}
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, TypeError, ValueError):
