@@ -46,6 +46,10 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "moto",  # answers as SageMaker does
     ),
     "bentoml": ("bentoml>=1.4,<2", "pandas", "onnxruntime"),
+    # Asks whatever an OpenAPI document allows, and what it does not: `make hostile`.
+    "schemathesis": ("schemathesis>=4.32,<5",),
+    # Mutates bytes by what of the code they reach: `make hostile`. Needs no more than its wheel.
+    "atheris": ("atheris>=3,<4", *_OURS),
     # Frameworks for deep learning: they log to MLflow's client, and to ours by its callbacks.
     "frameworks": (
         "torch==2.13.0",  # of which there is a build without CUDA

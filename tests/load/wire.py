@@ -39,6 +39,9 @@ class Wire:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self._left = b""
 
+    def __del__(self) -> None:
+        self.socket.close()
+
     def send(self, *pieces: bytes) -> "Wire":
         for piece in pieces:
             self.socket.sendall(piece)

@@ -20,6 +20,7 @@ _FIRST = re.compile(rb"POST /v2/models/([A-Za-z0-9._~%-]+)/infer HTTP/1\.1")
 _LINE = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 _DIGITS = re.compile(rb"[0-9]{1,8}")
 _LONGEST_HEAD = 2_048
+_LONGEST_BODY = 262_144  #: longer ones come in pieces, or are refused before they come
 _MOST_HEADS = 4_096
 _QUIET_SECONDS = 0.5  #: for what was sent before its client could know of the end
 
@@ -151,9 +152,10 @@ class _Lane(Guarded):
             if found is not None:
                 self._write(*found)
             return found is not None
-        if not body:
-            self._head = data
-        return not body
+        if body or known[1] > _LONGEST_BODY:
+            return False
+        self._head = data
+        return True
 
     def _learn(self, head: bytes) -> Head | None:
         if not head.startswith(_START):

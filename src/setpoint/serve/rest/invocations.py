@@ -141,7 +141,9 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
     )
     predicted = await serving.predict(asked)
     body, written = formats.written(request.header(b"accept"), predicted)
-    return Reply(body, kind=written, headers=(*headers_of(predicted), *_answered(request, predicted)))
+    return Reply(
+        body, kind=written, headers=(*headers_of(predicted), *_answered(request, predicted))
+    )
 
 
 def _kind(request: Request) -> str:

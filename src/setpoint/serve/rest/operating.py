@@ -10,7 +10,7 @@ from setpoint.serve import v2
 from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.rest import open_inference
+from setpoint.serve.rest import open_inference, openapi
 from setpoint.serve.rest.contract import Protocol, failed, nowhere
 from setpoint.serve.siblings import COUNTS, SYNC, Siblings
 
@@ -39,6 +39,8 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return open_inference.told_ready(serving.unwell())  # with or without models
     if request.method == "GET" and path == "/":
         return Reply(v2.encode({"status": "alive"}))  # where KServe's V1 clients look
+    if request.method == "GET" and path == "/openapi.json":
+        return Reply(v2.encode(openapi.document(serving)))
     if request.method == "GET" and path == "/metrics":
         told = await serving.counted()
         return Reply(told.metrics.text(told.generations).encode(), kind=_PROMETHEUS)
