@@ -16,7 +16,7 @@ from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
 from setpoint.serve import store
 
-EXAMPLES = clients.of(8, 300)  #: for each operation
+EXAMPLES = clients.of(8, 200)  #: for each operation
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -26,8 +26,7 @@ CHECKS = (
 )
 
 pytestmark = [
-    pytest.mark.load,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
 ]
 
