@@ -3,7 +3,7 @@
 #   make test ARGS="tests/events -x"         checks, then tests
 #   make bench ONLY=serving                  measure a part beside its peers
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crash load compat bench docs lock ui setup clean
+.PHONY: help demo test check crash load hostile soak compat bench docs lock ui setup clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -35,6 +35,8 @@ help:
 	@echo "check   lint, format, types, layers"
 	@echo "crash   kill a replay at every point and compare"
 	@echo "load    many clients at once, killed and crowded, for minutes"
+	@echo "hostile clients that mean no good, bad bytes, for half an hour"
+	@echo "soak    ten million requests to one server, its memory    (REQUESTS=…)"
 	@echo "compat  run foreign clients against it, publish what is answered"
 	@echo "bench   measure beside the peers                          (ONLY=… one part)"
 	@echo "ui      rebuild the pages' script and style"
@@ -62,6 +64,16 @@ crash: $(VENV)/.dev $(BUILT)
 
 load: $(VENV)/.dev $(BUILT)
 	@LOAD=long $(BIN)/python -m pytest -m load $(ARGS)
+
+hostile: $(VENV)/.dev
+	@$(BIN)/python -m tests.compat.environments schemathesis atheris
+	@LOAD=long HOSTILE=3000 $(BIN)/python -m pytest -m "long or not long" $(addprefix tests/,\
+	  load/test_hostile.py load/test_described.py load/test_bytes.py \
+	  serve/test_bad_bytes.py serve/test_bad_values.py serve/test_guarding.py) $(ARGS)
+
+REQUESTS ?= 10000000
+soak: $(VENV)/.dev
+	@SOAK=$(REQUESTS) $(BIN)/python -m pytest tests/load/test_soak.py $(ARGS)
 
 compat: $(VENV)/.dev $(BUILT)
 	@$(BIN)/python -m tests.compat.environments

@@ -43,10 +43,9 @@ class Guarded(HttpToolsProtocol):
         self._fault = HTTPStatus.BAD_REQUEST
 
     def connection_made(self, transport: Any) -> None:
-        if len(self.connections) >= self.most:
-            _make_room(self.connections)
+        full = len(self.connections) >= self.most and not _make_room(self.connections)
         super().connection_made(transport)
-        if len(self.connections) > self.most:
+        if full:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def data_received(self, data: bytes) -> None:
@@ -163,9 +162,10 @@ def most_connections() -> int:
     return max(wanted - _KEPT_FILES, wanted // 2)
 
 
-def _make_room(connections: Connections) -> None:
-    """Hang up on the connections that are of least use, a few at a time."""
-    few = len(connections) // 50 + 1
-    idle = (one for one in connections if one.is_idle())
-    for one in nlargest(few, idle, key=Guarded.uselessness):
+def _make_room(connections: Connections) -> bool:
+    """Hang up on the connections that are of least use, a few at a time; tell if there were any."""
+    idle = [one for one in connections if one.is_idle() and not one.transport.is_closing()]
+    few = nlargest(len(connections) // 50 + 1, idle, key=Guarded.uselessness)
+    for one in few:
         one.transport.close()
+    return bool(few)
