@@ -101,7 +101,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
     workers: int = 1  #: processes that answer
     jobs: Path | None = None  #: folder of its jobs; without one, none are taken
-    client: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
+    client_seconds: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
 
 
 def serving(
@@ -135,7 +135,7 @@ def serving(
         drain=_seconds("DRAIN", DRAIN_SECONDS) if drain is None else drain,
         workers=_workers(workers),
         jobs=None if kept is None else Path(kept),
-        client=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
+        client_seconds=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
     )
 
 

@@ -112,7 +112,7 @@ def _main() -> None:
         worker = Worker(name=asked.worker, file=asked.fd, folder=Path(asked.siblings))
     from tests.serve import processes  # noqa: PLC0415 - by the name that others import it by
 
-    patience = serving().client
+    patience = serving().client_seconds
     how = How(grpc_port=asked.grpc_port, drain=drain, client_seconds=patience, worker=worker)
     run(where, port=0, load=processes.load, how=how)
 

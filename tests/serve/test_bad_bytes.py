@@ -126,6 +126,7 @@ bodies = st.one_of(
     st.builds(cut, st.one_of(asked, frames).map(written), st.integers(0), st.integers(0, 300)),
     st.binary(max_size=300),
 )
+HEADER = "inference-header-content-length"
 PATHS = (
     "/v2/models/m/infer",
     "/v2/models/m/versions/1/infer",
@@ -214,13 +215,43 @@ def test_the_short_way_answers_as_the_long_one_does(hit: Served, body: bytes) ->
         endpoint.plain = fast
         found = hit.app.infer_now("m", body)
         if found is not None:
-            ways.append(found)
+            ways.append(found[:2])
     endpoint.plain = True
     status, raw, _ = hit.exchange("POST", "/v2/models/m/infer", body)
     check(status, raw, began)
     for other, answer in ways:
         assert other == status
         assert same(answer) == same(raw)
+
+
+@many
+@given(
+    one=tensors,
+    data=st.one_of(st.just(np.arange(2.0).tobytes()), st.binary(max_size=40)),
+    wrong=st.integers(-2, 2),
+    raw=st.booleans(),
+)
+def test_binary_tensors_are_answered_the_same_either_way(
+    hit: Served,
+    one: Any,
+    data: bytes,
+    wrong: int,
+    raw: bool,  # noqa: FBT001 - as it is drawn
+) -> None:
+    sized = one | {"parameters": {"binary_data_size": len(data)}}
+    sized.pop("data", None)
+    head = written({"inputs": [sized], "parameters": {"binary_data_output": raw}})
+    body, size = head + data, max(len(head) + (wrong if wrong == 2 else 0), 1)
+    header = [(b"inference-header-content-length", b"%d" % size)]
+    status, long, told = hit.exchange("POST", "/v2/models/m/infer", body, header)
+    assert status < 500, long
+    found = hit.app.infer_now("m", body, size)
+    assert found is not None
+    assert (found[0], found[2]) == (status, int(told.get(HEADER, 0)))
+    if found[2]:
+        assert found[1][found[2] :] == long[found[2] :]
+    else:
+        assert same(found[1]) == same(long)
 
 
 def same(answer: bytes) -> Any:

@@ -63,7 +63,7 @@ def _run_one(options: argparse.Namespace, where: Serving) -> None:
         patience=patience,
         grpc_port=options.grpc_port,
         drain=where.drain,
-        client_seconds=where.client,
+        client_seconds=where.client_seconds,
         worker=worker,
     )
     level = options.log_level

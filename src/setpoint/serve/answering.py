@@ -258,12 +258,7 @@ class Answering:
 
     def finish(self, asked: Asked, parts: Sequence[scoring.Part]) -> Predicted:
         """Log and count; what cannot be logged is not answered."""
-        if (unfit := scoring.infinite(parts)) is not None:
-            raise Invalid(
-                f"row {unfit} has an infinite number, which the model {asked.endpoint.model!r} "
-                "does not take",
-                hint="send finite numbers; null or NaN stands for a missing value",
-            )
+        scoring.require_finite(asked.endpoint.model, parts)
         endpoint, ids, request_id = asked.endpoint, asked.ids, asked.request_id
         total = perf_counter_ns() - asked.started - sum([part.nanos for part in parts])
         for part in parts:

@@ -174,9 +174,7 @@ def _answer(
         app,
         loop="uvloop",
         # The short way knows no spans: with them it leaves every request to the long one.
-        http=lane(
-            app.infer_now if app.tracing is None else _never, app.after, how.client_seconds
-        ),
+        http=lane(app.infer_now if app.tracing is None else _never, app.after, how.client_seconds),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -6,6 +6,7 @@ from time import perf_counter_ns
 import numpy as np
 from msgspec import Struct
 
+from setpoint.errors import Invalid
 from setpoint.serve import blobs
 from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
 from setpoint.serve.entities import PredictionRecord, ShadowRecord
@@ -171,18 +172,23 @@ def failure(parts: Sequence[Part]) -> str | None:
     return None
 
 
-def infinite(parts: Sequence[Part]) -> int | None:
-    """Return a row that nobody could answer and that has an infinite number, None without any.
+def require_finite(model: str, parts: Sequence[Part]) -> None:
+    """Refuse a request that nobody could answer and that has an infinite number.
 
     That is a fault of the request and tells nothing of the versions that failed: some models take
     infinity, and whoever sends it to one that does not should not be able to end a release.
+
+    Raises:
+        Invalid: If it is one.
     """
     for part in parts:
-        if part.scores is None and part.rows.values.size:
-            wrong = np.flatnonzero(np.isinf(part.rows.values).any(axis=1))
-            if wrong.size:
-                return int(wrong[0]) if part.index is None else part.index[int(wrong[0])]
-    return None
+        if part.scores is None and np.isinf(part.rows.values).any():
+            row = int(np.flatnonzero(np.isinf(part.rows.values).any(axis=1))[0])
+            raise Invalid(
+                f"row {row if part.index is None else part.index[row]} has an infinite number, "
+                f"which the model {model!r} does not take",
+                hint="send finite numbers; null or NaN stands for a missing value",
+            )
 
 
 def take(rows: Rows, index: Sequence[int]) -> Rows:
