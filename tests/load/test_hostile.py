@@ -77,7 +77,7 @@ class Well:
         wire.close()
 
 
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+@pytest.fixture(params=[1, 2] if clients.LONG else [1], ids="of {} processes".format)
 def port(
     request: pytest.FixtureRequest,
     settings: Settings,
