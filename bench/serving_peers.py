@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 NAME = "serving_peers"
 CONNECTIONS = (1, 16, 64)
-SECONDS = 1.0
+SECONDS = 0.7
 Asked = tuple[int, int, str, bytes]  # process, port, path, body
 
 
