@@ -1,8 +1,10 @@
-"""``python -m bench [ONLY]``: measure beside the peers, print a table, write results.json.
+"""``python -m bench [ONLY] [--dry]``: measure beside the peers, print a table, write results.json.
 
 Every module here with a `NAME` and a ``run() -> list[dict]`` is a part. A row is ``work``,
 ``ours``, ``peer`` and ``ratio`` (how much less we take; None where there is no peer),
-``peer_version`` and ``unit``. Rows of parts that were not run are kept.
+``peer_version`` and ``unit``; ``bar`` and ``met``, where something was set out to be reached.
+Rows of parts that were not run are kept. ``--dry`` writes nothing: for a machine that others
+use, too. ``load`` in a row is how many processes wanted to run before the part began.
 """
 
 import importlib
@@ -23,7 +25,8 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def main() -> int:
     console = Console()
-    only = sys.argv[1] if len(sys.argv) > 1 else None
+    words = [word for word in sys.argv[1:] if word != "--dry"]
+    only = words[0] if words else None
     modules = [
         importlib.import_module(f"bench.{found.name}")
         for found in pkgutil.iter_modules([str(Path(__file__).parent)])
@@ -36,11 +39,15 @@ def main() -> int:
     rows = []
     for name, module in parts.items():
         if only in {None, name}:
+            load = round(os.getloadavg()[0], 1)
+            console.print(f"{name}: the load of the machine is {load} at the start")
             with console.status(f"measuring {name}"):
-                rows += [{"part": name, **row, **_here()} for row in module.run()]
-    _keep(rows)
+                found = module.run()
+            rows += [{"part": name, **row, "load": load, **_here()} for row in found]
     console.print(_table(rows))
-    console.print(f"wrote {RESULTS.name}")
+    if "--dry" not in sys.argv:
+        _keep(rows)
+        console.print(f"wrote {RESULTS.name}")
     return 0
 
 
@@ -67,7 +74,7 @@ def _keep(rows: list[dict[str, Any]]) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table("work", "ours", "peer", "ratio", "unit", "beside")
+    table = Table("work", "ours", "peer", "ratio", "bar", "unit", "beside")
     for row in rows:
         ratio = row.get("ratio")
         table.add_row(
@@ -75,10 +82,16 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             _number(row["ours"]),
             _number(row.get("peer")),
             "" if ratio is None else f"{ratio:.1f}x",
+            _bar(row),
             row["unit"],
             row.get("peer_version") or "",
         )
     return table
+
+
+def _bar(row: dict[str, Any]) -> str:
+    said = row.get("bar")
+    return "" if said is None else f"{said}{'' if row['met'] else ' missed'}"
 
 
 def _number(value: float | None) -> str:

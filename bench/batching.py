@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from bench.load import Load, drive
-from bench.serving import running, until
+from bench.served import running, until
 
 from setpoint.config import settings
 from setpoint.db.local import open_local

@@ -22,7 +22,7 @@ import lightgbm
 import msgspec
 import numpy as np
 import polars as pl
-from bench.serving import running, until
+from bench.served import running, until
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 

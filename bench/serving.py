@@ -6,12 +6,8 @@ requests per second are told beside it.
 """
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
 import urllib.request
 import venv
 from collections.abc import Iterator
@@ -20,16 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from bench.load import Load, drive, free_port, peak_memory_mb
+from bench.served import Store, answers, in_turn, running, stored, until
 from sklearn.linear_model import LogisticRegression
 
-from setpoint.artifacts.store import open_store
-from setpoint.config import Settings, settings
-from setpoint.db.local import open_local
-from setpoint.models.build import build
-from setpoint.models.service import Register, register
-from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
 
 NAME = "serving"
@@ -40,7 +30,6 @@ ROUNDS = 3
 CONNECTIONS = (1, 16, 64)
 Asked = tuple[int, int, bytes]  # process, port, body
 _PEER = Path(__file__).parent / ".peers" / "mlserver"
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 # Runs in the peer's environment, so that its scikit-learn pickles the model it will load.
 _TRAIN = """
@@ -83,17 +72,12 @@ def run() -> list[dict[str, Any]]:
 
 
 def _in_turn(one: Asked, two: Asked, connections: int) -> tuple[Load, Load]:
-    """Drive both in turn, so that what else the machine does is unfair to neither.
+    def ask(at: Asked) -> Load:
+        pid, port, body = at
+        path = "/v2/models/m/infer"
+        return drive(pid, port, path, body, connections=connections, seconds=SECONDS)
 
-    Of each, the round with the median CPU time counts.
-    """
-    rounds: tuple[list[Load], list[Load]] = ([], [])
-    for _ in range(ROUNDS):
-        for (pid, port, body), found in zip((one, two), rounds, strict=True):
-            path = "/v2/models/m/infer"
-            found.append(drive(pid, port, path, body, connections=connections, seconds=SECONDS))
-    first, second = (sorted(found, key=lambda load: load.cpu_micros) for found in rounds)
-    return first[ROUNDS // 2], second[ROUNDS // 2]
+    return in_turn(ask, one, two, ROUNDS)
 
 
 def _cpu(work: str, ours: Load, peer: Load) -> dict[str, Any]:
@@ -119,50 +103,21 @@ def _row(work: str, ours: float, peer: float, unit: str) -> dict[str, Any]:
 @contextmanager
 def _ours(home: Path, x: Any, y: Any) -> Iterator[tuple[int, int, Any]]:
     """Serve the registered model; the third value starts a release at 5 %."""
-    where = settings(home)
-    backend = open_local(where)
-    _register(where, backend, x, y)
-    _deploy(backend, Deployment(model="m", version=1, role=Role.LIVE, weight=1.0))
-    command = [sys.executable, "-m", "setpoint.serve", "--home", str(home), "--port", "0"]
-    with running(command, where.home) as process:
-        ready = home / "run" / "inference.json"
-        until(ready.exists, process)
-        port = json.loads(ready.read_text())["port"]
+    held = Store(home)
+    for number in (1, 2):
+        held.register("m", stored(held.objects, LogisticRegression(C=number).fit(x, y), x))
+    held.deploy("m")
+    with held.serving() as (pid, port):
 
         def release() -> None:
-            _deploy(
-                backend,
-                Deployment(model="m", version=1, role=Role.LIVE, weight=0.95),
-                Deployment(model="m", version=2, role=Role.CANARY, weight=0.05),
-            )
+            live = Deployment(model="m", version=1, role=Role.LIVE, weight=0.95)
+            canary = Deployment(model="m", version=2, role=Role.CANARY, weight=0.05)
+            held.deploy_exactly("m", [live, canary])
             url = f"http://127.0.0.1:{port}/-/sync"
             urllib.request.urlopen(url, b'{"model": "m", "generation": 2}').close()
 
-        yield process.pid, port, release
-    backend.engine.dispose()
-
-
-def _register(where: Settings, backend: Any, x: Any, y: Any) -> None:
-    features = pl.DataFrame(x, schema=[f"x{i}" for i in range(FEATURES)])
-    for number in (1, 2):
-        model = LogisticRegression(C=number).fit(x, y)
-        stored = build(open_store(where), model, features, rng=np.random.default_rng(number))
-        assert stored.onnx is not None, stored.parity
-        command = Register(
-            model="m",
-            run_id=f"run_{number}",
-            why="bench",
-            flavor=stored.flavor,
-            artifact=stored.artifact,
-            onnx=stored.onnx,
-            signature=stored.signature,
-        )
-        backend.call(register, command)
-
-
-def _deploy(backend: Any, *wanted: Deployment) -> None:
-    with backend.engine.begin() as conn:
-        store.deploy(conn, "m", wanted)
+        yield pid, port, release
+    held.close()
 
 
 @contextmanager
@@ -189,7 +144,7 @@ def _peer(home: Path) -> Iterator[tuple[int, int]]:
     }
     (folder / "model-settings.json").write_text(json.dumps(model))
     with running([str(python.parent / "mlserver"), "start", str(folder)], folder) as process:
-        until(lambda: _answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), process)
+        until(lambda: answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), process)
         yield process.pid, port
 
 
@@ -203,36 +158,3 @@ def _environment() -> Path:
         subprocess.run([str(python), "-m", "pip", "install", "-q", *needs], check=True)
         ready.touch()
     return python
-
-
-@contextmanager
-def running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = {**os.environ, **_ONE_THREAD}  # noqa: TID251
-    with (
-        (folder / "bench.log").open("wb") as log,
-        subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def until(ready: Any, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError("a server did not start: see its bench.log")
-        time.sleep(0.05)
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url).close()  # noqa: S310
-    except (urllib.error.URLError, OSError):
-        return False
-    return True

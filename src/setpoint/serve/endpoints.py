@@ -22,6 +22,7 @@ from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
 from setpoint.serve.routing import router
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 from setpoint.serve.watched import Watched
+from setpoint.serve.yielding import uncollected
 
 SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
 
@@ -266,7 +267,8 @@ class Endpoints:
                 raise
             swapped = dict(self._now)
             for model, one in changed.items():
-                new = self._endpoint(model, wanted[model], one) if one.deployments else None
+                with uncollected():
+                    new = self._endpoint(model, wanted[model], one) if one.deployments else None
                 if new is None:
                     swapped.pop(model, None)
                 elif new.broken is None or model not in swapped:

@@ -38,6 +38,7 @@ from setpoint.serve.observing import observed
 from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
 from setpoint.serve.siblings import Door, Siblings
+from setpoint.serve.yielding import take_short_turns
 
 _logger = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ def _answer(
     jobs: Keeper | None = None,
 ) -> None:
     """Answer requests until a signal; `ready` is a file that says so meanwhile."""
+    take_short_turns()
     app.tracing, measuring = observed(app.metrics)
     config = uvicorn.Config(
         app,

@@ -1,7 +1,7 @@
 """What a store deploys, as a source of a server: its database says what, its artifacts are it."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -125,9 +125,11 @@ def explainers(settings: Settings) -> Explains:
 def _registered(settings: Settings, model: str, version: int) -> "ModelVersion":
     from setpoint.models import store  # noqa: PLC0415 - on first use
 
-    engine = connect(settings.database_url)
-    try:
-        with engine.execution_options(setpoint_reads=True).begin() as conn:
-            return store.get(conn, model, version)
-    finally:
-        engine.dispose()
+    with _open(settings.database_url).begin() as conn:
+        return store.get(conn, model, version)
+
+
+@lru_cache(maxsize=1)
+def _open(url: str) -> Engine:
+    """Return the database, opened once: opening costs more than loading most models."""
+    return connect(url).execution_options(setpoint_reads=True)

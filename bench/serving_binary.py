@@ -1,0 +1,73 @@
+"""V2's binary tensors beside V2's JSON: 32 rows of 30 features, logistic regression, one worker.
+
+The same server and the same rows, asked in turn; what differs is how they are written.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.load import Load, drive
+from bench.served import FEATURES, Bar, Store, data, in_turn, row, stored
+from sklearn.linear_model import LogisticRegression
+
+NAME = "serving_binary"
+ROWS = 32
+CONNECTIONS = (1, 16)
+SECONDS = 2.0
+TIMES = 3
+Asked = tuple[bytes, Mapping[str, str]]  # body, headers
+
+
+def run() -> list[dict[str, Any]]:
+    x, y = data()
+    values = x[:ROWS].round(6)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        held = Store(Path(folder))
+        held.register("m", stored(held.objects, LogisticRegression().fit(x, y), x))
+        held.deploy("m")
+        with held.serving() as server:
+            for datatype in ("FP32", "FP64"):
+                raw, text = binary(values, datatype), _json(values, datatype)
+                for c in CONNECTIONS:
+                    one, two = in_turn(lambda asked, c=c: _ask(server, asked, c), raw, text)  # type: ignore[misc]
+                    rows += _rows(f"{ROWS} rows of {datatype} in binary, {c} in flight", one, two)
+        held.close()
+    return rows
+
+
+def binary(values: Any, datatype: str) -> Asked:
+    """Return a request whose one tensor stands in raw bytes behind the JSON."""
+    raw = values.astype("<f4" if datatype == "FP32" else "<f8").tobytes()
+    shape, size = list(values.shape), {"binary_data_size": len(raw)}
+    tensor = {"name": "x", "shape": shape, "datatype": datatype, "parameters": size}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(head)),
+    }
+    return head + raw, headers
+
+
+def _json(values: Any, datatype: str) -> Asked:
+    flat = values.reshape(-1).tolist()
+    tensor = {"name": "x", "shape": [ROWS, FEATURES], "datatype": datatype, "data": flat}
+    return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
+
+
+def _ask(server: tuple[int, int], asked: Asked, connections: int) -> Load:
+    body, headers = asked
+    path = "/v2/models/m/infer"
+    return drive(*server, path, body, connections=connections, seconds=SECONDS, headers=headers)
+
+
+def _rows(work: str, binary: Load, text: Load) -> list[dict[str, Any]]:
+    bar, beside = Bar(TIMES, "x"), "V2 in JSON"
+    cpu, rate = text.cpu_micros, text.per_second
+    return [
+        row(work, binary.cpu_micros, "server CPU us/request", peer=cpu, beside=beside, bar=bar),
+        row(work, binary.per_second, "requests/s", peer=rate, beside=beside, bar=bar),
+    ]

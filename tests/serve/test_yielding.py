@@ -1,0 +1,71 @@
+import gc
+import sys
+import types
+from collections.abc import Iterator
+
+import pytest
+
+from setpoint.serve.yielding import TURN_SECONDS, take_short_turns, uncollected
+
+
+@pytest.fixture
+def turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("turns")
+def test_a_thread_that_computes_is_asked_for_its_turn_sooner_than_usual() -> None:
+    usual = sys.getswitchinterval()
+    take_short_turns()
+    assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+    assert sys.getswitchinterval() < usual / 5
+
+
+@pytest.mark.usefixtures("turns")
+def test_nothing_is_collected_while_a_version_is_loaded() -> None:
+    seen: list[str] = []
+    gc.callbacks.append(lambda phase, _info: seen.append(phase))
+    try:
+        with uncollected():
+            _held = [[number] for number in range(20_000)]
+            assert not seen
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.pop()
+
+
+@pytest.mark.usefixtures("turns")
+def test_what_came_with_modules_is_out_of_the_collectors_sight() -> None:
+    before = gc.get_freeze_count()
+    with uncollected():
+        sys.modules["imported_by_a_model"] = types.ModuleType("imported_by_a_model")
+    del sys.modules["imported_by_a_model"]
+    assert gc.get_freeze_count() > before
+
+
+@pytest.mark.usefixtures("turns")
+def test_a_model_that_imports_nothing_stays_in_sight() -> None:
+    before = gc.get_freeze_count()
+    with uncollected():
+        _model: list[dict[str, int]] = [{} for _ in range(100)]
+    assert gc.get_freeze_count() == before
+
+
+@pytest.mark.usefixtures("turns")
+def test_a_load_that_fails_leaves_the_collector_on() -> None:
+    with pytest.raises(ValueError, match="broken"), uncollected():
+        raise ValueError("broken")
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
