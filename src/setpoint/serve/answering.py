@@ -18,11 +18,13 @@ from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
 from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import scoring, timing, v2
+from setpoint.serve import rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
-from setpoint.serve.endpoints import Endpoint, Endpoints
+from setpoint.serve.bringing import Bringing
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
+from setpoint.serve.following import Endpoints
 from setpoint.serve.ids import maker, micros_of
 from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
     from setpoint.serve.tracing import Tracing
 
-ROLES = ("live", "canary", "fallback")
+ROLES = tuple(role.value for role in rules.ROLES)
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
@@ -122,7 +124,10 @@ class Answering:
         self.draining = False  #: whether the server is about to end, and takes nothing new
         self._lanes = Lanes()
         self._batches = Batches(self.lane, metrics)
-        self.explaining = Explaining(endpoints, metrics)
+        self.bringing = Bringing(endpoints)
+        self.explaining = Explaining(endpoints, metrics, self.bringing)
+        endpoints.micros, endpoints.is_asked = self.micros, self._batches.asks
+        endpoints.given_up = self.explaining.forget
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
         self.jobs: Jobs | None = None  #: where requests that may wait are kept; None: nowhere
@@ -147,6 +152,12 @@ class Answering:
             raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
         return endpoint
 
+    def state(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Return whether an endpoint is READY, LOADING or UNAVAILABLE, and why, if it is not."""
+        if endpoint.absent and self.bringing.is_coming(endpoint):
+            return "LOADING", "it is being loaded"
+        return self.endpoints.state(endpoint)
+
     def unwell(self) -> str | None:
         """Return why nothing new should be sent here, None if it may."""
         return "it is about to end" if self.draining else self.endpoints.problem
@@ -162,7 +173,8 @@ class Answering:
         """Return what this process counted, with the generation that it serves of each model."""
         served = self.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
-        mine = replace(self.metrics, log_bytes=self.log.bytes)
+        held = self.endpoints.in_memory()
+        mine = replace(self.metrics, log_bytes=self.log.bytes, memory=held)
         if self.jobs is not None:
             mine.jobs_waiting, mine.jobs_waiting_bytes = self.jobs.waiting, self.jobs.bytes
         return Counted(mine, generations)
@@ -202,6 +214,8 @@ class Answering:
             SetpointError: If no version could answer.
             Gone: If the client hung up meanwhile; nothing was predicted.
         """
+        if asked.endpoint.absent:
+            asked = await self.brought(asked)
         began = 0 if self.tracing is None else perf_counter_ns()
         if not asked.ids:
             parts = []
@@ -212,6 +226,17 @@ class Answering:
         if self.tracing is not None:
             self.tracing.scored(asked, parts, began)
         return self.finish(asked, parts)
+
+    async def brought(self, asked: Asked) -> Asked:
+        """Return a request whose model is in memory, once it is there.
+
+        Raises:
+            SetpointError: As `Bringing.whole` does.
+        """
+        seconds = asked.endpoint.settings.timeout
+        left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
+        endpoint = await self.bringing.whole(asked.endpoint, left)
+        return replace(asked, endpoint=endpoint)
 
     async def _aside(self, asked: Asked) -> list[scoring.Part]:
         """Score a request in a thread of its endpoint, in the time that it has."""
@@ -322,6 +347,7 @@ class Answering:
         except TimeoutError:
             _log.warning("shadows not scored", extra={"count": len(self._waiting)})
         self._lanes.close()
+        self.bringing.close()
         self.explaining.close()
         self.endpoints.close()
         self.keeper.close()

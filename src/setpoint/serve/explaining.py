@@ -8,6 +8,7 @@ logged: an explanation is no prediction.
 import asyncio
 import logging
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +17,11 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.models.explaining.entities import Explanation
 from setpoint.models.explaining.explainer import Explainer
+from setpoint.serve.arms import Arm
 from setpoint.serve.batching import Crowded
-from setpoint.serve.endpoints import Arm, Endpoint, Endpoints
+from setpoint.serve.bringing import Bringing
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.following import Endpoints
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.problems import status_of
 from setpoint.serve.v2 import Rows
@@ -41,9 +45,10 @@ class Explained(Struct, frozen=True):
 class Explaining:
     """Explains what the versions behind endpoints answer. Used by the event loop alone."""
 
-    def __init__(self, endpoints: Endpoints, metrics: Metrics) -> None:
+    def __init__(self, endpoints: Endpoints, metrics: Metrics, bringing: Bringing) -> None:
         self._endpoints = endpoints
         self._metrics = metrics
+        self._bringing = bringing
         self._pool: ThreadPoolExecutor | None = None
         self._asked = 0
         self._known: dict[tuple[str, int], tuple[Any, Explainer]] = {}  # the thread's own
@@ -57,6 +62,8 @@ class Explaining:
             Crowded: If too many ask at once.
             SetpointError: If the model fails.
         """
+        if endpoint.absent:
+            endpoint = await self._bringing.whole(endpoint, endpoint.settings.timeout)
         arm = _arm(endpoint, version)
         try:
             found = await self._explain(endpoint, arm, rows)
@@ -65,6 +72,11 @@ class Explaining:
             raise
         self._metrics.explained(endpoint.model, arm.version, 200, rows.count)
         return Explained(endpoint.model, arm.version, found)
+
+    def forget(self, model: str, versions: Iterable[int]) -> None:
+        """Let go of what explains versions that were given up; any thread may call it."""
+        for version in versions:
+            self._known.pop((model, version), None)
 
     def close(self) -> None:
         """Let what is computed end, and nothing that waits begin."""
@@ -107,7 +119,7 @@ class Explaining:
             for name, version in list(self._known):
                 now = served.get(name)
                 if now is None or version not in {one.version for one in now.deployed}:
-                    del self._known[name, version]
+                    self._known.pop((name, version), None)
             known = arm.predictor, self._endpoints.explainer(model, arm)
             self._known[model, arm.version] = known
         return known[1]
