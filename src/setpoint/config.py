@@ -103,8 +103,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     workers: int = 1  #: processes that answer
     jobs: Path | None = None  #: folder of its jobs; without one, none are taken
     client_seconds: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
-    #: bytes for the models of all its processes; None: whatever they take
-    model_memory: int | None = None
+    model_memory: int | None = None  #: memory for models, such as ``2GB``; without, what they take
 
 
 def serving(

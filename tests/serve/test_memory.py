@@ -19,7 +19,7 @@ from setpoint.config import serving
 from setpoint.core.clock import SystemClock
 from setpoint.errors import Invalid
 from setpoint.serve.app import App
-from setpoint.serve.entities import PredictionRecord, Record, Swap
+from setpoint.serve.entities import CountRecord, PredictionRecord, Record, Swap
 from setpoint.serve.following import Endpoints
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.memory import Memory, Unit, allocated, to_give_up
@@ -615,5 +615,5 @@ def test_rows_of_a_named_version_outside_the_sample_are_counted_as_nobodys(make:
         server.app.keeper.flush()
 
     server.run(scenario())
-    counted = [(r.version, r.requests) for r in server.records() if hasattr(r, "requests")]
+    counted = [(r.version, r.requests) for r in server.records() if isinstance(r, CountRecord)]
     assert counted == [(2, 1)]
