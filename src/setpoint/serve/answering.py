@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
-from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
+from setpoint.errors import NotFound, SetpointError, Unavailable
 from setpoint.serve import rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.bringing import Bringing
@@ -25,7 +25,7 @@ from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
 from setpoint.serve.following import Endpoints
-from setpoint.serve.ids import maker, micros_of
+from setpoint.serve.ids import micros_of, name
 from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
@@ -46,9 +46,6 @@ MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", default=None)
 
 _log = logging.getLogger(__name__)
-_prediction_ids = maker("prd")
-_request_ids = maker("req")
-_SUFFIXES = [f".{i}" for i in range(1_024)]  #: of the ids of a request's rows
 
 
 class Gone(Exception):  # an outcome, not an error of ours
@@ -228,11 +225,7 @@ class Answering:
         return self.finish(asked, parts)
 
     async def brought(self, asked: Asked) -> Asked:
-        """Return a request whose model is in memory, once it is there.
-
-        Raises:
-            SetpointError: As `Bringing.whole` does.
-        """
+        """Return a request whose model is in memory, once it is there; raises as that does."""
         seconds = asked.endpoint.settings.timeout
         left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
         endpoint = await self.bringing.whole(asked.endpoint, left)
@@ -403,33 +396,3 @@ def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointErro
 
 def _score(asked: Asked) -> list[scoring.Part]:
     return scoring.score(asked.endpoint, asked.rows, asked.keys, asked.version)
-
-
-def _numbered(made: str, count: int) -> list[str]:
-    """Return an id for each of several rows."""
-    if count > len(_SUFFIXES):
-        return [f"{made}.{i}" for i in range(count)]
-    return [made + suffix for suffix in _SUFFIXES[:count]]
-
-
-def name(
-    request_id: str, parameters: v2.Parameters | None, count: int, at_us: int
-) -> tuple[str, list[str], list[str]]:
-    """Return the request's id, the rows' prediction ids and the rows' routing keys."""
-    ids = parameters.ids if parameters else None
-    keys = parameters.keys if parameters else None
-    for what, given in (("ids", ids), ("keys", keys)):
-        if given is not None and len(given) != count:
-            raise Invalid(
-                f"{len(given)} {what} for {count} rows",
-                where=f"$.parameters.{what}",
-                hint=f"send one a row, or no {what}",
-            )
-    if ids is not None:
-        v2.check_ids(ids, "$.parameters.ids", unique=True)
-        request_id = request_id or _request_ids(at_us)
-    else:
-        made = _prediction_ids(at_us)
-        ids = [made] if count == 1 else _numbered(made, count)
-        request_id = request_id or made
-    return request_id, ids, ids if keys is None else keys
