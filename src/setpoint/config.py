@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -102,6 +103,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     workers: int = 1  #: processes that answer
     jobs: Path | None = None  #: folder of its jobs; without one, none are taken
     client_seconds: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
+    model_memory: int | None = None  #: memory for models, such as ``2GB``; without, what they take
 
 
 def serving(
@@ -112,12 +114,14 @@ def serving(
     drain: float | None = None,
     workers: int | None = None,
     jobs: Path | None = None,
+    model_memory: str | None = None,
 ) -> Serving:
     """Resolve how a package is served: an argument wins over the environment.
 
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
     ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``,
-    ``SETPOINT_SERVE_CLIENT_SECONDS``. The last three are those of a store's server, too.
+    ``SETPOINT_SERVE_CLIENT_SECONDS``, ``SETPOINT_SERVE_MODEL_MEMORY``. The last four are those of
+    a store's server, too.
 
     Raises:
         Invalid: If a number is none.
@@ -136,6 +140,7 @@ def serving(
         workers=_workers(workers),
         jobs=None if kept is None else Path(kept),
         client_seconds=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
+        model_memory=_model_memory(model_memory),
     )
 
 
@@ -231,6 +236,28 @@ def _seconds(name: str, default: float) -> float:
     if not 0 <= seconds < 86_400:
         raise Invalid(f"{variable}={said!r} is no time", hint="seconds, such as 10")
     return seconds
+
+
+def _model_memory(said: str | None) -> int | None:
+    text = (said or os.environ.get("SETPOINT_SERVE_MODEL_MEMORY") or "").strip()
+    if not text:
+        return None
+    found = _SIZE.fullmatch(text)
+    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if not size:
+        raise Invalid(
+            f"{text!r} is no size for the models in memory", hint="write such as 500MB or 2GiB"
+        )
+    return size
+
+
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([kKmMgGtT]?i?[bB]?)")
+_UNITS = {
+    f"{unit}{binary}{byte}": (1024 if binary else 1000) ** power
+    for power, unit in enumerate(("", "k", "m", "g", "t"))
+    for binary in ("", "i")
+    for byte in ("", "b")
+}
 
 
 def _workers(said: int | None) -> int:

@@ -34,8 +34,8 @@ from setpoint.models.entities import Stored
 from setpoint.models.frames import columns_of, example_of
 from setpoint.models.runtime import load
 from setpoint.serve.app import App
-from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
+from setpoint.serve.following import Endpoints
 from setpoint.serve.log import NoLog
 from setpoint.serve.metrics import Metrics
 
@@ -57,7 +57,7 @@ class _Alone:
     def deployed(self, due: Any) -> Any:
         only = Deployment(model="m", version=1, role=Role.LIVE, weight=1.0)
         wanted = Wanted(deployments=[only], settings=EndpointSettings())
-        return {"m": 1}, {"m": wanted} if due("m", 1) else {}
+        return {"m": 1}, {"m": wanted} if due({"m": 1}) else {}
 
     def loader(self, _model: str, _version: int) -> Any:
         return lambda: self._predictor

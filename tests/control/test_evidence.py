@@ -5,6 +5,7 @@ from itertools import chain
 from math import log, nan
 
 import pytest
+from msgspec.structs import replace
 from tests.control.made import predicted, shadowed
 
 from setpoint.control.evidence import Seen, asked_for, evidence
@@ -12,6 +13,7 @@ from setpoint.core.clock import to_micros
 from setpoint.releases.evidence import Evidence, PairedLoss
 from setpoint.releases.objective import PairedObjective, bin_of
 from setpoint.serve.entities import BatchRecord, Labelled, Role
+from setpoint.serve.rules import ROLES
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -176,3 +178,12 @@ def test_rows_of_a_table_say_nothing_about_a_release() -> None:
     found = asked_for(seen(predictions=[batch, asked], rows=4))
     assert found == seen(predictions=[asked], rows=2)
     assert of(found) == of(seen(predictions=[asked], rows=2))
+
+
+def test_a_version_that_somebody_named_says_nothing_about_a_release() -> None:
+    asked = predicted(["a", "b"], at=NOON)
+    role = bytes((ROLES.index(Role.NAMED),))
+    named = replace(predicted(["c", "d"], version=2, at=NOON), roles=role * 2)
+    failed = replace(named, ids=["e"], roles=role, scores=b"", failed=2)
+    found = asked_for(seen(predictions=[named, asked, failed], rows=5))
+    assert found == seen(predictions=[asked], rows=2)

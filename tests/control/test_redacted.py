@@ -26,8 +26,8 @@ from setpoint.monitor.data_quality import DataQualityPolicy, begin, update
 from setpoint.monitor.drift import aligned
 from setpoint.serve import store as serving
 from setpoint.serve.app import App
-from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.entities import EndpointSettings, Position
+from setpoint.serve.following import Endpoints
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.registered import from_store

@@ -2,9 +2,9 @@
 
 import pytest
 
-from setpoint.control.starting import Deploy, deploy
+from setpoint.control.starting import Deploy, Serve, deploy, serve
 from setpoint.db.local import LocalBackend
-from setpoint.errors import Conflict, Invalid
+from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.models.entities import Check, Gate, Signature
 from setpoint.models.registry import commands
 from setpoint.models.registry import service as registry
@@ -60,3 +60,26 @@ def test_what_a_gate_refused_or_is_elsewhere_is_not_put_live(backend: LocalBacke
         backend.call(deploy, Deploy(model="far", version=1, reason="x"))
     with pytest.raises(Invalid, match="needs a reason"):
         put(backend, added(backend), " ")
+
+
+def test_versions_can_be_named_that_no_release_deploys(backend: LocalBackend) -> None:
+    refused = Gate(checks=[Check(name="objective", passed=False)], passed=False)
+    assert [added(backend), added(backend), added(backend, refused)] == [1, 2, 3]
+    put(backend, 1)
+
+    def name(versions: str, model: str = "iris") -> list[int]:
+        cmd = Serve(model=model, versions=versions, reason="to compare")
+        return backend.call(serve, cmd).numbers
+
+    assert name("all") == [1, 2]
+    assert name("latest 1") == [2]
+    found = backend.call(serve, Serve(model="iris", versions="live , 2", reason="to compare"))
+    assert (found.versions, found.numbers, found.labels) == ("2, live", [1, 2], {"live": 1})
+    with backend.reading() as conn:
+        assert serving.settings_of(conn, "iris").versions == "2, live"
+        assert serving.generation(conn, "iris") == 4
+    assert name("") == []
+    with pytest.raises(Invalid, match="names no versions"):
+        name("two of them")
+    with pytest.raises(NotFound, match="no version of 'far'"):
+        name("all", "far")

@@ -14,8 +14,8 @@ from setpoint.models.explaining.explainer import Explainer
 from setpoint.models.protocols import Rows
 from setpoint.serve import store
 from setpoint.serve.app import App
-from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.entities import Deployment, EndpointSettings, Record
+from setpoint.serve.following import Endpoints
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Predictor

@@ -11,13 +11,13 @@ import pytest
 
 from setpoint.serve import store
 from setpoint.serve.app import App
-from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.entities import (
     Deployment,
     EndpointSettings,
     PredictionRecord,
     Role,
 )
+from setpoint.serve.following import Endpoints
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.registered import Registered
 

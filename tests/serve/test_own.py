@@ -19,7 +19,6 @@ from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
 from setpoint.serve import store
 from setpoint.serve.app import App
-from setpoint.serve.endpoints import Endpoints
 from setpoint.serve.entities import (
     Deployment,
     EndpointSettings,
@@ -27,6 +26,7 @@ from setpoint.serve.entities import (
     Process,
     Role,
 )
+from setpoint.serve.following import Endpoints
 from setpoint.serve.log import read
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.own import Ended, Own

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from setpoint.serve.yielding import TURN_SECONDS, take_short_turns, uncollected
+from setpoint.serve.yielding import TURN_SECONDS, take_short_turns, undisturbed
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_nothing_is_collected_while_a_version_is_loaded() -> None:
     seen: list[str] = []
     gc.callbacks.append(lambda phase, _info: seen.append(phase))
     try:
-        with uncollected():
+        with undisturbed():
             _held = [[number] for number in range(20_000)]
             assert not seen
         assert gc.isenabled()
@@ -40,7 +40,7 @@ def test_nothing_is_collected_while_a_version_is_loaded() -> None:
 @pytest.mark.usefixtures("turns")
 def test_what_came_with_modules_is_out_of_the_collectors_sight() -> None:
     before = gc.get_freeze_count()
-    with uncollected():
+    with undisturbed():
         sys.modules["imported_by_a_model"] = types.ModuleType("imported_by_a_model")
     del sys.modules["imported_by_a_model"]
     assert gc.get_freeze_count() > before
@@ -49,14 +49,14 @@ def test_what_came_with_modules_is_out_of_the_collectors_sight() -> None:
 @pytest.mark.usefixtures("turns")
 def test_a_model_that_imports_nothing_stays_in_sight() -> None:
     before = gc.get_freeze_count()
-    with uncollected():
+    with undisturbed():
         _model: list[dict[str, int]] = [{} for _ in range(100)]
     assert gc.get_freeze_count() == before
 
 
 @pytest.mark.usefixtures("turns")
 def test_a_load_that_fails_leaves_the_collector_on() -> None:
-    with pytest.raises(ValueError, match="broken"), uncollected():
+    with pytest.raises(ValueError, match="broken"), undisturbed():
         raise ValueError("broken")
     assert gc.isenabled()
 
@@ -64,7 +64,7 @@ def test_a_load_that_fails_leaves_the_collector_on() -> None:
 def test_a_collector_that_was_off_stays_off() -> None:
     gc.disable()
     try:
-        with uncollected():
+        with undisturbed():
             pass
         assert not gc.isenabled()
     finally:

@@ -3,7 +3,7 @@
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
-from setpoint.control.starting import Deploy, StartRelease
+from setpoint.control.starting import Deploy, Serve, StartRelease, serve
 from setpoint.control.starting import deploy as deploy_version
 from setpoint.control.starting import start as start_release
 from setpoint.core.operations import Operation
@@ -90,6 +90,27 @@ def deploy_(home: str | None, as_json: bool, model: str, version: int, reason: s
     """Put VERSION of MODEL, which no spec holds, before all its traffic at once."""
     command = Deploy(model=model, version=version, reason=reason)
     _said(backend(home).call(deploy_version, command), as_json=as_json)
+
+
+@releases.command(
+    "serve",
+    epilog='Example: setpoint releases serve iris --versions "latest 2" --reason "to compare"',
+)
+@home_option
+@json_option
+@click.argument("model")
+@click.option(
+    "--versions",
+    required=True,
+    help="Such as: latest 2, or all, or 1, 4, or an alias; '' for only those deployed.",
+)
+@click.option("--reason", required=True, help="Recorded with who said so.")
+def serve_(home: str | None, as_json: bool, model: str, versions: str, reason: str) -> None:
+    """Have versions of MODEL, which no spec holds, answer who names them."""
+    found = backend(home).call(serve, Serve(model=model, versions=versions, reason=reason))
+    numbers = ", ".join(map(str, found.numbers)) or "none besides those deployed"
+    labels = "".join(f"; {label}: {number}" for label, number in found.labels.items())
+    say(f"versions of {model} that can be named: {numbers}{labels}", found, as_json=as_json)
 
 
 def _answer(name: str, operation: Operation[Answer, Release], help_: str) -> None:

@@ -40,6 +40,7 @@ class Supervisor:
         inference_port: int,
         grpc_port: int | None = None,
         workers: int | None = None,
+        model_memory: str | None = None,
         control: bool = True,
     ) -> None:
         self.settings = settings
@@ -47,7 +48,7 @@ class Supervisor:
         self._port = port
         self._inference_port = inference_port
         self._grpc_port = grpc_port
-        self._serving = serving(workers=workers)
+        self._serving = serving(workers=workers, model_memory=model_memory)
         self._control = control
         self._stopping = threading.Event()
         self._inference: subprocess.Popen[bytes] | None = None
@@ -142,6 +143,8 @@ class Supervisor:
         if self._grpc_port is not None:
             command += ["--grpc-port", str(self._grpc_port)]
         command += ["--workers", str(self._serving.workers), "--drain", str(self._serving.drain)]
+        if self._serving.model_memory is not None:
+            command += ["--model-memory", str(self._serving.model_memory)]
         return subprocess.Popen(command, env=environment(self.settings), start_new_session=True)  # noqa: S603
 
     def _keep_inference(self) -> None:

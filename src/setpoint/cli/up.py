@@ -18,6 +18,11 @@ from setpoint.config import settings
 @click.option("--inference-port", default=8766, show_default=True, help="Inference.")
 @click.option("--grpc-port", type=int, help="Inference for clients of gRPC, too.")
 @click.option("--workers", type=int, help="Processes that answer inference. Default: 1.")
+@click.option(
+    "--model-memory",
+    metavar="SIZE",
+    help="Load models when they are asked, and hold those asked last within e.g. 2GB.",
+)
 def up(
     *,
     home: str | None,
@@ -26,6 +31,7 @@ def up(
     inference_port: int,
     grpc_port: int | None,
     workers: int | None,
+    model_memory: str | None,
 ) -> None:
     """Run pages, API, inference and controller on this machine.
 
@@ -41,6 +47,7 @@ def up(
         inference_port=inference_port,
         grpc_port=grpc_port,
         workers=workers,
+        model_memory=model_memory,
     )
     with supervisor.running():
         click.echo(f"pages      http://{host}:{port}")

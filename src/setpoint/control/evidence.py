@@ -35,10 +35,13 @@ from setpoint.serve.entities import (
     CountRecord,
     Labelled,
     PredictionRecord,
+    Role,
     ShadowRecord,
 )
+from setpoint.serve.rules import ROLES
 
 _BOTH = 0.5
+_NAMED = bytes((ROLES.index(Role.NAMED),))
 
 Loss = Callable[[float, float], float]
 
@@ -61,15 +64,27 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 def asked_for(seen: Seen) -> Seen:
-    """Return what was seen without the rows of tables: nobody waited for those.
+    """Return what was seen without the rows of tables, and of versions that somebody named.
 
-    No other version scores them either, so they would tip what compares the two.
+    Nobody waited for the former, and routing had no say in the latter. No other version scores
+    them either, so they would tip what compares the two.
     """
-    asked = [record for record in seen.records if not isinstance(record, BatchRecord)]
+    asked = [record for record in seen.records if not _is_aside(record)]
     if len(asked) == len(seen.records):
         return seen
-    batch = sum(len(r.ids) for r in seen.records if isinstance(r, BatchRecord))
-    return replace(seen, records=asked, rows=seen.rows - batch)
+    aside = sum(len(r.ids) for r in seen.records if _is_aside(r))
+    return replace(seen, records=asked, rows=seen.rows - aside)
+
+
+def is_named(record: PredictionRecord) -> bool:
+    """Tell whether a version answered because somebody named it, and not by being deployed."""
+    return record.roles[:1] == _NAMED
+
+
+def _is_aside(record: PredictionRecord | ShadowRecord | CountRecord) -> bool:
+    if isinstance(record, BatchRecord):
+        return True
+    return isinstance(record, PredictionRecord) and is_named(record)
 
 
 def evidence(

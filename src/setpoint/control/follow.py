@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
-from setpoint.control.evidence import Seen, asked_for, evidence
+from setpoint.control.evidence import Seen, asked_for, evidence, is_named
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
@@ -58,6 +58,8 @@ _MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leav
 _FALLBACK = 2
 
 Told = PredictionRecord | ShadowRecord | CountRecord
+
+_UNWATCHED = (Role.FALLBACK, Role.NAMED)  #: roles whose labels say nothing of live traffic
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -187,7 +189,8 @@ class Follower:
         """Add to the windows of inputs and scores, and to those of scores and labels.
 
         Rows that a baseline answered are in none: they say nothing about the version. Nor are
-        rows that are logged only because a version failed: those of the sample stand for them.
+        those of a version that somebody named, who knows why it was; nor rows that are logged
+        only because a version failed: those of the sample stand for them.
         """
         model = spec.model
         seconds = int(spec.watch.window.total_seconds())
@@ -195,7 +198,7 @@ class Follower:
         joints: list[tuple[WindowKey, Joint]] = []
         groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
         for record in map(in_sample, seen.predictions):
-            if record.scores and record.roles[0] != _FALLBACK:
+            if record.scores and record.roles[0] != _FALLBACK and not is_named(record):
                 start = aligned(from_micros(record.at_us), seconds)
                 role = ROLES[record.roles[0]].value
                 groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
@@ -219,7 +222,7 @@ class Follower:
         """Return the label histograms, by the windows of the predictions."""
         groups: dict[tuple[int, Role, int], list[Labelled]] = defaultdict(list)
         for row in rows:
-            if row.role is not Role.FALLBACK:
+            if row.role not in _UNWATCHED:
                 window = row.at_us - row.at_us % (seconds * 1_000_000)
                 groups[row.version, row.role, window].append(row)
         found = []

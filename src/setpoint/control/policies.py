@@ -18,7 +18,7 @@ from setpoint.profiles.quality import HIGHER_IS_BETTER, measure
 from setpoint.profiles.reference import SCORE, Reference
 from setpoint.releases.entities import Inconclusive, OnBreach, Policy
 from setpoint.releases.objective import METRICS
-from setpoint.serve.entities import EndpointSettings, Process
+from setpoint.serve.entities import EndpointSettings, Process, Swap
 
 _HALF_A_NAT = 0.5
 _SHORTEST = timedelta(hours=1)  #: block in which the objective is judged
@@ -173,6 +173,8 @@ def endpoint_settings(spec: Spec, personal: Collection[str] = ()) -> EndpointSet
         batch_rows=serve.batch.rows,
         batch_wait=serve.batch.wait.total_seconds(),
         process=Process(serve.process),
+        versions=serve.versions or "",
+        swap=Swap(serve.swap),
         sample=serve.log.sample,
         slow=bound.at_most.total_seconds() if bound else None,
         redact=tuple(sorted({*serve.log.redact, *personal})),

@@ -1,6 +1,7 @@
 """Starting releases by the spec in force: its policy, and the approval it asks for."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from setpoint.control import store
@@ -8,14 +9,17 @@ from setpoint.control.inforce import spec_of
 from setpoint.control.policies import release_policy
 from setpoint.control.spec.entities import Spec
 from setpoint.core.operations import Context, operation
-from setpoint.errors import Conflict
+from setpoint.errors import Conflict, Invalid, NotFound
+from setpoint.events.store import record
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion
 from setpoint.releases import service as releases
 from setpoint.releases.by_hand import put_live
 from setpoint.releases.entities import Release
+from setpoint.serve import naming
 from setpoint.serve import store as serving
 from setpoint.serve.entities import Role
+from setpoint.serve.polling import store as polling
 
 
 class StartRelease(Struct, frozen=True, kw_only=True):
@@ -59,6 +63,58 @@ def deploy(ctx: Context, cmd: Deploy) -> Release:
     return put_live(ctx, cmd.model, cmd.version, reason=cmd.reason)
 
 
+class Serve(Struct, frozen=True, kw_only=True):
+    model: str
+    versions: (
+        str  #: such as ``latest 2``, ``all``, ``1, 4`` or an alias; empty: only those deployed
+    )
+    reason: str  #: why they should be at hand; for the record
+
+
+class Nameable(Struct, frozen=True, kw_only=True):
+    """Which versions of a model can be asked for by number or alias, besides those deployed."""
+
+    model: str
+    versions: str  #: as it was said, in one spelling
+    numbers: list[int]  #: that it means now
+    labels: dict[str, int]  #: aliases that name some of those, now
+
+
+@operation("releases.serve", needs="releases:write")
+def serve(ctx: Context, cmd: Serve) -> Nameable:
+    """Have versions of a model that no spec holds answer who asks for them by number or alias.
+
+    They answer nobody else, and servers load them when they are asked. What is deployed stays.
+
+    Raises:
+        Invalid: If the versions cannot be understood, or there is no reason.
+        NotFound: If there is no such model.
+        Conflict: If a spec is in force for the model, which says it.
+    """
+    if not cmd.reason.strip():
+        raise Invalid("serving versions needs a reason", hint="give it with --reason TEXT")
+    if store.applied(ctx.conn, cmd.model) is not None:
+        raise Conflict(
+            f"a spec holds {cmd.model!r}: it says which versions can be named",
+            hint=f"write serve: {{versions: {cmd.versions or 'latest 2'}}} into it and apply it",
+        )
+    policy = naming.read(cmd.versions)
+    models.lock(ctx.conn, cmd.model, ctx.now)
+    said = naming.written(policy)
+    settings = replace(serving.settings_of(ctx.conn, cmd.model), versions=said)
+    serving.configure(ctx.conn, cmd.model, settings)
+    known = polling.could_serve(ctx.conn, [cmd.model]).get(cmd.model)
+    if known is None:
+        raise NotFound(f"no version of {cmd.model!r} is here", hint="setpoint models ls lists them")
+    aliases = polling.aliases(ctx.conn, [cmd.model]).get(cmd.model, {})
+    names = naming.chosen(policy, known, aliases)
+    detail = {"versions": said, "reason": cmd.reason.strip()}
+    record(ctx, "model.versions_served", f"model:{cmd.model}", **detail)
+    return Nameable(
+        model=cmd.model, versions=said, numbers=list(names.numbers), labels=names.labels
+    )
+
+
 def begin(ctx: Context, spec: Spec, version: int, *, why: str) -> Release:
     """Begin to release a version of `spec`'s model, in the caller's transaction."""
     new = models.get(ctx.conn, spec.model, version)
@@ -90,4 +146,4 @@ def is_changed(conn: Connection, new: ModelVersion, live: ModelVersion | None) -
     return jobs[0] is None or before is None or jobs[0].training != before.training
 
 
-OPERATIONS = (start, deploy)
+OPERATIONS = (start, deploy, serve)

@@ -1,12 +1,15 @@
 """A registered version, loaded and ready to answer."""
 
 import math
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setpoint.artifacts.contract import ObjectStore
+from setpoint.config import without_telemetry
 from setpoint.models import compiled
 from setpoint.models.entities import ModelVersion, Signature, Stored
 from setpoint.models.flavors.answers import answering
@@ -59,6 +62,31 @@ def _refused(numbers: Floats, signature: Signature) -> NDArray[np.bool_]:
     if not signature.infinite:
         bad |= np.isinf(numbers)
     return np.asarray(bad.any(axis=1))
+
+
+#: Modules of libraries whose models are pickles of them.
+_MODULES = {
+    "": ("onnxruntime",),
+    "sklearn": (
+        *("sklearn.compose", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline"),
+        *("sklearn.preprocessing", "sklearn.tree"),
+    ),
+    "lightgbm": ("lightgbm",),
+    "xgboost": ("xgboost",),
+    "catboost": ("catboost",),
+}
+
+
+def prepare(flavor: str) -> None:
+    """Import what versions of a flavor need; of ``""``, what compiled ones need.
+
+    Libraries take seconds to import, in which Python's lock is held for long at a time: better
+    before anything is answered than when the first of their models is asked for.
+    """
+    without_telemetry()
+    for module in _MODULES.get(flavor, ()):
+        with suppress(ImportError):  # loading a model says what is missing
+            import_module(module)
 
 
 def load(store: ObjectStore, version: ModelVersion | Stored) -> Predictor:

@@ -39,6 +39,7 @@ def _run(options: argparse.Namespace) -> None:
         jobs=options.jobs,
         drain=options.drain,
         workers=options.workers,
+        model_memory=options.model_memory,
     )
     of_package = options.allow_any_host or options.log is not None or options.jobs is not None
     if options.package is None and of_package:
@@ -65,6 +66,7 @@ def _run_one(options: argparse.Namespace, where: Serving) -> None:
         drain=where.drain,
         client_seconds=where.client_seconds,
         worker=worker,
+        model_memory=where.model_memory,
     )
     level = options.log_level
     if options.package is not None:
@@ -91,6 +93,8 @@ def _run_several(options: argparse.Namespace, where: Serving) -> None:
     home = settings(options.home)
     port = PORT if options.port is None else options.port
     words += ["--home", str(home.home)]
+    if where.model_memory is not None:  # each has its share
+        words += ["--model-memory", str(max(where.model_memory // where.workers, 1))]
     where = replace(where, host=options.host or "127.0.0.1", port=port)
     several.run(words, home, where, options.log_level, _PATIENCE_SECONDS)
 
@@ -114,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-any-host",
         action="store_true",
         help="let a package be served to other machines, without authentication",
+    )
+    parser.add_argument(
+        "--model-memory",
+        metavar="SIZE",
+        help="of a store: load models when they are asked, and hold those asked last within this",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that answer")
     for of_worker, kind in (("--worker", str), ("--fd", int), ("--siblings", Path)):

@@ -17,13 +17,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
-from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import scoring, timing, v2
+from setpoint.errors import NotFound, SetpointError, Unavailable
+from setpoint.serve import rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
-from setpoint.serve.endpoints import Endpoint, Endpoints
+from setpoint.serve.bringing import Bringing
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
-from setpoint.serve.ids import maker, micros_of
+from setpoint.serve.following import Endpoints
+from setpoint.serve.ids import micros_of, name
 from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
     from setpoint.serve.tracing import Tracing
 
-ROLES = ("live", "canary", "fallback")
+ROLES = tuple(role.value for role in rules.ROLES)
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
@@ -44,9 +46,6 @@ MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", default=None)
 
 _log = logging.getLogger(__name__)
-_prediction_ids = maker("prd")
-_request_ids = maker("req")
-_SUFFIXES = [f".{i}" for i in range(1_024)]  #: of the ids of a request's rows
 
 
 class Gone(Exception):  # an outcome, not an error of ours
@@ -122,7 +121,10 @@ class Answering:
         self.draining = False  #: whether the server is about to end, and takes nothing new
         self._lanes = Lanes()
         self._batches = Batches(self.lane, metrics)
-        self.explaining = Explaining(endpoints, metrics)
+        self.bringing = Bringing(endpoints)
+        self.explaining = Explaining(endpoints, metrics, self.bringing)
+        endpoints.micros, endpoints.is_asked = self.micros, self._batches.asks
+        endpoints.given_up = self.explaining.forget
         self._waiting: deque[Job] = deque()
         self._shadowing: asyncio.Task[None] | None = None
         self.jobs: Jobs | None = None  #: where requests that may wait are kept; None: nowhere
@@ -147,6 +149,12 @@ class Answering:
             raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
         return endpoint
 
+    def state(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Return whether an endpoint is READY, LOADING or UNAVAILABLE, and why, if it is not."""
+        if endpoint.absent and self.bringing.is_coming(endpoint):
+            return "LOADING", "it is being loaded"
+        return self.endpoints.state(endpoint)
+
     def unwell(self) -> str | None:
         """Return why nothing new should be sent here, None if it may."""
         return "it is about to end" if self.draining else self.endpoints.problem
@@ -162,7 +170,8 @@ class Answering:
         """Return what this process counted, with the generation that it serves of each model."""
         served = self.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
-        mine = replace(self.metrics, log_bytes=self.log.bytes)
+        held = self.endpoints.in_memory()
+        mine = replace(self.metrics, log_bytes=self.log.bytes, memory=held)
         if self.jobs is not None:
             mine.jobs_waiting, mine.jobs_waiting_bytes = self.jobs.waiting, self.jobs.bytes
         return Counted(mine, generations)
@@ -202,6 +211,8 @@ class Answering:
             SetpointError: If no version could answer.
             Gone: If the client hung up meanwhile; nothing was predicted.
         """
+        if asked.endpoint.absent:
+            asked = await self.brought(asked)
         began = 0 if self.tracing is None else perf_counter_ns()
         if not asked.ids:
             parts = []
@@ -212,6 +223,13 @@ class Answering:
         if self.tracing is not None:
             self.tracing.scored(asked, parts, began)
         return self.finish(asked, parts)
+
+    async def brought(self, asked: Asked) -> Asked:
+        """Return a request whose model is in memory, once it is there; raises as that does."""
+        seconds = asked.endpoint.settings.timeout
+        left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
+        endpoint = await self.bringing.whole(asked.endpoint, left)
+        return replace(asked, endpoint=endpoint)
 
     async def _aside(self, asked: Asked) -> list[scoring.Part]:
         """Score a request in a thread of its endpoint, in the time that it has."""
@@ -322,6 +340,7 @@ class Answering:
         except TimeoutError:
             _log.warning("shadows not scored", extra={"count": len(self._waiting)})
         self._lanes.close()
+        self.bringing.close()
         self.explaining.close()
         self.endpoints.close()
         self.keeper.close()
@@ -377,33 +396,3 @@ def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointErro
 
 def _score(asked: Asked) -> list[scoring.Part]:
     return scoring.score(asked.endpoint, asked.rows, asked.keys, asked.version)
-
-
-def _numbered(made: str, count: int) -> list[str]:
-    """Return an id for each of several rows."""
-    if count > len(_SUFFIXES):
-        return [f"{made}.{i}" for i in range(count)]
-    return [made + suffix for suffix in _SUFFIXES[:count]]
-
-
-def name(
-    request_id: str, parameters: v2.Parameters | None, count: int, at_us: int
-) -> tuple[str, list[str], list[str]]:
-    """Return the request's id, the rows' prediction ids and the rows' routing keys."""
-    ids = parameters.ids if parameters else None
-    keys = parameters.keys if parameters else None
-    for what, given in (("ids", ids), ("keys", keys)):
-        if given is not None and len(given) != count:
-            raise Invalid(
-                f"{len(given)} {what} for {count} rows",
-                where=f"$.parameters.{what}",
-                hint=f"send one a row, or no {what}",
-            )
-    if ids is not None:
-        v2.check_ids(ids, "$.parameters.ids", unique=True)
-        request_id = request_id or _request_ids(at_us)
-    else:
-        made = _prediction_ids(at_us)
-        ids = [made] if count == 1 else _numbered(made, count)
-        request_id = request_id or made
-    return request_id, ids, ids if keys is None else keys

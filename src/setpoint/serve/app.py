@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
 from setpoint.serve import cloudevents, http, plain, problems, scoring, v2, v2_binary
-from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone, name
+from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.ids import name
 from setpoint.serve.rest import invocations, jobs, open_inference, operating, tensorflow
 from setpoint.serve.rest.contract import Protocol
 

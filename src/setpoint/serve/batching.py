@@ -60,6 +60,10 @@ class Batches:
         self._queues: dict[Endpoint, _Queue] = {}
         self._working: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
 
+    def asks(self, endpoint: Endpoint) -> bool:
+        """Tell whether requests of an endpoint are being scored, or wait; any thread may ask."""
+        return endpoint in self._queues
+
     @property
     def busy(self) -> bool:
         """Whether a request is being scored, or waits to be."""

@@ -1,8 +1,9 @@
 """What the data plane knows: deployments, and the kinds of line in its log."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -15,6 +16,7 @@ class Role(StrEnum):
     SHADOW = "shadow"  #: answers nobody; scores every row after the answer was sent
     FALLBACK = "fallback"  #: never deployed: the live version failed, its baseline answered
     BATCH = "batch"  #: never deployed: scored a table, whatever it is deployed as
+    NAMED = "named"  #: never deployed: answers who asks for it by its number or an alias
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -33,6 +35,13 @@ class Process(StrEnum):
     OWN = "own"  #: in one of theirs, which may crash, hang and be killed
 
 
+class Swap(StrEnum):
+    """What answers while a new version is loaded that does not fit beside the old one."""
+
+    KEEP = "keep"  #: the old one; both are in memory for that time
+    REPLACE = "replace"  #: nobody: the old one is given up first, and requests wait
+
+
 class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How an endpoint is to answer, as its spec in force says; each process has these limits.
 
@@ -48,6 +57,8 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch_rows: int = 4096  #: scored in one call
     batch_wait: float = 0.0  #: seconds for which a request waits for company
     process: Process = Process.SHARED
+    versions: str = ""  #: which can be asked for besides those deployed, see `serve.naming`
+    swap: Swap = Swap.KEEP
     sample: float = 1.0  #: share of predictions that are logged, 0 to 1, by their ids
     slow: float | None = None  #: seconds from which a request counts as slow; None: not judged
     redact: tuple[str, ...] = ()  #: inputs whose values are never logged, by name
@@ -60,6 +71,25 @@ class Wanted(Struct, frozen=True, kw_only=True):
     settings: EndpointSettings = EndpointSettings()
 
 
+class Names(Struct, frozen=True):
+    """Which versions of a model can be asked for besides those deployed."""
+
+    numbers: tuple[int, ...] = ()  #: rising
+    labels: dict[str, int] = {}  #: by the aliases that name them
+
+
+class Described(Struct, frozen=True, kw_only=True):
+    """What is known of a version that is not in memory."""
+
+    signature: Any  #: see `models.entities`
+    size: int  #: bytes of the form that serves
+    flavor: str = ""  #: of a version that serves in its native form; empty: it is compiled
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        return list(self.signature.inputs)
+
+
 class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults=True):
     """One request (or one arm's part of it) that was answered, or failed in a model."""
 
@@ -68,7 +98,8 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults
     request_id: str
     ids: list[str]  #: one prediction id a row
     versions: list[int]  #: the version that answered the row
-    roles: bytes  #: the row's arm: 0 live, 1 canary; 2: failed, the baseline answered; 3 batch
+    #: the row's arm: 0 live, 1 canary; 2: failed, the baseline answered; 3 batch; 4 named
+    roles: bytes
     columns: list[str]  #: names of the numeric inputs, the columns of `values`
     values: bytes  #: float64 little-endian, row-major, rows x columns; NaN is missing
     texts: dict[str, list[str | None]] = {}  #: the BYTES inputs, by column

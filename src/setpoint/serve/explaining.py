@@ -7,7 +7,7 @@ logged: an explanation is no prediction.
 
 import asyncio
 import logging
-import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,16 +16,17 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.models.explaining.entities import Explanation
 from setpoint.models.explaining.explainer import Explainer
+from setpoint.serve.arms import Arm
 from setpoint.serve.batching import Crowded
-from setpoint.serve.endpoints import Arm, Endpoint, Endpoints
+from setpoint.serve.bringing import Bringing
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.following import Endpoints
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.problems import status_of
 from setpoint.serve.v2 import Rows
 
 MOST_ROWS = 32  #: of a request: one may take a second
 MOST_AT_ONCE = 8  #: requests that are computed or wait; then clients are told to come again
-#: How long the thread may keep Python's lock from the event loop; 5 ms by default.
-_SWITCH_SECONDS = 0.0005
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +42,10 @@ class Explained(Struct, frozen=True):
 class Explaining:
     """Explains what the versions behind endpoints answer. Used by the event loop alone."""
 
-    def __init__(self, endpoints: Endpoints, metrics: Metrics) -> None:
+    def __init__(self, endpoints: Endpoints, metrics: Metrics, bringing: Bringing) -> None:
         self._endpoints = endpoints
         self._metrics = metrics
+        self._bringing = bringing
         self._pool: ThreadPoolExecutor | None = None
         self._asked = 0
         self._known: dict[tuple[str, int], tuple[Any, Explainer]] = {}  # the thread's own
@@ -57,6 +59,8 @@ class Explaining:
             Crowded: If too many ask at once.
             SetpointError: If the model fails.
         """
+        if endpoint.absent:
+            endpoint = await self._bringing.whole(endpoint, endpoint.settings.timeout)
         arm = _arm(endpoint, version)
         try:
             found = await self._explain(endpoint, arm, rows)
@@ -65,6 +69,11 @@ class Explaining:
             raise
         self._metrics.explained(endpoint.model, arm.version, 200, rows.count)
         return Explained(endpoint.model, arm.version, found)
+
+    def forget(self, model: str, versions: Iterable[int]) -> None:
+        """Let go of what explains versions that were given up; any thread may call it."""
+        for version in versions:
+            self._known.pop((model, version), None)
 
     def close(self) -> None:
         """Let what is computed end, and nothing that waits begin."""
@@ -79,7 +88,6 @@ class Explaining:
                 hint="send it again in a second, or fewer at once",
             )
         if self._pool is None:
-            sys.setswitchinterval(_SWITCH_SECONDS)
             self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explaining")
         self._asked += 1
         try:
@@ -107,7 +115,7 @@ class Explaining:
             for name, version in list(self._known):
                 now = served.get(name)
                 if now is None or version not in {one.version for one in now.deployed}:
-                    del self._known[name, version]
+                    self._known.pop((name, version), None)
             known = arm.predictor, self._endpoints.explainer(model, arm)
             self._known[model, arm.version] = known
         return known[1]

@@ -9,6 +9,7 @@ header of zeros, and every bit that changed afterwards is found by the CRC.
 import logging
 import os
 import struct
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -63,6 +64,35 @@ def payloads(path: Path, offset: int, *, finished: bool) -> Iterator[tuple[int, 
             at = after
     finally:
         os.close(file)
+
+
+def latest(folder: Path, count: int) -> Iterator[bytes]:
+    """Yield up to `count` of the last payloads of the last two segments, newest first.
+
+    Only the lengths of those before them are looked at. Damaged ones end it.
+    """
+    for number in reversed(segments(folder)[-2:]):
+        try:
+            data = segment_path(folder, number).read_bytes()
+        except OSError:  # sealed meanwhile
+            return
+        places = deque[tuple[int, int]](maxlen=count)
+        at = START
+        while at + HEADER.size <= len(data):
+            length, _ = HEADER.unpack_from(data, at)
+            if not 0 < length <= len(data) - at - HEADER.size:
+                break
+            places.append((at, length))
+            at += HEADER.size + length
+        for start, length in reversed(places):
+            _, crc = HEADER.unpack_from(data, start)
+            payload = data[start + HEADER.size : start + HEADER.size + length]
+            if crc32(payload) != crc:
+                return
+            yield payload
+        count -= len(places)
+        if count <= 0:
+            return
 
 
 def end_of_frames(path: Path) -> int | None:

@@ -34,7 +34,8 @@ _log = logging.getLogger(__name__)
 class Keeping:
     """What an endpoint's settings leave of its rows."""
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointSettings, *, counted: bool = True) -> None:
+        self.counted = counted  # of requests without a row in the sample
         self.share = settings.sample
         self.bound = int(settings.slow * 1e6) if settings.slow else 0
         self.sampled = sampler(settings.sample)
@@ -61,9 +62,12 @@ class Keeping:
         )
 
 
-def keeping(settings: EndpointSettings) -> Keeping | None:
-    """Return what is left of an endpoint's rows; None: all of everything."""
-    return Keeping(settings) if settings.sample < 1 or settings.redact else None
+def keeping(settings: EndpointSettings, *, counted: bool = True) -> Keeping | None:
+    """Return what is left of an endpoint's rows; None: all of everything.
+
+    What is not `counted` says nothing of how a version fares: nobody is told of it.
+    """
+    return Keeping(settings, counted=counted) if settings.sample < 1 or settings.redact else None
 
 
 class Keeper:
@@ -91,10 +95,12 @@ class Keeper:
             self.flush()
         self._metrics.unlogged(record.model, count - len(places))
         if not places:
-            self._count(kept, record, rows=count)
+            if kept.counted:
+                self._count(kept, record, rows=count)
             return
         found = record if len(places) == count else only(record, list(places))
-        found = replace(found, sample=kept.share, unlogged=count - len(places))
+        unlogged = count - len(places) if kept.counted else 0
+        found = replace(found, sample=kept.share, unlogged=unlogged)
         self._to.append(kept.redacted(found))
 
     def shadowed(self, kept: Keeping | None, record: ShadowRecord) -> None:

@@ -137,6 +137,11 @@ class LogWriter:
                 self._roll(0, taken)
 
     @property
+    def folder(self) -> Path:
+        """Where its segments are."""
+        return self._folder
+
+    @property
     def position(self) -> Position:
         """Where the next record goes."""
         with self._lock:
@@ -288,6 +293,7 @@ class NoLog:
 
     bytes = 0
     position = BEGINNING
+    folder = None
 
     def append(self, record: Record) -> None:
         """Forget a prediction.

@@ -18,7 +18,7 @@ from setpoint.errors import Invalid, Unavailable
 from setpoint.serve import writers
 from setpoint.serve.app import App
 from setpoint.serve.draining import Server, Stop, tell
-from setpoint.serve.endpoints import Endpoints
+from setpoint.serve.following import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.jobs.keeper import Keeper
 from setpoint.serve.lane import lane
@@ -33,11 +33,13 @@ from setpoint.serve.listening import (
     tell_on_stderr,
 )
 from setpoint.serve.log import LogWriter, NoLog
+from setpoint.serve.memory import Memory
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.observing import observed
 from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
 from setpoint.serve.siblings import Door, Siblings
+from setpoint.serve.warming import Recent
 from setpoint.serve.yielding import take_short_turns
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ def run(
     tell_on_stderr(log_level)
     grpc = _at(host, how)
     listener, log = _take(settings, host, port, how)
-    endpoints = Endpoints(from_store(settings, load), Metrics())
+    source, memory = from_store(settings, load), Memory(how.model_memory)
+    endpoints = Endpoints(source, Metrics(), memory, Recent(log.folder))
     with contextlib.suppress(Unavailable):  # not ready yet; the follower goes on trying
         endpoints.refresh()
     endpoints.follow()
@@ -116,7 +119,7 @@ def run_package(
     tell_on_stderr(log_level)
     grpc = _at(serving.host, how)
     package = Package(folder)
-    endpoints = Endpoints(package, Metrics())
+    endpoints = Endpoints(package, Metrics(), recent=Recent(serving.log))
     endpoints.refresh()
     for endpoint in endpoints.all().values():
         if endpoint.broken is not None:

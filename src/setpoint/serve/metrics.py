@@ -21,6 +21,7 @@ OK = 200
 _ADDED = (
     *("requests", "rows", "spent", "batch_sums", "refused", "latency_sum", "swaps"),
     *("load_failures", "labels", "shadows", "fallbacks", "explanations", "explained_rows", "jobs"),
+    *("loads", "load_micros", "given_up", "memory"),
 )
 
 Labels = tuple[str, ...]
@@ -55,6 +56,10 @@ class Metrics(Struct):
     latency_sum: dict[str, int] = {}
     swaps: dict[str, int] = {}
     load_failures: dict[str, int] = {}
+    loads: dict[str, int] = {}  #: versions that were loaded
+    load_micros: dict[str, int] = {}  #: that loading and warming them took
+    given_up: dict[str, int] = {}  #: what was in memory and made room, or was unloaded
+    memory: dict[tuple[str, int], int] = {}  #: bytes of what is in memory, by (model, version)
     labels: dict[str, int] = {}
     shadows: dict[str, int] = {}
     fallbacks: dict[str, int] = {}
@@ -106,6 +111,14 @@ class Metrics(Struct):
 
     def swapped(self, model: str) -> None:
         self.swaps[model] = self.swaps.get(model, 0) + 1
+
+    def loaded(self, model: str, micros: int) -> None:
+        """Count a version that was loaded and warmed."""
+        self.loads[model] = self.loads.get(model, 0) + 1
+        self.load_micros[model] = self.load_micros.get(model, 0) + micros
+
+    def gave_up(self, model: str) -> None:
+        self.given_up[model] = self.given_up.get(model, 0) + 1
 
     def failed_to_load(self, model: str) -> None:
         self.load_failures[model] = self.load_failures.get(model, 0) + 1
@@ -183,11 +196,19 @@ class Metrics(Struct):
              self.labels_not_sampled),
             ("model_swaps_total", "counter", "Changes of what an endpoint serves", self.swaps),
             ("model_load_failures_total", "counter", "Loads that failed", self.load_failures),
+            ("model_loads_total", "counter", "Versions loaded", self.loads),
+            ("model_load_seconds_total", "counter", "Seconds that loading and warming them took",
+             {model: micros / 1e6 for model, micros in self.load_micros.items()}),
+            ("model_evictions_total", "counter", "Times that a model made room", self.given_up),
             ("generation", "gauge", "Generation served now", generations),
         ):  # fmt: skip
             _family(
                 lines, name, kind, help_text, ("model",), (((m,), v) for m, v in values.items())
             )
+        _family(lines, "model_memory_bytes", "gauge", "Memory that a version takes",
+                ("model", "version"), self.memory.items())  # fmt: skip
+        _family(lines, "models_in_memory", "gauge", "Models of which a version is in memory",
+                (), [((), len({model for model, _ in self.memory}))])  # fmt: skip
         _family(lines, "shadow_dropped_total", "counter", "Requests not scored by the other arm: "
                 "too many were waiting", (), [((), self.shadows_dropped)])  # fmt: skip
         _family(lines, "jobs_waiting", "gauge", "Jobs that wait to be scored",
@@ -243,7 +264,7 @@ def _family(
     kind: str,
     help_text: str,
     labels: Labels,
-    values: Iterable[tuple[tuple[object, ...], int]],
+    values: Iterable[tuple[tuple[object, ...], float]],
 ) -> None:
     full = f"setpoint_{name}"
     lines.append(f"# HELP {full} {help_text}")

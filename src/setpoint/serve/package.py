@@ -4,10 +4,11 @@
 folder has them. An image contains one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,8 +18,16 @@ from setpoint.artifacts.files import FileStore
 from setpoint.errors import Invalid, NotFound
 from setpoint.models import runtime
 from setpoint.models.entities import ModelVersion, Stored
+from setpoint.models.explaining import background
 from setpoint.models.explaining.explainer import Explainer, explainer
-from setpoint.serve.entities import Deployment, EndpointSettings, Role, Wanted
+from setpoint.serve.entities import (
+    Deployment,
+    Described,
+    EndpointSettings,
+    Names,
+    Role,
+    Wanted,
+)
 from setpoint.serve.protocols import Due, Predictor
 
 MANIFEST = "package.json"
@@ -65,7 +74,7 @@ class Package:
         model = self.manifest.model
         only = Deployment(model=model, version=self.manifest.number, role=Role.LIVE, weight=1.0)
         wanted = Wanted(deployments=[only], settings=self.manifest.settings)
-        return {model: 1}, {model: wanted} if due(model, 1) else {}
+        return {model: 1}, dict.fromkeys(due({model: 1}), wanted)
 
     def loader(self, model: str, version: int) -> Callable[[], Predictor]:  # noqa: ARG002 - one
         return partial(_load, self._objects, self.manifest.version)
@@ -73,6 +82,20 @@ class Package:
     def baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
         held = self.manifest.baseline
         return None if held is None else _load(self._objects, held)
+
+    def background(self, model: str, version: int) -> Any:  # noqa: ARG002 - one
+        held = self.manifest.version
+        if held.background is None:
+            return None
+        return background.decode(FileStore(self._objects).get(held.background), held.signature)
+
+    def described(self, versions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Described]:
+        known = self.manifest.model, self.manifest.number
+        one = Described(signature=self.manifest.version.signature, size=self.manifest.version.size)
+        return {known: one} if known in versions else {}
+
+    def names(self, policies: Mapping[str, str]) -> dict[str, Names]:  # noqa: ARG002
+        return {}  # there is one version
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
         return explainer(FileStore(self._objects), self.manifest.version, predictor.predict)

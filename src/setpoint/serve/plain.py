@@ -14,7 +14,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from setpoint.serve import v2
-from setpoint.serve.endpoints import Endpoint, ModelFailed
+from setpoint.serve.arms import ModelFailed
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.outputs import SCORE
 from setpoint.serve.scoring import Part
 

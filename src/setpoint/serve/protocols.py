@@ -1,13 +1,13 @@
 """What a loaded model must do to be served, and where models come from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setpoint.models.explaining.explainer import Explainer
-from setpoint.serve.entities import Wanted
+from setpoint.serve.entities import Described, Names, Wanted
 
 Floats = NDArray[np.float64]
 #: What a model gives, by the names of its outputs: arrays ``[n, …]``.
@@ -63,8 +63,11 @@ Fallback = Callable[[str, int], Predictor | None]
 #: ``(model, version, its predictor) -> Explainer``
 Explains = Callable[[str, int, Predictor], Explainer]
 
-#: ``(model, generation) -> bool``: whether an endpoint is to be looked at
-Due = Callable[[str, int], bool]
+#: ``(model, version) -> rows``: some that it was trained on, as it takes them; None: none
+Backgrounds = Callable[[str, int], Any]
+
+#: ``(generations by model) -> models``: which endpoints are to be looked at
+Due = Callable[[Mapping[str, int]], Collection[str]]
 
 
 class Source(Protocol):
@@ -82,6 +85,27 @@ class Source(Protocol):
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         """Return what answers when that version fails; None: nothing."""
+
+    def background(self, model: str, version: int) -> Any:
+        """Return some rows that a version was trained on, as it takes them; None: there are none.
+
+        Raises:
+            SetpointError: If they cannot be read now.
+        """
+
+    def described(self, versions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Described]:
+        """Return what is known of versions without loading them; of some, maybe nothing.
+
+        Raises:
+            Unavailable: If it cannot be told now.
+        """
+
+    def names(self, policies: Mapping[str, str]) -> dict[str, Names]:
+        """Return which versions can be asked for, by model, for policies as `naming` reads them.
+
+        Raises:
+            Unavailable: If it cannot be told now.
+        """
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         """Return what explains a version that was loaded.

@@ -1,19 +1,21 @@
 """What a store deploys, as a source of a server: its database says what, its artifacts are it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from setpoint.config import Settings
 from setpoint.db.engine import connect
 from setpoint.errors import Conflict, NotFound, Unavailable
 from setpoint.models.explaining.explainer import Explainer, explainer
-from setpoint.serve import store
-from setpoint.serve.entities import EndpointSettings, Wanted
-from setpoint.serve.protocols import Due, Explains, Fallback, Load, Predictor
+from setpoint.serve import naming, store
+from setpoint.serve.entities import Described, EndpointSettings, Names, Wanted
+from setpoint.serve.polling import store as polling
+from setpoint.serve.protocols import Backgrounds, Due, Explains, Fallback, Load, Predictor
 
 if TYPE_CHECKING:
     from setpoint.models.entities import ModelVersion
@@ -28,30 +30,65 @@ class Registered:
         load: Load,
         baseline: Fallback = lambda _model, _version: None,
         explains: Explains | None = None,
+        backgrounds: Backgrounds = lambda _model, _version: None,
     ) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
         self._baseline = baseline
         self._explains = explains
+        self._backgrounds = backgrounds
+        self._marks: tuple[Any, ...] = ()
+        self._generations: dict[str, int] = {}
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
+        with self._reading() as conn:
+            marks = polling.marks(conn)
+            if marks != self._marks:  # of a thousand endpoints mostly none has changed
+                self._generations = store.generations(conn)
+                self._marks = marks
+            wanted = self._generations
+            changed = {
+                model: Wanted(
+                    deployments=store.deployments(conn, model),
+                    settings=store.settings_of(conn, model),
+                )
+                for model in due(wanted)
+            }
+        return wanted, changed
+
+    def described(self, versions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Described]:
+        from setpoint.models import store as models  # noqa: PLC0415 - on first use
+
+        found = {}
+        with self._reading() as conn:
+            for model, number in versions:
+                with suppress(NotFound):
+                    known = models.get(conn, model, number)
+                    flavor = "" if known.onnx else known.flavor
+                    found[model, number] = Described(
+                        signature=known.signature, size=known.size, flavor=flavor
+                    )
+        return found
+
+    def names(self, policies: Mapping[str, str]) -> dict[str, Names]:
+        with self._reading() as conn:
+            known = polling.could_serve(conn, list(policies))
+            aliases = polling.aliases(conn, list(policies))
+        return {
+            model: naming.chosen(naming.read(said), known.get(model, ()), aliases.get(model, {}))
+            for model, said in policies.items()
+        }
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as conn:
-                wanted = store.generations(conn)
-                changed = {
-                    model: Wanted(
-                        deployments=store.deployments(conn, model),
-                        settings=store.settings_of(conn, model),
-                    )
-                    for model, generation in wanted.items()
-                    if due(model, generation)
-                }
+                yield conn
         except SQLAlchemyError as error:
             raise Unavailable(
                 f"the database cannot be read: {type(error).__name__}",
                 hint="is the store set up, and reachable?",
             ) from error
-        return wanted, changed
 
     def settings(self, model: str) -> EndpointSettings:
         """Return how the endpoint of a model is to answer, deployed or not."""
@@ -63,6 +100,9 @@ class Registered:
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._baseline(model, version)
+
+    def background(self, model: str, version: int) -> Any:
+        return self._backgrounds(model, version)
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         if self._explains is None:
@@ -79,7 +119,8 @@ def from_store(settings: Settings, load: Load | None = None) -> Registered:
     """
     engine = connect(settings.database_url)
     explains = explainers(settings)
-    return Registered(engine, load or from_registry(settings), baselines(settings), explains)
+    loads = load or from_registry(settings)
+    return Registered(engine, loads, baselines(settings), explains, backgrounds(settings))
 
 
 def from_registry(settings: Settings) -> Load:
@@ -108,6 +149,21 @@ def baselines(settings: Settings) -> Fallback:
         return None if baseline is None else runtime.load(open_store(settings), baseline)
 
     return load
+
+
+def backgrounds(settings: Settings) -> Backgrounds:
+    """Return a function that reads some rows that a registered version was trained on."""
+
+    def read(model: str, version: int) -> Any:
+        from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+        from setpoint.models.explaining import background  # noqa: PLC0415
+
+        known = _registered(settings, model, version)
+        if known.background is None:
+            return None
+        return background.decode(open_store(settings).get(known.background), known.signature)
+
+    return read
 
 
 def explainers(settings: Settings) -> Explains:

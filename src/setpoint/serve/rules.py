@@ -15,6 +15,7 @@ ROLES = (
     Role.CANARY,
     Role.FALLBACK,
     Role.BATCH,
+    Role.NAMED,
 )  #: by the byte in `PredictionRecord.roles`
 
 
@@ -69,7 +70,7 @@ def _of(packed: bytes, count: int, keep: Sequence[int]) -> bytes:
     return found
 
 
-_NEVER = (Role.FALLBACK, Role.BATCH)  #: deployed
+_NEVER = (Role.FALLBACK, Role.BATCH, Role.NAMED)  #: deployed
 
 
 def check(model: str, wanted: Sequence[Deployment]) -> None:

@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.serve import blobs
-from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
+from setpoint.serve.arms import Arm, ModelFailed
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import PredictionRecord, ShadowRecord
 from setpoint.serve.outputs import OutputSpec, merged
 from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.v2 import Rows
 
-_LIVE, _CANARY, _FALLBACK = 0, 1, 2
+_CANARY, _FALLBACK = 1, 2
 
 
 class Part(Struct, frozen=True):
@@ -223,7 +224,7 @@ def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[in
 
 
 def _live_part(endpoint: Endpoint, rows: Rows, index: Sequence[int] | None) -> Part:
-    part = _part(_LIVE, endpoint.live, rows, index)
+    part = _part(endpoint.role, endpoint.live, rows, index)
     return part if part.scores is not None else _rescued(endpoint, part)
 
 

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
-from setpoint.serve.endpoints import Arm, Endpoint, ModelFailed
+from setpoint.serve.arms import Arm, ModelFailed
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.v2 import Rows
 from setpoint.serve.watched import Watched

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TURN_SECONDS = 0.0005  #: shorter ones are spent on changing over
+LOADING_SECONDS = 0.00005  #: while a version is loaded: a request asks for several turns
 
 
 def take_short_turns() -> None:
@@ -20,20 +21,21 @@ def take_short_turns() -> None:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Collect no garbage while something is loaded, and never look at what stays of it.
+def undisturbed() -> Iterator[None]:
+    """Load something without holding up the event loop for longer than needed.
 
-    Modules stay: once some were imported, all that exists is taken out of the collector's
-    sight. A model alone may go again, so it stays in.
+    No garbage is collected meanwhile, and what stays is never looked at. Modules stay: once some
+    were imported, all that exists is taken out of the collector's sight. A model alone may go
+    again, so it stays in.
     """
-    if not gc.isenabled():  # somebody else sees to it
-        yield
-        return
-    known = len(sys.modules)
+    collects, known = gc.isenabled(), len(sys.modules)
+    sys.setswitchinterval(LOADING_SECONDS)
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > known:
-            gc.freeze()
-        gc.enable()
+        sys.setswitchinterval(TURN_SECONDS)
+        if collects:  # else somebody else sees to it
+            if len(sys.modules) > known:
+                gc.freeze()
+            gc.enable()

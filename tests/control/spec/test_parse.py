@@ -91,6 +91,28 @@ def test_the_canonical_form_reads_back_as_the_same_spec(text: str) -> None:
     assert canonical(spec) == canonical(parse(yaml.safe_dump(to_document(spec))))
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("latest 2", "latest 2"),
+        ("all", "all"),
+        ("4", "4"),
+        ("[4, 1]", "1, 4"),
+        ("[champion, latest 2]", "latest 2, champion"),
+    ],
+)
+def test_versions_that_can_be_named_are_written_in_words(written: str, meant: str) -> None:
+    text = SMALLEST.replace("train}", f"train}}\nserve: {{versions: {written}}}")
+    assert parse(text).serve.versions == meant
+
+
+@pytest.mark.parametrize("written", ["latest two", "{a: 1}", "[[1]]", "0", "2026-01-01"])
+def test_what_names_no_versions_is_a_problem(written: str) -> None:
+    text = SMALLEST.replace("train}", f"train}}\nserve: {{versions: {written}}}")
+    with pytest.raises(SpecInvalid, match="versions"):
+        parse(text)
+
+
 def test_the_hash_is_of_the_meaning_not_the_writing() -> None:
     spelled = SMALLEST + "watch: {window: 24h, alarm_budget: 1/30d}\nobjective: roc_auc\n"
     assert hash_of(parse(spelled)) == hash_of(parse(SMALLEST))

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     GROWTH = "percentage, also above 100%"
     POSITIVE = "whole number above 0"
     SIZE = "size"
+    VERSIONS = "policy of versions"
     SOURCES = "a source, or several by name"
 
 
@@ -42,6 +43,7 @@ Duration = Annotated[timedelta, Kind.DURATION]
 Percent = Annotated[float, Kind.PERCENT]  #: a fraction in [0, 1]
 Growth = Annotated[float, Kind.GROWTH]  #: a fraction of at least 0
 Count = Annotated[int, Kind.POSITIVE]
+Versions = Annotated[str, Kind.VERSIONS]  #: as `serve.naming` reads them
 Size = Annotated[int, Kind.SIZE]  #: bytes
 
 Metric = Literal[

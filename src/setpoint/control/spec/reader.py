@@ -14,6 +14,8 @@ from setpoint.control.spec.names import bad_model_name, is_code, stem
 from setpoint.control.spec.nodes import Node
 from setpoint.control.spec.shapes import Key, Shape
 from setpoint.control.spec.suggest import did_you_mean, nearest
+from setpoint.errors import Invalid
+from setpoint.serve import naming
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -57,6 +59,8 @@ class Reader:
             return self._tuple(shape, node, path)
         if shape.kind is Kind.SOURCES:
             return self._sources(node, path)
+        if shape.kind is Kind.VERSIONS:
+            return self._versions(node, path)
         return self._scalar(shape, node, path)
 
     def bad(self, node: Node, path: str, message: str, hint: str = "") -> Any:
@@ -161,6 +165,16 @@ class Reader:
                 self.bad(child, where, f"“{name}” cannot be the name of a source", hint)
             sources[name] = self.read(item, child, where)
         return sources
+
+    def _versions(self, node: Node, path: str) -> Any:
+        words = node.items if node.kind == "list" else [node]
+        if any(word.kind in {"map", "list", "odd", "null"} for word in words):
+            hint = "write such as latest 2, all, [1, 4] or champion"
+            return self.bad(node, path, f"{path} is {node.described}, not versions", hint)
+        try:
+            return naming.written(naming.read(", ".join(word.text for word in words)))
+        except Invalid as error:
+            return self.bad(node, path, f"{path}: {error.message}", error.hint)
 
     def _scalar(self, shape: Shape, node: Node, path: str) -> Any:
         if node.kind in {"map", "list", "odd"}:

@@ -4,7 +4,16 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Struct, field
 
-from setpoint.control.spec.fields import Column, Count, Doc, Duration, Growth, Percent, Size
+from setpoint.control.spec.fields import (
+    Column,
+    Count,
+    Doc,
+    Duration,
+    Growth,
+    Percent,
+    Size,
+    Versions,
+)
 from setpoint.control.spec.units import Amount, Rate, parse_duration, parse_rate
 
 
@@ -95,6 +104,23 @@ class Serve(Struct, frozen=True, kw_only=True):
             "0.1 to 0.3 ms a call and the memory of a process",
         ),
     ] = "shared"
+    versions: Annotated[
+        Versions | None,
+        Doc(
+            "which versions can be asked for by number or alias, besides those deployed",
+            "`latest 2`, `all`, `[1, 4]` or aliases such as `champion`. They answer who names "
+            "them and nobody else, are loaded when they are asked, and say nothing to releases "
+            "and monitors",
+        ),
+    ] = None
+    swap: Annotated[
+        Literal["keep", "replace"],
+        Doc(
+            "what a new version does that does not fit beside the old one, under a limit of memory",
+            "`keep`: the old one answers meanwhile, and both are in memory; `replace`: the old one "
+            "is given up first, and requests wait for the new one",
+        ),
+    ] = "keep"
     fallback: Annotated[
         Literal["baseline", "nothing"],
         Doc("what answers when the live version fails", "`nothing`: the request fails"),

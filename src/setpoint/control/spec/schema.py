@@ -52,6 +52,14 @@ _KINDS: dict[Kind, dict[str, Any]] = {
             },
         ]
     },
+    Kind.VERSIONS: {
+        "anyOf": [
+            _TEXT,
+            {"type": "integer", "minimum": 1},
+            {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
+        ],
+        "examples": ["latest 2", "all", [1, 4], "champion"],
+    },
     Kind.DURATION: _DURATION,
     Kind.PERCENT: {"anyOf": [_PERCENT_TEXT, _FRACTION]},
     Kind.GROWTH: {"anyOf": [_PERCENT_TEXT, {"type": "number", "minimum": 0}]},

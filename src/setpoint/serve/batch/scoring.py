@@ -1,7 +1,8 @@
 """A chunk of rows, scored as a request is: guarded, with its version's baseline to fall back on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from msgspec import structs
@@ -12,8 +13,17 @@ from setpoint.errors import SetpointError, Unavailable
 from setpoint.models.explaining.explainer import Explainer
 from setpoint.serve import outputs, scoring, v2
 from setpoint.serve.batch.entities import Plan
-from setpoint.serve.endpoints import Endpoint, Endpoints
-from setpoint.serve.entities import BatchRecord, Deployment, EndpointSettings, Role, Wanted
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.entities import (
+    BatchRecord,
+    Deployment,
+    Described,
+    EndpointSettings,
+    Names,
+    Role,
+    Wanted,
+)
+from setpoint.serve.following import Endpoints
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Due, Predictor
 from setpoint.serve.protocols import Source as Versions
@@ -53,13 +63,22 @@ class Pinned:
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         model = self._only.model
         wanted = Wanted(deployments=[self._only], settings=self._settings)
-        return {model: 1}, {model: wanted} if due(model, 1) else {}
+        return {model: 1}, dict.fromkeys(due({model: 1}), wanted)
 
     def loader(self, model: str, version: int) -> Callable[[], Predictor]:
         return self._versions.loader(model, version)
 
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._versions.baseline(model, version)
+
+    def background(self, model: str, version: int) -> Any:
+        return self._versions.background(model, version)
+
+    def described(self, versions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Described]:
+        return self._versions.described(versions)
+
+    def names(self, policies: Mapping[str, str]) -> dict[str, Names]:  # noqa: ARG002
+        return {}
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         return self._versions.explainer(model, version, predictor)

@@ -127,10 +127,10 @@ async def _ready(serving: Answering, _request: Any) -> Any:
 async def _model_ready(serving: Answering, request: Any) -> Any:
     try:
         endpoint = serving.endpoint(request.name)
-        rest.version_of(endpoint, request.version)
+        endpoint, _ = rest.version_of(serving, endpoint, request.version)
     except SetpointError:
         return _m.Ready(ready=False)
-    return _m.Ready(ready=endpoint.trouble() is None)
+    return _m.Ready(ready=serving.state(endpoint)[0] == "READY")
 
 
 async def _server_metadata(_serving: Answering, _request: Any) -> Any:
@@ -139,18 +139,18 @@ async def _server_metadata(_serving: Answering, _request: Any) -> Any:
 
 async def _model_metadata(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.name)
-    rest.version_of(endpoint, request.version)
+    endpoint, _ = rest.version_of(serving, endpoint, request.version)
     return _m.ModelMetadata(**rest.metadata(endpoint))
 
 
 async def _infer(serving: Answering, request: Any) -> Any:
     started = perf_counter_ns()
     endpoint = serving.endpoint(request.model_name)
+    endpoint, version = rest.version_of(serving, endpoint, request.model_version)
     tensors = _tensors(request)
     parameters = v2.Parameters(ids=_texts(request, "ids"), keys=_texts(request, "keys"))
     outputs = [v2.OutputAsked(each.name) for each in request.outputs]
     read = v2.InferRequest(tensors, request.id, parameters, outputs)
-    version = rest.version_of(endpoint, request.model_version)
     asked = rest.named(serving, endpoint, read, started, version)
     predicted = await serving.predict(asked)
     names = rest.names_of(outputs)
@@ -241,7 +241,7 @@ def _fill(contents: Any, datatype: str, values: Any) -> None:
 
 async def _config(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.name)
-    rest.version_of(endpoint, request.version)
+    endpoint, _ = rest.version_of(serving, endpoint, request.version)
     inputs = [
         _m.ConfigTensor(
             name=known.name, data_type=_CONFIG_TYPES[known.datatype], dims=[-1, *known.shape]
@@ -271,7 +271,8 @@ async def _statistics(serving: Answering, request: Any) -> Any:
     else:
         endpoint = serving.endpoint(request.name)
         counted = (await serving.counted()).metrics
-        found = rest.stats(counted, endpoint, rest.version_of(endpoint, request.version))
+        endpoint, version = rest.version_of(serving, endpoint, request.version)
+        found = rest.stats(counted, endpoint, version)
     return _m.ModelStatistics(
         model_stats=[{k: v for k, v in one.items() if k != "batch_stats"} for one in found]
     )
@@ -282,10 +283,10 @@ async def _index(serving: Answering, _request: Any) -> Any:
 
 
 async def _load(serving: Answering, request: Any) -> Any:
-    rest.load(serving, request.model_name, "load")
+    await rest.load(serving, request.model_name, "load")
     return _m.Empty()
 
 
 async def _unload(serving: Answering, request: Any) -> Any:
-    rest.load(serving, request.model_name, "unload")
+    await rest.load(serving, request.model_name, "unload")
     return _m.Empty()

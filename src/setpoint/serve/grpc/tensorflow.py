@@ -17,7 +17,7 @@ from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.grpc.calls import Told, service
 from setpoint.serve.grpc.messages import declare
 from setpoint.serve.outputs import OutputSpec
-from setpoint.serve.rest.tensorflow import SIGNATURE, check_signature, version_of
+from setpoint.serve.rest.tensorflow import SIGNATURE, check_signature, state_of, version_of
 from setpoint.serve.v2 import InputSpec
 
 _m = declare(
@@ -63,7 +63,8 @@ _m = declare(
     """,
 )
 
-_AVAILABLE = 30
+#: By TensorFlow's name of a version's state: its number.
+_STATES = {"START": 10, "LOADING": 20, "AVAILABLE": 30, "END": 50}
 _DOUBLE, _STRING = 2, 7
 _MOST_FILLED = 1_000_000  #: values that a single one may stand for; each takes memory here
 #: By TensorFlow's number of a datatype: how its raw bytes are read, and the list it may be in.
@@ -121,7 +122,7 @@ def _asked_of(serving: Answering, spec: Any) -> tuple[Endpoint, int]:
     endpoint = serving.endpoint(spec.name)
     check_signature(spec.signature_name)
     version = str(spec.version.value) if spec.HasField("version") else None
-    return endpoint, version_of(endpoint, version, spec.version_label or None)
+    return version_of(serving, endpoint, version, spec.version_label or None)
 
 
 def _spec(endpoint: Endpoint, version: int) -> Any:
@@ -261,9 +262,10 @@ def _kind_of(known: InputSpec) -> int:
 
 async def _status(serving: Answering, request: Any) -> Any:
     endpoint, version = _asked_of(serving, request.model_spec)
+    state = _STATES[state_of(serving, endpoint)[0]]
     return _m.ModelStatus(
         model_version_status=[
-            _m.VersionStatus(version=one.version, state=_AVAILABLE, status=_m.Status())
+            _m.VersionStatus(version=one.version, state=state, status=_m.Status())
             for one in endpoint.deployed
             if version in {0, one.version}
         ]

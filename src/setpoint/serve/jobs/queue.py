@@ -133,7 +133,7 @@ class Jobs:
         job = Job(
             id=new_id("job"),
             model=asked.endpoint.model,
-            version=asked.version,
+            version=asked.version or asked.endpoint.key[1],
             length=length,
             rows=asked.rows.count,
             ids=asked.ids,
@@ -257,6 +257,8 @@ class Jobs:
             await asyncio.sleep(_RETRY_SECONDS / 10)
         job, body = await self._on_disk(partial(self._folder.job, entry.id))
         request, asked = await self._beside(partial(self._read, job, body))
+        if asked.endpoint.absent:
+            asked = structs.replace(asked, endpoint=await serving.bringing.whole(asked.endpoint))
         pace = self._paces.setdefault(job.model, Pace())
         parts: list[scoring.Part] = []
         start = 0
@@ -313,7 +315,9 @@ class Jobs:
         request.id = job.request_id
         serving = self._serving
         endpoint = serving.endpoint(job.model)
-        return request, open_inference.named(serving, endpoint, request, 0, job.version)
+        version = str(job.version) if job.version else None
+        endpoint, number = open_inference.version_of(serving, endpoint, version)
+        return request, open_inference.named(serving, endpoint, request, 0, number)
 
     def _outcome(self, entry: Entry, state: State) -> Outcome:
         return Outcome(

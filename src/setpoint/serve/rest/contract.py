@@ -7,7 +7,10 @@ from setpoint.errors import NotFound, SetpointError
 from setpoint.serve import problems, v2
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.entities import Role
 from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER, Headers, Reply, Request
+
+_DIGITS = 10  #: of a version that there may be
 
 
 class Protocol(NamedTuple):
@@ -36,16 +39,42 @@ def nowhere(request: Request, hint: str = "") -> NotFound:
     return NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=hint)
 
 
-def numbered(endpoint: Endpoint, text: str) -> int:
-    """Return the version of this number.
+def numbered(serving: Answering, endpoint: Endpoint, text: str) -> tuple[Endpoint, int]:
+    """Return what answers for the version of this number.
+
+    Returns:
+        The endpoint, and which of its versions; 0 where it is of that version alone.
 
     Raises:
         NotFound: If it is not served here.
     """
-    served = [one.version for one in endpoint.deployed]
-    if text.isdecimal() and int(text) in served:
-        return int(text)
+    served = {one.version: one.role for one in endpoint.deployed}
+    number = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+    named = serving.endpoints.named(endpoint.model, number)
+    if named is not None and served.get(number, Role.SHADOW) is Role.SHADOW:
+        return named, 0
+    if number in served:
+        return endpoint, number
+    others = [
+        each for each in serving.endpoints.names(endpoint.model).numbers if each not in served
+    ]
+    by_number = f"; by number: {', '.join(map(str, others))}" if others else ""
     raise NotFound(
-        f"version {text} of {endpoint.model!r} is not served here",
-        hint=f"served now: {', '.join(map(str, served))}",
+        f"version {text[:40]} of {endpoint.model!r} is not served here",
+        hint=f"served now: {', '.join(map(str, served))}{by_number}",
     )
+
+
+def labelled(serving: Answering, endpoint: Endpoint, label: str) -> tuple[Endpoint, int] | None:
+    """Return what answers for a version by its part in a release or its alias; None: nothing."""
+    roles = {one.role.value: one.version for one in endpoint.deployed}
+    if label in roles:
+        return endpoint, roles[label]
+    number = serving.endpoints.names(endpoint.model).labels.get(label)
+    return None if number is None else numbered(serving, endpoint, str(number))
+
+
+def labels_of(serving: Answering, endpoint: Endpoint) -> str:
+    """Return what `labelled` knows, for a hint."""
+    roles = [one.role.value for one in endpoint.deployed]
+    return ", ".join([*roles, *serving.endpoints.names(endpoint.model).labels])

@@ -22,7 +22,14 @@ from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
 from setpoint.serve.rest import formats
-from setpoint.serve.rest.contract import Protocol, headers_of, nowhere
+from setpoint.serve.rest.contract import (
+    Protocol,
+    headers_of,
+    labelled,
+    labels_of,
+    nowhere,
+    numbered,
+)
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
 #: SageMaker's of many models; and a model's own ``/invocations``, for clients that take a prefix.
@@ -57,7 +64,7 @@ class _Body(Struct):
 
 
 _body = msgspec.json.Decoder(_Body)
-_load = msgspec.json.Decoder(dict[str, Any])
+_load_request = msgspec.json.Decoder(dict[str, Any])
 
 
 async def _single(serving: Answering, request: Request) -> Reply:
@@ -99,22 +106,51 @@ async def _named(serving: Answering, request: Request) -> Reply:
     what = asked["what"]
     if request.method == "POST" and what in {"/invoke", "/invocations"}:
         return await _invoke(serving, request, serving.endpoint(name))
-    if request.method == "GET" and what == "/ping":
-        serving.endpoint(name)
-        return Reply(b"\n", kind=TEXT)
-    if request.method == "GET" and not what:
-        if name:
-            return Reply(v2.encode(_loaded(serving.endpoint(name))))
-        every = [_loaded(one) for one in serving.endpoints.all().values()]
-        return Reply(v2.encode({"models": every}))
+    if request.method == "GET" and what in {None, "/ping"}:
+        return _told(serving, name, ping=what is not None)
     if request.method == "POST" and not name:
-        wanted = str(read(_load.decode, request.body, "load request").get("model_name", ""))
-        serving.endpoint(wanted)  # or it is not found: models come here by releases
-        raise Conflict(f"{wanted!r} is loaded already")
+        return await _load(serving, request)
     if request.method == "DELETE" and name and not what:
+        return await _unload(serving, name)
+    raise nowhere(request)
+
+
+def _told(serving: Answering, name: str | None, *, ping: bool) -> Reply:
+    """Tell of a model, or list those that are loaded."""
+    if not name:
+        every = [_loaded(one) for one in serving.endpoints.all().values() if not one.absent]
+        return Reply(v2.encode({"models": every}))
+    if not ping:
+        return Reply(v2.encode(_loaded(_in_memory(serving, name))))
+    state, why = serving.state(serving.endpoint(name))
+    if state != "READY":
+        raise Unavailable(f"not ready: {why}")
+    return Reply(b"\n", kind=TEXT)
+
+
+async def _load(serving: Answering, request: Request) -> Reply:
+    wanted = str(read(_load_request.decode, request.body, "load request").get("model_name", ""))
+    endpoint = serving.endpoint(wanted)  # or it is not found: models come here by releases
+    if not endpoint.absent:
+        raise Conflict(f"{wanted!r} is loaded already")
+    await serving.bringing.pin(endpoint)
+    return Reply(v2.encode(_loaded(endpoint)))
+
+
+async def _unload(serving: Answering, name: str) -> Reply:
+    if serving.endpoints.memory.limit is None:
         serving.endpoint(name)
         raise Denied(f"{name!r} is live", hint="what is served follows the releases of a model")
-    raise nowhere(request)
+    await serving.bringing.give_up(_in_memory(serving, name))
+    return Reply(b"{}")
+
+
+def _in_memory(serving: Answering, name: str) -> Endpoint:
+    """Return a model that is loaded; others are not there, as this contract has it."""
+    endpoint = serving.endpoint(name)
+    if endpoint.absent:
+        raise NotFound(f"{name!r} is not loaded", hint="POST /models, or ask it")
+    return endpoint
 
 
 def _loaded(endpoint: Endpoint) -> dict[str, str]:
@@ -123,6 +159,7 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
 
 async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
     started = perf_counter_ns()
+    endpoint, version = _version(serving, endpoint, request.header(_TARGET_VARIANT))
     kind = _kind(request)
     if kind in formats.TABLES:
         aside = serving.lane(endpoint, "tables")
@@ -131,13 +168,12 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
         parameters = None
     else:
         rows, parameters = _rows(request, kind, endpoint.inputs)
-    variant = request.header(_TARGET_VARIANT)
     asked = serving.asked(
         endpoint,
         rows,
         started,
         parameters=_identified(request, parameters, rows.count),
-        version=_version(endpoint, variant) if variant else 0,
+        version=version,
     )
     predicted = await serving.predict(asked)
     body, written = formats.written(request.header(b"accept"), predicted)
@@ -226,17 +262,19 @@ def _identified(
     return v2.Parameters(ids=ids if inference else None, keys=keys)
 
 
-def _version(endpoint: Endpoint, variant: str) -> int:
-    """Return the version that a variant names: by its number, or by its part in a release."""
-    roles = {one.role.value: one.version for one in endpoint.deployed}
-    if variant in roles:
-        return roles[variant]
+def _version(serving: Answering, endpoint: Endpoint, variant: str) -> tuple[Endpoint, int]:
+    """Return what a variant names: a version by its number, its part in a release or an alias."""
+    if not variant:
+        return endpoint, 0
     if variant.isdecimal():
-        return int(variant)
-    raise NotFound(
-        f"there is no variant {variant!r} of {endpoint.model!r}",
-        hint=f"name a version, or one of: {', '.join(roles)}",
-    )
+        return numbered(serving, endpoint, variant)
+    found = labelled(serving, endpoint, variant)
+    if found is None:
+        raise NotFound(
+            f"there is no variant {variant!r} of {endpoint.model!r}",
+            hint=f"name a version, or one of: {labels_of(serving, endpoint)}",
+        )
+    return found
 
 
 def _answered(request: Request, predicted: Predicted) -> Headers:

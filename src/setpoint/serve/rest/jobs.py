@@ -72,7 +72,7 @@ async def _take(
     serving: Answering, jobs: Jobs, request: Request, model: str, version: str | None
 ) -> Reply:
     endpoint = serving.endpoint(model)
-    number = open_inference.version_of(endpoint, version)
+    endpoint, number = open_inference.version_of(serving, endpoint, version)
     length = request.header(v2_binary.HEADER)
     read = open_inference.read(request.body, length)
     asked = open_inference.named(serving, endpoint, read, 0, number)

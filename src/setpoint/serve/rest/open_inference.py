@@ -40,7 +40,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return Reply(v2.encode({"model_stats": await every_stats(serving)}))
     if asked is not None:
         endpoint = serving.endpoint(unquote(asked["model"]))
-        version = version_of(endpoint, asked["version"])
+        endpoint, version = version_of(serving, endpoint, asked["version"])
         what = asked["what"]
         if post and what in _ASKED:
             return await _ASKED[what](serving, request, endpoint, version)
@@ -51,7 +51,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     elif post and path == "/v2/repository/index":
         return Reply(v2.encode(index(serving)))
     elif post and (asked := _REPOSITORY.fullmatch(path)):
-        return load(serving, unquote(asked["model"]), asked["what"])
+        return await load(serving, unquote(asked["model"]), asked["what"])
     elif _ABSENT.fullmatch(path):
         raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
     elif not post:
@@ -59,9 +59,9 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     raise nowhere(request, HINT)
 
 
-def version_of(endpoint: Endpoint, text: str | None) -> int:
-    """Return the version that a request names, 0 where it names none."""
-    return numbered(endpoint, text) if text else 0
+def version_of(serving: Answering, endpoint: Endpoint, text: str | None) -> tuple[Endpoint, int]:
+    """Return what answers a request that names a version; the version is 0 where it names none."""
+    return numbered(serving, endpoint, text) if text else (endpoint, 0)
 
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
@@ -177,7 +177,8 @@ async def _told(
     if what == "stats":
         return {"model_stats": stats((await serving.counted()).metrics, endpoint, version)}
     if what == "ready":
-        if (why := endpoint.trouble()) is not None:
+        state, why = serving.state(endpoint)
+        if state != "READY":
             raise Unavailable(f"not ready: {why}")
         return {"name": endpoint.model, "ready": True}
     if what == "config":
@@ -253,24 +254,41 @@ def stats(metrics: Metrics, endpoint: Endpoint, version: int) -> list[dict[str, 
 
 
 def index(serving: Answering) -> list[dict[str, str]]:
-    """Return every version that is served, and whether it can answer."""
-    return [
-        {
-            "name": endpoint.model,
-            "version": str(one.version),
-            "state": "UNAVAILABLE" if endpoint.trouble() else "READY",
-            "reason": endpoint.trouble() or "",
-        }
-        for endpoint in serving.endpoints.all().values()
-        for one in endpoint.deployed
-    ]
+    """Return every version that is served or can be named, and whether it answers at once."""
+    found = []
+    for endpoint in serving.endpoints.every():
+        state, why = serving.state(endpoint)
+        found += [
+            {"name": endpoint.model, "version": str(one.version), "state": state, "reason": why}
+            for one in endpoint.deployed
+            if not endpoint.key[1] or not _is_deployed(serving, endpoint)
+        ]
+    return found
 
 
-def load(serving: Answering, model: str, what: str) -> Reply:
-    """Loading what is served changes nothing; nothing else is loaded or unloaded this way."""
-    serving.endpoint(model)
-    if what == "unload":
-        raise Invalid(f"{model!r} is live", hint="what is served follows the releases of a model")
+def _is_deployed(serving: Answering, endpoint: Endpoint) -> bool:
+    """Tell whether a version that can be named is deployed, too."""
+    model, number = endpoint.key
+    deployed = serving.endpoints.get(model)
+    return deployed is not None and any(one.version == number for one in deployed.deployed)
+
+
+async def load(serving: Answering, model: str, what: str) -> Reply:
+    """Bring a model into memory and keep it there, or let go of it until somebody asks.
+
+    Without a limit of memory all that is served is loaded, and stays. Nothing is served this way
+    that no release has deployed.
+    """
+    endpoint = serving.endpoint(model)
+    if serving.endpoints.memory.limit is None:
+        if what == "unload":
+            raise Invalid(
+                f"{model!r} is live", hint="what is served follows the releases of a model"
+            )
+    elif what == "load":
+        await serving.bringing.pin(endpoint)
+    else:
+        await serving.bringing.give_up(endpoint)
     return Reply(b"{}")
 
 

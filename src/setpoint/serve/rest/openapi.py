@@ -39,7 +39,7 @@ def document(serving: Answering) -> Schema:
             "scoring and SageMaker, on one port. Served now: " + (", ".join(served) or "no model"),
         },
         "paths": {
-            **_v2(list(served.values())),
+            **_v2(list(served.values()), list(serving.endpoints.every())),
             **_v1(list(served)),
             **_invocations(list(served)),
             **_health(),
@@ -91,9 +91,9 @@ def _one_of(names: Sequence[str]) -> Schema:
     return _in_path("model", {"type": "string", "enum": list(names)} if names else STRING)
 
 
-def _v2(served: Sequence[Endpoint]) -> Schema:
+def _v2(served: Sequence[Endpoint], every: Sequence[Endpoint]) -> Schema:
     model = _one_of([one.model for one in served])
-    versions = sorted({str(d.version) for one in served for d in one.deployed})
+    versions = sorted({str(d.version) for one in every for d in one.deployed})
     number: Schema = {"type": "string", "enum": versions} if versions else STRING
     job = _in_path("job", {"type": "string", "pattern": "^[A-Za-z0-9_]+$"})
     version = _in_path("version", number)

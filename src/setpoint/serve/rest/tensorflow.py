@@ -20,10 +20,19 @@ from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import read, too_deep
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.holding import NOT_HERE
 from setpoint.serve.outputs import OutputSpec, rows
 from setpoint.serve.outputs import columns as columnar
 from setpoint.serve.rest import explaining
-from setpoint.serve.rest.contract import Protocol, failed, headers_of, nowhere, numbered
+from setpoint.serve.rest.contract import (
+    Protocol,
+    failed,
+    headers_of,
+    labelled,
+    labels_of,
+    nowhere,
+    numbered,
+)
 
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)"
@@ -64,10 +73,10 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     if asked is None:
         raise nowhere(request, _HINT)
     endpoint = serving.endpoint(asked["model"])
-    version = version_of(endpoint, asked["version"], asked["label"])
+    endpoint, version = version_of(serving, endpoint, asked["version"], asked["label"])
     what = asked["what"]
     if request.method == "GET" and what is None:
-        return Reply(_state(endpoint, version))
+        return Reply(_state(serving, endpoint, version))
     if request.method == "GET" and what == "/metadata":
         return Reply(_metadata(endpoint, version))
     if request.method == "POST" and what == ":explain":
@@ -79,22 +88,25 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     raise nowhere(request, _HINT)
 
 
-def version_of(endpoint: Endpoint, version: str | None, label: str | None) -> int:
-    """Return the version that a request names by number or label, 0 where it names none.
+def version_of(
+    serving: Answering, endpoint: Endpoint, version: str | None, label: str | None
+) -> tuple[Endpoint, int]:
+    """Return what answers a request that names a version by number or label; 0: it names none.
 
     Raises:
         NotFound: If it is not served here.
     """
     if version is not None:
-        return numbered(endpoint, version)
+        return numbered(serving, endpoint, version)
     if label is None:
-        return 0
-    roles = {one.role.value: one.version for one in endpoint.deployed}
-    if label not in roles:
+        return endpoint, 0
+    found = labelled(serving, endpoint, label)
+    if found is None:
         raise NotFound(
-            f"no version of {endpoint.model!r} is {label!r}", hint=f"labels: {', '.join(roles)}"
+            f"no version of {endpoint.model!r} is {label!r}",
+            hint=f"labels: {labels_of(serving, endpoint)}",
         )
-    return roles[label]
+    return found
 
 
 async def _ask_predict(
@@ -179,18 +191,33 @@ def _decoded(value: Any) -> Any:
         raise Invalid("what stands in b64 is not in base 64", hint="encode it in base 64") from None
 
 
-def _state(endpoint: Endpoint, version: int) -> bytes:
+def state_of(serving: Answering, endpoint: Endpoint) -> tuple[str, str]:
+    """Return an endpoint's state as TensorFlow Serving calls it, and what is wrong, if anything is.
+
+    A version that is loaded when it is asked is at its START until then.
+    """
+    state, why = serving.state(endpoint)
+    if state == "READY":
+        return "AVAILABLE", ""
+    if state == "LOADING":
+        return "LOADING", ""
+    return ("START", "") if why == NOT_HERE else ("END", why)
+
+
+def _state(serving: Answering, endpoint: Endpoint, version: int) -> bytes:
     """Return a model's state in both protocols' fields."""
+    state, why = state_of(serving, endpoint)
     states = [
         {
             "version": str(one.version),
-            "state": "AVAILABLE",
-            "status": {"error_code": "OK", "error_message": ""},
+            "state": state,
+            "status": {"error_code": "UNKNOWN" if why else "OK", "error_message": why},
         }
         for one in endpoint.deployed
         if version in {0, one.version}
     ]
-    return v2.encode({"name": endpoint.model, "ready": True, "model_version_status": states})
+    ready = state == "AVAILABLE"
+    return v2.encode({"name": endpoint.model, "ready": ready, "model_version_status": states})
 
 
 def _metadata(endpoint: Endpoint, version: int) -> bytes:
