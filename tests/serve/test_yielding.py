@@ -11,6 +11,7 @@ from setpoint.serve.yielding import TURN_SECONDS, take_short_turns, undisturbed
 @pytest.fixture
 def turns() -> Iterator[None]:
     before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)  # Python's own; whatever other tests have left
     yield
     sys.setswitchinterval(before)
     gc.unfreeze()
