@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.serve import batching, scoring
-from setpoint.serve.endpoints import Arm, Endpoint
+from setpoint.serve.arms import Arm
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import EndpointSettings, PredictionRecord
 from setpoint.serve.v2 import Rows
 

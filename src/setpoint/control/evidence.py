@@ -35,18 +35,21 @@ from setpoint.serve.entities import (
     CountRecord,
     Labelled,
     PredictionRecord,
+    Role,
     ShadowRecord,
 )
+from setpoint.serve.rules import ROLES
 
 _BOTH = 0.5
 
 Loss = Callable[[float, float], float]
+_Record = PredictionRecord | ShadowRecord | CountRecord
 
 
 class Seen(Struct, frozen=True, kw_only=True):
     """The part of the log that is about one model and was not counted before."""
 
-    records: Sequence[PredictionRecord | ShadowRecord | CountRecord]  #: in the log's order
+    records: Sequence[_Record]  #: in the log's order
     labelled: Sequence[Labelled]
     rows: int  #: answered, whether they are indexed now or only counted
 
@@ -60,16 +63,52 @@ class Seen(Struct, frozen=True, kw_only=True):
         return [record for record in self.records if isinstance(record, CountRecord)]
 
 
+def of_release(seen: Seen) -> Seen:
+    """Return what was asked for without what fell to the arms of a test.
+
+    No other version scores those rows, and their share is no matter of a release.
+    """
+
+    def apart(record: _Record) -> bool:
+        if isinstance(record, CountRecord):
+            return record.apart
+        return isinstance(record, PredictionRecord) and bool(record.arm)
+
+    return _without(seen, apart)
+
+
 def asked_for(seen: Seen) -> Seen:
-    """Return what was seen without the rows of tables: nobody waited for those.
+    """Return what was seen without the rows of tables, and those of testers: nobody needed them.
 
     No other version scores them either, so they would tip what compares the two.
     """
-    asked = [record for record in seen.records if not isinstance(record, BatchRecord)]
-    if len(asked) == len(seen.records):
+
+    def unneeded(record: _Record) -> bool:
+        if not isinstance(record, PredictionRecord):
+            return False
+        return isinstance(record, BatchRecord) or record.roles[:1] == _TEST
+
+    return _without(seen, unneeded)
+
+
+_TEST = bytes((ROLES.index(Role.TEST),))  #: roles of a row that a tester asked for
+
+
+def _without(seen: Seen, apart: Callable[[_Record], bool]) -> Seen:
+    left_out = [record for record in seen.records if apart(record)]
+    if not left_out:
         return seen
-    batch = sum(len(r.ids) for r in seen.records if isinstance(r, BatchRecord))
-    return replace(seen, records=asked, rows=seen.rows - batch)
+    kept = [record for record in seen.records if not apart(record)]
+    return replace(seen, records=kept, rows=seen.rows - sum(map(_rows, left_out)))
+
+
+def _rows(record: _Record) -> int:
+    """Return how many rows of a record are counted among those that were answered."""
+    if isinstance(record, CountRecord):
+        return record.rows
+    if not isinstance(record, PredictionRecord):
+        return 0
+    return (len(record.ids) if record.scores else 0) + record.unlogged
 
 
 def evidence(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
-from setpoint.control.evidence import Seen, asked_for, evidence
+from setpoint.control.evidence import Seen, asked_for, evidence, of_release
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
@@ -55,7 +55,7 @@ CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
 _ROWS = 20_000  #: rows in one transaction, and those of one record more
 _MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leaves time for the rest
-_FALLBACK = 2
+_NO_EVIDENCE = (Role.FALLBACK, Role.TEST)  #: of how a version does
 
 Told = PredictionRecord | ShadowRecord | CountRecord
 
@@ -161,7 +161,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, asked_for(seen))
+            self._release(ctx, spec, of_release(asked_for(seen)))
         return seen
 
     def _labels(
@@ -186,7 +186,8 @@ class Follower:
     def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
         """Add to the windows of inputs and scores, and to those of scores and labels.
 
-        Rows that a baseline answered are in none: they say nothing about the version. Nor are
+        Rows that a baseline answered are in none: they say nothing about the version, nor does
+        what testers ask about its traffic. Nor are
         rows that are logged only because a version failed: those of the sample stand for them.
         """
         model = spec.model
@@ -195,7 +196,7 @@ class Follower:
         joints: list[tuple[WindowKey, Joint]] = []
         groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
         for record in map(in_sample, seen.predictions):
-            if record.scores and record.roles[0] != _FALLBACK:
+            if record.scores and ROLES[record.roles[0]] not in _NO_EVIDENCE:
                 start = aligned(from_micros(record.at_us), seconds)
                 role = ROLES[record.roles[0]].value
                 groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
@@ -219,7 +220,7 @@ class Follower:
         """Return the label histograms, by the windows of the predictions."""
         groups: dict[tuple[int, Role, int], list[Labelled]] = defaultdict(list)
         for row in rows:
-            if row.role is not Role.FALLBACK:
+            if row.role not in _NO_EVIDENCE:
                 window = row.at_us - row.at_us % (seconds * 1_000_000)
                 groups[row.version, row.role, window].append(row)
         found = []
@@ -274,9 +275,10 @@ def _uncounted(record: Told) -> int:
 def _uniform(row: Labelled, label: LabelRecord) -> bool:
     """Tell whether a labelled row is in the sample, not logged because a canary failed on it.
 
-    Of such a row no other arm has said anything, as its version stood in for the other.
+    Of such a row no other arm has said anything, as its version stood in for the other. Of the
+    rows of a test none ever does.
     """
-    stood_in = row.role is Role.CANARY and row.other_version is None
+    stood_in = row.role in (Role.CANARY, Role.ARM) and row.other_version is None
     return not stood_in or is_sampled(row.id, label.sample)
 
 

@@ -17,17 +17,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
-from setpoint.errors import Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import scoring, timing, v2
+from setpoint.errors import NotFound, SetpointError, Unavailable
+from setpoint.serve import choosing, rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
+from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
-from setpoint.serve.ids import maker, micros_of
+from setpoint.serve.ids import micros_of
 from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
+from setpoint.serve.naming import name
 from setpoint.serve.outputs import Told
 from setpoint.serve.protocols import Given
 from setpoint.serve.siblings import Counted, Siblings
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
     from setpoint.serve.tracing import Tracing
 
-ROLES = ("live", "canary", "fallback")
+ROLES = tuple(role.value for role in rules.ROLES)  #: by the numbers that parts have
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
@@ -44,9 +46,6 @@ MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", default=None)
 
 _log = logging.getLogger(__name__)
-_prediction_ids = maker("prd")
-_request_ids = maker("req")
-_SUFFIXES = [f".{i}" for i in range(1_024)]  #: of the ids of a request's rows
 
 
 class Gone(Exception):  # an outcome, not an error of ours
@@ -72,8 +71,8 @@ class Asked(Struct, frozen=True, gc=False):
     at_us: int
     request_id: str
     ids: list[str]
-    keys: list[str]
-    version: int = 0  #: the one that is to answer all rows; 0: whichever routing says
+    keys: Sequence[str]
+    version: Choice = 0  #: who is to answer all rows; 0: whoever routing says
 
 
 class Predicted(Struct, frozen=True, gc=False):
@@ -86,6 +85,8 @@ class Predicted(Struct, frozen=True, gc=False):
     scores: list[float]  #: NaN where a row lacks what its version needs
     fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
     given: Given = {}  #: what the model gave besides scores
+    #: the arm of each row, or its part in a release; none where no test runs and nobody is named
+    arms: list[str] = []
 
     def told(self, names: Sequence[str] = ()) -> list[Told]:
         """Return the outputs of these names, or those that are answered unasked.
@@ -95,6 +96,11 @@ class Predicted(Struct, frozen=True, gc=False):
         """
         outputs = self.endpoint.outputs
         return outputs.told(outputs.chosen(names), self.scores, self.given)
+
+    @property
+    def told_arms(self) -> str:
+        """The arms in one line: one name where all rows have it, else one a row, by commas."""
+        return ",".join(self.arms[:1] if len(set(self.arms)) == 1 else self.arms)
 
     def classified(self) -> tuple[list[str], Any]:
         """Return the names of the classes, and ``[n, classes]`` probabilities."""
@@ -182,16 +188,19 @@ class Answering:
         parameters: v2.Parameters | None = None,
         version: int = 0,
     ) -> Asked:
-        """Name a request and its rows.
+        """Name a request and its rows, and say what they are routed by.
 
         Raises:
             Invalid: If ids or keys are given that do not fit the rows.
+            NotFound: If it names a version or an arm that does not answer here.
         """
-        if version:
-            _require(endpoint, version)
+        route = choosing.route_of(parameters)
+        choice = choosing.choice(endpoint, route, version) if route or version else 0
         at_us = self.micros()
-        named = name(request_id, parameters, rows.count, at_us)
-        return Asked(endpoint, rows, started, at_us, *named, version)
+        request_id, ids, given = name(request_id, parameters, rows.count, at_us)
+        keyed = endpoint.keyed and given is ids
+        keys = choosing.keys_of(endpoint, rows, ids) if keyed else given
+        return Asked(endpoint, rows, started, at_us, request_id, ids, keys, choice)
 
     async def predict(self, asked: Asked) -> Predicted:
         """Score a request, beside the event loop where its model is slow.
@@ -269,6 +278,8 @@ class Answering:
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
             )  # fmt: skip
+            if part.arm:
+                self.metrics.armed(endpoint.model, part.arm, part.version, part.rows.count)
             if scoring.fell_back((part,)):
                 self.metrics.fell_back(endpoint.model, part.rows.count)
         if (why := scoring.failure(parts)) is not None:
@@ -278,7 +289,9 @@ class Answering:
         scores, versions = scoring.assemble(parts, len(ids))
         given = scoring.given(parts, endpoint.outputs.given, len(ids))
         fallback = scoring.fell_back(parts)
-        return Predicted(endpoint, request_id, ids, versions, scores, fallback, given)
+        named = bool(endpoint.arms) or asked.version.__class__ is not int
+        arms = scoring.arms(parts, len(ids)) if named else []
+        return Predicted(endpoint, request_id, ids, versions, scores, fallback, given, arms)
 
     def label(self, endpoint: Endpoint, ids: list[str], labels: list[float]) -> None:
         """Keep what turned out, for rows that were predicted or will be."""
@@ -353,16 +366,6 @@ class Answering:
                 self.metrics.shadowed(found.model, len(found.ids))
 
 
-def _require(endpoint: Endpoint, version: int) -> None:
-    """Refuse a version that answers nobody; a shadow does not either."""
-    answering = [arm.version for arm in (endpoint.live, endpoint.canary) if arm is not None]
-    if version not in answering:
-        raise NotFound(
-            f"version {version} of {endpoint.model!r} does not answer here",
-            hint=f"answering now: {', '.join(map(str, answering))}",
-        )
-
-
 def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointError:
     if any(part.status == timing.STATUS for part in parts if part.failed):
         return timing.TimedOut(
@@ -377,33 +380,3 @@ def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointErro
 
 def _score(asked: Asked) -> list[scoring.Part]:
     return scoring.score(asked.endpoint, asked.rows, asked.keys, asked.version)
-
-
-def _numbered(made: str, count: int) -> list[str]:
-    """Return an id for each of several rows."""
-    if count > len(_SUFFIXES):
-        return [f"{made}.{i}" for i in range(count)]
-    return [made + suffix for suffix in _SUFFIXES[:count]]
-
-
-def name(
-    request_id: str, parameters: v2.Parameters | None, count: int, at_us: int
-) -> tuple[str, list[str], list[str]]:
-    """Return the request's id, the rows' prediction ids and the rows' routing keys."""
-    ids = parameters.ids if parameters else None
-    keys = parameters.keys if parameters else None
-    for what, given in (("ids", ids), ("keys", keys)):
-        if given is not None and len(given) != count:
-            raise Invalid(
-                f"{len(given)} {what} for {count} rows",
-                where=f"$.parameters.{what}",
-                hint=f"send one a row, or no {what}",
-            )
-    if ids is not None:
-        v2.check_ids(ids, "$.parameters.ids", unique=True)
-        request_id = request_id or _request_ids(at_us)
-    else:
-        made = _prediction_ids(at_us)
-        ids = [made] if count == 1 else _numbered(made, count)
-        request_id = request_id or made
-    return request_id, ids, ids if keys is None else keys

@@ -2,162 +2,32 @@
 
 import logging
 import threading
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import isfinite
-from typing import Any
-
-import numpy as np
-from msgspec import Struct
-from numpy.typing import NDArray
 
 from setpoint.errors import SetpointError, Unavailable
 from setpoint.models.explaining.explainer import Explainer
-from setpoint.serve.entities import Deployment, EndpointSettings, Process, Role, Wanted
+from setpoint.serve import fallbacks
+from setpoint.serve.arms import Arm, Broken, spec_of
+from setpoint.serve.entities import (
+    Deployment,
+    EndpointSettings,
+    Process,
+    Role,
+    SplitArm,
+    Wanted,
+)
 from setpoint.serve.keeping import keeping
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.outputs import SCORE, outputs_of
-from setpoint.serve.protocols import Floats, Given, Input, Predictor, Source
-from setpoint.serve.routing import router
-from setpoint.serve.v2 import Inputs, InputSpec, Rows
+from setpoint.serve.protocols import Predictor, Source
+from setpoint.serve.routing import Route, router, splitter
+from setpoint.serve.v2 import Inputs, InputSpec
 from setpoint.serve.watched import Watched
 from setpoint.serve.yielding import uncollected
 
 SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
 
 _log = logging.getLogger(__name__)
-
-
-class ModelFailed(Exception):  # an outcome, not an error of ours
-    """A version raised, or answered something that is no score for every row."""
-
-
-class Arm:
-    """One loaded version behind an endpoint, ready to score an endpoint's rows."""
-
-    def __init__(self, version: int, predictor: Predictor, fallback: "Arm | None" = None) -> None:
-        self.version = version
-        self.predictor = predictor
-        self.fallback = fallback  #: the version's baseline: answers when it is live and fails
-        self.inputs = tuple(predictor.inputs)
-        self.names = tuple(i.name for i in self.inputs)
-        self.outputs = outputs_of(predictor)
-        self._specs = [spec_of(i) for i in self.inputs]
-        self._mixed = any(spec.text or spec.blob for spec in self._specs)
-        self._columns: list[int] | None = None
-        self._discreet = False  # what a model says of a row is not logged
-
-    def behind(self, inputs: Inputs, *, discreet: bool = False) -> "Arm":
-        """Return this arm for an endpoint whose rows have the columns of `inputs`.
-
-        A `discreet` one leaves what a failed model said out of the server's log: it may
-        quote a value that is not to be written down.
-        """
-        fallback = None
-        if self.fallback is not None:
-            fallback = self.fallback.behind(inputs, discreet=discreet)
-        arm = Arm(self.version, self.predictor, fallback)
-        arm._discreet = discreet
-        order = [
-            inputs.numeric.index(spec.name)
-            for spec in self._specs
-            if not spec.text and not spec.blob
-        ]
-        arm._columns = None if order == list(range(len(inputs.numeric))) else order
-        return arm
-
-    def score(self, rows: Rows) -> Floats:
-        """Return ``[n]`` scores, see `answer`."""
-        return self.answer(rows)[0]
-
-    def answer(self, rows: Rows) -> tuple[Floats, Given | None]:
-        """Return ``[n]`` scores, and all outputs of a model that gives more than those.
-
-        A score is NaN where a row lacks an input that the version needs, or the model gives none.
-
-        Raises:
-            ModelFailed: If the model raised, or its answer is not one for each row.
-        """
-        if rows.absent and not rows.absent.isdisjoint(self.names):
-            missing = sorted(rows.absent.intersection(self.names))
-            raise ModelFailed(f"version {self.version} needs the inputs {', '.join(missing)}")
-        values = rows.values if self._columns is None else rows.values[:, self._columns]
-        try:
-            given: Any = self._named(values, rows) if self._mixed else values
-            found = self.predictor.predict(given)
-            outputs = found if type(found) is dict else None
-            scores = np.asarray(
-                found if outputs is None else _score_in(outputs, rows.count), dtype=np.float64
-            )
-        except Exception as error:  # noqa: BLE001 - a model is foreign code
-            trace = _places(error) if self._discreet else _trace(error)
-            _log.warning("model raised", extra={"version": self.version, "trace": trace})
-            raise ModelFailed(f"version {self.version}: {type(error).__name__}: {error}") from None
-        if scores.shape != (rows.count,):
-            raise ModelFailed(
-                f"version {self.version} answered {scores.shape} for {rows.count} rows"
-            )
-        if outputs is not None:
-            self._check_counts(outputs, rows.count)
-        if self.outputs.scored and not isfinite(scores.dot(scores)):
-            self._check(scores, rows)
-        return scores, outputs
-
-    def _check_counts(self, outputs: Given, count: int) -> None:
-        for name, values in outputs.items():
-            if len(values) != count:
-                raise ModelFailed(
-                    f"version {self.version} answered {len(values)} {name} for {count} rows"
-                )
-
-    def given(self, rows: Rows) -> Any:
-        """Return an endpoint's rows as the version takes them, as `score` hands them over."""
-        values = rows.values if self._columns is None else rows.values[:, self._columns]
-        return self._named(values, rows) if self._mixed else values
-
-    def _check(self, scores: Floats, rows: Rows) -> None:
-        """Let NaN stand for "no answer" only where an input of the row is missing."""
-        wrong = ~np.isfinite(scores)
-        excused = np.isnan(scores) & np.isnan(rows.values).any(axis=1)
-        for texts in rows.texts.values():
-            excused |= np.isnan(scores) & np.array([text is None for text in texts])
-        if (wrong & ~excused).any():
-            row = int(np.flatnonzero(wrong & ~excused)[0])
-            raise ModelFailed(f"version {self.version} answered {scores[row]} for row {row}")
-
-    def warm(self) -> None:
-        """Score one row of zeros, so that no request pays for what happens only once."""
-        if any(spec.blob for spec in self._specs):
-            return  # no image is a row of zeros
-        texts: dict[str, list[str | None]] = {s.name: [""] for s in self._specs if s.text}
-        given: Any = np.zeros((1, len(self.inputs) - len(texts)))
-        if texts:
-            given = self._named(given, Rows(1, given, texts))
-        self.predictor.predict(given)
-
-    def _named(self, values: Floats, rows: Rows) -> dict[str, NDArray[Any]]:
-        named: dict[str, NDArray[Any]] = {}
-        column = 0
-        for known in self._specs:
-            if known.blob:
-                named[known.name] = rows.blobs[known.name]
-            elif known.text:
-                named[known.name] = np.array(rows.texts[known.name], dtype=object)
-            else:
-                named[known.name] = values[:, column]
-                column += 1
-        return named
-
-
-class Broken(Struct, frozen=True):
-    """Stands for a version that did not load: every score is its failure."""
-
-    why: str
-    inputs: Sequence[Any]
-
-    def predict(self, rows: object) -> NDArray[Any]:  # noqa: ARG002
-        raise Unavailable(self.why)
 
 
 class Endpoint:
@@ -170,22 +40,38 @@ class Endpoint:
         deployed: Sequence[Deployment],
         arms: dict[int, Arm],
         settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
+        split: Sequence[SplitArm] = (),
     ) -> None:
         self.model = model
         self.generation = generation
         self.settings = settings
-        self.deployed = tuple(deployed)
+        self.deployed = (*deployed, *_besides(model, deployed, split))
         by_role = {d.role: d for d in deployed}
         live = arms[by_role[Role.LIVE].version]
-        self.inputs = _inputs(live, [arms[d.version] for d in deployed])
+        self.inputs = _inputs(live, [arms[d.version] for d in self.deployed], settings.key_field)
         self.outputs = live.outputs
-        self.plain = self.outputs.only_score and not self.inputs.mixed  #: see `serve.plain`
-        self.live = live.behind(self.inputs, discreet=bool(settings.redact))
+        discreet = bool(settings.redact)
+        self.live = live.behind(self.inputs, discreet=discreet)
         self.canary = self._arm(by_role.get(Role.CANARY), arms)
         self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
-        self.route: Callable[[Sequence[str]], bytes] | None = None
+        self.route: Route | None = None
         if (canary := by_role.get(Role.CANARY)) is not None:
             self.route = router(f"{model}/{canary.version}", canary.weight)
+        #: the arms of a test, by the order of their places
+        self.arms = [
+            (one.name, arms[one.version].behind(self.inputs, discreet=discreet)) for one in split
+        ]
+        if split:
+            self.route = splitter(model, split, self.route)
+        #: versions by their part in a release, or the name of their arm
+        self.named = {d.role.value: d.version for d in deployed} | {
+            one.name: one.version for one in split
+        }
+        self.keyed = bool(settings.key_header or settings.key_field)
+        by_field = bool(settings.key_field) and self.route is not None
+        self.plain = (  #: see `serve.plain`
+            self.outputs.only_score and not self.inputs.mixed and not split and not by_field
+        )
         self.alone = len(deployed) == 1
         self.keeping = keeping(settings)  #: what is logged of its rows; None: all of everything
         predictor = self.live.predictor
@@ -215,7 +101,7 @@ class Endpoint:
 
     def _watch(self) -> None:
         """Have the arms tell which of them keeps a request waiting."""
-        for arm in (self.live, self.canary):
+        for arm in (self.live, self.canary, *(arm for _, arm in self.arms)):
             if arm is not None and not isinstance(arm.predictor, Broken | Watched):
                 arm.predictor = Watched(arm.predictor)
 
@@ -319,20 +205,23 @@ class Endpoints:
         before = self._now.get(model)
         kept: dict[int, Arm] = {}
         if before is not None and _home(before.settings) == _home(wanted.settings):
-            kept = {a.version: a for a in (before.live, before.canary, before.shadow) if a}
+            several = (before.live, before.canary, before.shadow, *(a for _, a in before.arms))
+            kept = {arm.version: arm for arm in several if arm}
         arms: dict[int, Arm] = {}
         failed: list[tuple[int, str]] = []
-        for deployment in wanted.deployments:
-            version = deployment.version
+        settings = wanted.settings
+        ruled = before is not None and fallbacks.rule(before.settings) == fallbacks.rule(settings)
+        versions = [one.version for one in wanted.deployments]
+        versions += [one.version for one in wanted.arms]
+        for version in dict.fromkeys(versions):
             old = kept.get(version)
             if old is not None and not isinstance(old.predictor, Broken):
-                arms[version] = old
+                arms[version] = old if ruled else self._with_fallback(model, old, settings)
                 continue
             try:
-                arm = Arm(version, self._predictor(model, version, wanted.settings))
+                arm = Arm(version, self._predictor(model, version, settings))
                 arm.warm()
-                arm.fallback = self._baseline(model, arm)
-                arms[version] = arm
+                arms[version] = self._with_fallback(model, arm, settings)
             except Exception as error:  # noqa: BLE001 - a model is foreign code
                 self.metrics.failed_to_load(model)
                 _log.exception("version does not load", extra={"model": model, "version": version})
@@ -340,7 +229,12 @@ class Endpoints:
         for version, why in failed:
             known = next((arm.inputs for arm in arms.values()), ())
             arms[version] = Arm(version, Broken(why, known))
-        return Endpoint(model, generation, wanted.deployments, arms, wanted.settings)
+        return Endpoint(model, generation, wanted.deployments, arms, settings, wanted.arms)
+
+    def _with_fallback(self, model: str, arm: Arm, settings: EndpointSettings) -> Arm:
+        failed = self.metrics.failed_to_load
+        found = fallbacks.fallback_of(self._source, model, arm, settings, failed)
+        return Arm(arm.version, arm.predictor, found)
 
     def _predictor(self, model: str, version: int, settings: EndpointSettings) -> Predictor:
         load = self._source.loader(model, version)
@@ -350,24 +244,6 @@ class Endpoints:
 
         return Own(load, settings, f"{model} version {version}")
 
-    def _baseline(self, model: str, arm: Arm) -> Arm | None:
-        """Load and warm a version's baseline. Without it the version serves all the same."""
-        version = arm.version
-        try:
-            predictor = self._source.baseline(model, version)
-            if predictor is None:
-                return None
-            found = Arm(version, predictor)
-            found.warm()
-        except Exception:  # noqa: BLE001 - a model is foreign code
-            self.metrics.failed_to_load(model)
-            _log.exception("baseline does not load", extra={"model": model, "version": version})
-            return None
-        if set(found.names) <= set(arm.names):
-            return found
-        _log.warning("baseline takes other inputs", extra={"model": model, "version": version})
-        return None
-
 
 def _home(settings: EndpointSettings) -> object:
     """Return what decides where a model runs: one that runs elsewhere is loaded anew."""
@@ -376,33 +252,24 @@ def _home(settings: EndpointSettings) -> object:
     return settings.process, settings.memory, settings.timeout, settings.concurrency
 
 
-def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:
-    """Return the live version's inputs, then what others take besides."""
+def _besides(
+    model: str, deployed: Sequence[Deployment], split: Sequence[SplitArm]
+) -> list[Deployment]:
+    """Return the versions that only a test has here, each once."""
+    known = {one.version for one in deployed}
+    return [
+        Deployment(model=model, version=version, role=Role.ARM, weight=share)
+        for version, share in {one.version: one.share for one in split}.items()
+        if version not in known
+    ]
+
+
+def _inputs(live: Arm, arms: Sequence[Arm], key: str) -> Inputs:
+    """Return the live version's inputs, then what others take besides, and what routing does."""
     found = {i.name: spec_of(i) for i in live.inputs}
     for arm in arms:
         for known in arm.inputs:
             found.setdefault(known.name, spec_of(known, required=False))
+    if key:
+        found.setdefault(key, InputSpec(key, text=True, required=False, datatype="BYTES"))
     return Inputs(tuple(found.values()))
-
-
-def spec_of(known: Input, *, required: bool = True) -> InputSpec:
-    """Return an input of a model as requests are read against it."""
-    shape, raw = tuple(getattr(known, "shape", ())), getattr(known, "raw", False)
-    blob = bool(shape) or raw
-    text = known.datatype == "BYTES" and not blob
-    return InputSpec(known.name, text, required, blob, known.datatype, shape)
-
-
-def _score_in(outputs: Given, count: int) -> Floats:
-    """Return the score among outputs, NaN if there is none."""
-    return outputs[SCORE] if SCORE in outputs else np.full(count, np.nan)
-
-
-def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-4000:]
-
-
-def _places(error: BaseException) -> str:
-    """Return where an error happened and its kind, without what it says."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    return f"{where}{type(error).__name__}"[-4000:]

@@ -16,8 +16,9 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound, SetpointError
 from setpoint.models.explaining.entities import Explanation
 from setpoint.models.explaining.explainer import Explainer
+from setpoint.serve.arms import Arm
 from setpoint.serve.batching import Crowded
-from setpoint.serve.endpoints import Arm, Endpoint, Endpoints
+from setpoint.serve.endpoints import Endpoint, Endpoints
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.problems import status_of
 from setpoint.serve.v2 import Rows

@@ -45,7 +45,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """The objects that serving needs."""
         held = [self.version, *([self.baseline] if self.baseline else [])]
         found = {each.onnx or each.artifact for each in held}
-        return sorted(found | ({self.version.background} if self.version.background else set()))
+        also = (self.version.background, self.settings.fallback_code)
+        return sorted(found | {each for each in also if each})
 
 
 class Package:
@@ -73,6 +74,9 @@ class Package:
     def baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
         held = self.manifest.baseline
         return None if held is None else _load(self._objects, held)
+
+    def kept(self, address: str) -> bytes:
+        return FileStore(self._objects).get(address)
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
         return explainer(FileStore(self._objects), self.manifest.version, predictor.predict)

@@ -14,7 +14,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from setpoint.serve import v2
-from setpoint.serve.endpoints import Endpoint, ModelFailed
+from setpoint.serve.arms import ModelFailed
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.outputs import SCORE
 from setpoint.serve.scoring import Part
 
@@ -81,7 +82,8 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
         request = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if request.parameters is not None and request.parameters.binary_data_output:
+    parameters = request.parameters
+    if parameters is not None and (parameters.binary_data_output or parameters.route):
         return None
     tensor = request.inputs[0]
     count, width = tensor.shape
@@ -102,6 +104,8 @@ def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if request.outputs and request.outputs[0].name != SCORE:
+        return None
+    if request.parameters is not None and request.parameters.route:
         return None
     tensor = request.inputs[0]
     count, width = tensor.shape

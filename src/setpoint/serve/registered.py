@@ -13,7 +13,8 @@ from setpoint.errors import Conflict, NotFound, Unavailable
 from setpoint.models.explaining.explainer import Explainer, explainer
 from setpoint.serve import store
 from setpoint.serve.entities import EndpointSettings, Wanted
-from setpoint.serve.protocols import Due, Explains, Fallback, Load, Predictor
+from setpoint.serve.protocols import Due, Explains, Fallback, Kept, Load, Predictor
+from setpoint.serve.splits import store as splits
 
 if TYPE_CHECKING:
     from setpoint.models.entities import ModelVersion
@@ -28,11 +29,13 @@ class Registered:
         load: Load,
         baseline: Fallback = lambda _model, _version: None,
         explains: Explains | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
         self._baseline = baseline
         self._explains = explains
+        self._kept = kept
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         try:
@@ -42,6 +45,7 @@ class Registered:
                     model: Wanted(
                         deployments=store.deployments(conn, model),
                         settings=store.settings_of(conn, model),
+                        arms=splits.arms(conn, model),
                     )
                     for model, generation in wanted.items()
                     if due(model, generation)
@@ -64,6 +68,11 @@ class Registered:
     def baseline(self, model: str, version: int) -> Predictor | None:
         return self._baseline(model, version)
 
+    def kept(self, address: str) -> bytes:
+        if self._kept is None:
+            raise Conflict("this server keeps nothing: its models are not of a registry")
+        return self._kept(address)
+
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         if self._explains is None:
             raise Conflict("this server explains nothing: its models are not of a registry")
@@ -79,12 +88,19 @@ def from_store(settings: Settings, load: Load | None = None) -> Registered:
     """
     engine = connect(settings.database_url)
     explains = explainers(settings)
-    return Registered(engine, load or from_registry(settings), baselines(settings), explains)
+    load = load or from_registry(settings)
+    return Registered(engine, load, baselines(settings), explains, partial(_kept, settings))
 
 
 def from_registry(settings: Settings) -> Load:
     """Return a function that loads registered versions of the store in `settings`."""
     return partial(_load, settings)
+
+
+def _kept(settings: Settings, address: str) -> bytes:
+    from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+
+    return open_store(settings).get(address)
 
 
 def _load(settings: Settings, model: str, version: int) -> Predictor:

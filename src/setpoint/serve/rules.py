@@ -15,6 +15,8 @@ ROLES = (
     Role.CANARY,
     Role.FALLBACK,
     Role.BATCH,
+    Role.ARM,
+    Role.TEST,
 )  #: by the byte in `PredictionRecord.roles`
 
 
@@ -30,7 +32,9 @@ def scores(record: PredictionRecord | ShadowRecord) -> list[float | None]:
 def index_rows(record: PredictionRecord) -> list[PredictionRow]:
     """Return the rows of the index for an answered record; none if nobody answered."""
     return [
-        PredictionRow(record.model, id_, version, ROLES[role].value, record.at_us, score)
+        PredictionRow(
+            record.model, id_, version, ROLES[role].value, record.at_us, score, record.arm or None
+        )
         for id_, version, role, score in zip(
             record.ids, record.versions, record.roles, scores(record), strict=False
         )
@@ -69,7 +73,7 @@ def _of(packed: bytes, count: int, keep: Sequence[int]) -> bytes:
     return found
 
 
-_NEVER = (Role.FALLBACK, Role.BATCH)  #: deployed
+_NEVER = (Role.FALLBACK, Role.BATCH, Role.ARM, Role.TEST)  #: deployed by a release
 
 
 def check(model: str, wanted: Sequence[Deployment]) -> None:

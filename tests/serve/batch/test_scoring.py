@@ -16,10 +16,11 @@ from setpoint.core.clock import to_micros
 from setpoint.errors import Invalid, SetpointError
 from setpoint.models import adding
 from setpoint.models.runtime import load
+from setpoint.serve.arms import Arm
 from setpoint.serve.batch import scoring
 from setpoint.serve.batch.entities import Asked, Plan
 from setpoint.serve.batch.source import Table, files_at
-from setpoint.serve.endpoints import Arm, Endpoint
+from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import EndpointSettings
 from setpoint.serve.v2 import Rows
 

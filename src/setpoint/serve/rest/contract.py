@@ -7,7 +7,7 @@ from setpoint.errors import NotFound, SetpointError
 from setpoint.serve import problems, v2
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
-from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER, Headers, Reply, Request
+from setpoint.serve.exchange import ARM_HEADER, ID_HEADER, VERSION_HEADER, Headers, Reply, Request
 
 
 class Protocol(NamedTuple):
@@ -23,7 +23,17 @@ def headers_of(predicted: Predicted) -> Headers:
     return (
         (ID_HEADER, ",".join(predicted.ids).encode()),
         (VERSION_HEADER, b"%d" % predicted.version),
+        *arm_headers(predicted),
     )
+
+
+def arm_headers(predicted: Predicted, *, by_row: bool = True) -> Headers:
+    """Return the header that says which arms answered, where a test runs or one was named.
+
+    Not `by_row`, it names each once: where the body tells more, the header stays short.
+    """
+    told = predicted.told_arms if by_row else ",".join(dict.fromkeys(predicted.arms))
+    return ((ARM_HEADER, told.encode()),) if told else ()
 
 
 def failed(status: int, error: SetpointError) -> Reply:

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
+from setpoint.errors import Conflict, Denied, Invalid, SetpointError, Unavailable
 from setpoint.serve import columns, problems, v2
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.decoding import read
@@ -131,13 +132,8 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
         parameters = None
     else:
         rows, parameters = _rows(request, kind, endpoint.inputs)
-    variant = request.header(_TARGET_VARIANT)
     asked = serving.asked(
-        endpoint,
-        rows,
-        started,
-        parameters=_identified(request, parameters, rows.count),
-        version=_version(endpoint, variant) if variant else 0,
+        endpoint, rows, started, parameters=_identified(request, parameters, rows.count)
     )
     predicted = await serving.predict(asked)
     body, written = formats.written(request.header(b"accept"), predicted)
@@ -219,24 +215,14 @@ def _identified(
 ) -> v2.Parameters | None:
     """Return what names the rows: the body's own words, or SageMaker's inference id."""
     inference, session = request.header(_INFERENCE_ID), request.header(_SESSION)
-    if parameters is not None or not (inference or session):
-        return parameters
+    variant = request.header(_TARGET_VARIANT)
+    if parameters is not None:
+        return replace(parameters, route=parameters.route or variant)
+    if not (inference or session or variant):
+        return None
     ids = [inference] if count == 1 else [f"{inference}.{i}" for i in range(count)]
     keys = [session] * count if session else None
-    return v2.Parameters(ids=ids if inference else None, keys=keys)
-
-
-def _version(endpoint: Endpoint, variant: str) -> int:
-    """Return the version that a variant names: by its number, or by its part in a release."""
-    roles = {one.role.value: one.version for one in endpoint.deployed}
-    if variant in roles:
-        return roles[variant]
-    if variant.isdecimal():
-        return int(variant)
-    raise NotFound(
-        f"there is no variant {variant!r} of {endpoint.model!r}",
-        hint=f"name a version, or one of: {', '.join(roles)}",
-    )
+    return v2.Parameters(ids=ids if inference else None, keys=keys, route=variant)
 
 
 def _answered(request: Request, predicted: Predicted) -> Headers:

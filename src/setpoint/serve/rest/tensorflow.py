@@ -89,12 +89,12 @@ def version_of(endpoint: Endpoint, version: str | None, label: str | None) -> in
         return numbered(endpoint, version)
     if label is None:
         return 0
-    roles = {one.role.value: one.version for one in endpoint.deployed}
-    if label not in roles:
+    named = endpoint.named
+    if label not in named:
         raise NotFound(
-            f"no version of {endpoint.model!r} is {label!r}", hint=f"labels: {', '.join(roles)}"
+            f"no version of {endpoint.model!r} is {label!r}", hint=f"labels: {', '.join(named)}"
         )
-    return roles[label]
+    return named[label]
 
 
 async def _ask_predict(
