@@ -3,7 +3,7 @@
 from typing import Any
 
 from setpoint.comments import service as comments
-from setpoint.control import explaining, starting, why
+from setpoint.control import explaining, splitting, starting, why
 from setpoint.control import service as control
 from setpoint.core.operations import Operation
 from setpoint.data import service as data
@@ -20,6 +20,7 @@ _ALL: tuple[Operation[Any, Any], ...] = (
     *why.OPERATIONS,
     *explaining.OPERATIONS,
     *starting.OPERATIONS,
+    *splitting.OPERATIONS,
     *data.OPERATIONS,
     *runs.OPERATIONS,
     *reports.OPERATIONS,

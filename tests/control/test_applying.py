@@ -6,6 +6,7 @@ import pytest
 from tests.control import made
 from tests.control.made import CODE, CONTRACT, MODEL
 
+from setpoint.artifacts.store import open_store
 from setpoint.control import applying, store
 from setpoint.control.controller import Controller
 from setpoint.control.plan import ModelPlan
@@ -15,6 +16,7 @@ from setpoint.db.local import LocalBackend
 from setpoint.errors import Invalid, NotFound, UserCodeFailed
 from setpoint.events import store as events
 from setpoint.models import store as models
+from setpoint.models.flavors import pickles
 from setpoint.releases import service as releases
 from setpoint.releases.service import Decide
 from setpoint.serve import store as serving
@@ -217,3 +219,57 @@ def test_nothing_is_left_to_do_once_the_first_version_is_live(
     assert applying.unsettled(backend, {"another"}) == ""
     Controller(backend).tick()
     assert applying.unsettled(backend, {MODEL}) == ""
+
+
+FALLBACK = """
+
+def usual(columns):
+    return FACTOR * columns["a"]
+
+
+FACTOR = 2.0
+"""
+
+
+def test_a_function_that_answers_for_a_version_is_kept_as_it_is_when_it_is_applied(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    serve = {"fallback": {"code": "work:usual"}}
+
+    def kept() -> EndpointSettings:
+        with backend.reading() as conn:
+            return serving.settings_of(conn, MODEL)
+
+    made.apply(backend, tmp_path, code=CODE + FALLBACK, serve=serve)
+    first = kept()
+    found = pickles.load(open_store(backend.settings).get(first.fallback_code))
+    assert found({"a": 21.0}) == 42.0
+    project = made.project(tmp_path, code=CODE + FALLBACK, serve=serve)
+    assert planned(backend, project).kind == "unchanged"
+    changed = made.project(tmp_path, code=CODE + FALLBACK.replace("2.0", "3.0"), serve=serve)
+    assert "code of the fallback" in [c.path for c in planned(backend, changed).changes]
+    applying.apply(backend, changed)
+    found = pickles.load(open_store(backend.settings).get(kept().fallback_code))
+    assert found({"a": 2.0}) == 6.0
+    made.apply(backend, tmp_path, code=CODE + FALLBACK, serve={"fallback": {"value": 0.3}})
+    assert (kept().fallback_value, kept().fallback_code) == (0.3, "")
+
+
+def test_a_fallback_that_is_not_there_is_refused_before_it_is_applied(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    project = made.project(tmp_path, serve={"fallback": {"code": "work:usal"}})
+    with pytest.raises(NotFound, match="usal"):
+        applying.check(project)
+    with pytest.raises(NotFound, match="usal"):
+        applying.apply(backend, project)
+
+
+def test_a_fallback_of_code_makes_no_other_versions(backend: LocalBackend, tmp_path: Path) -> None:
+    made.apply(backend, tmp_path)
+    Controller(backend).tick()
+    serve = {"fallback": {"value": 0.3}, "key": {"header": "X-User"}}
+    found = planned(backend, made.apply(backend, tmp_path, serve=serve))
+    assert (found.kind, found.actions) == ("unchanged", [])
+    with backend.reading() as conn:
+        assert serving.settings_of(conn, MODEL).key_header == "x-user"

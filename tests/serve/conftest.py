@@ -34,7 +34,14 @@ class Served:
         self.writer = LogWriter(folder, segment_bytes=100_000)
         self.baselines: dict[int, Predictor | Exception] = {}
         self.backgrounds: dict[int, Rows] = {}
-        source = Registered(backend.engine, self._load, self._baseline, self._explainer)
+        self.kept: dict[str, bytes] = {}
+        source = Registered(
+            backend.engine,
+            self._load,
+            self._baseline,
+            self._explainer,
+            kept=self.kept.__getitem__,
+        )
         self.endpoints = Endpoints(source, Metrics())
         self.app = App(self.endpoints, self.writer, self.endpoints.metrics, clock)
         self._runner = asyncio.Runner()

@@ -16,6 +16,7 @@ from setpoint.serve.entities import (
     EndpointSettings,
     Names,
     Role,
+    SplitArm,
     Wanted,
 )
 from setpoint.serve.protocols import Due, Predictor
@@ -60,7 +61,14 @@ class Shelf:
         self.backgrounds: dict[tuple[str, int], Any] = {}
 
     def deploy(
-        self, model: str, live: int = 1, *, canary: int = 0, shadow: int = 0, **settings: Any
+        self,
+        model: str,
+        live: int = 1,
+        *,
+        canary: int = 0,
+        shadow: int = 0,
+        arms: Sequence[SplitArm] = (),
+        **settings: Any,
     ) -> None:
         others = [(canary, Role.CANARY), (shadow, Role.SHADOW)]
         roles = [(live, Role.LIVE), *((v, role) for v, role in others if v)]
@@ -68,7 +76,9 @@ class Shelf:
             Deployment(model=model, version=v, role=role, weight=0.5 if canary else 1.0)
             for v, role in roles
         ]
-        self.wanted[model] = Wanted(deployments=deployed, settings=EndpointSettings(**settings))
+        self.wanted[model] = Wanted(
+            deployments=deployed, settings=EndpointSettings(**settings), arms=list(arms)
+        )
         self.generations[model] = self.generations.get(model, 0) + 1
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
@@ -88,6 +98,9 @@ class Shelf:
 
     def baseline(self, model: str, version: int) -> Predictor | None:  # noqa: ARG002
         return None
+
+    def kept(self, address: str) -> bytes:
+        raise Conflict(f"{address} is not kept")
 
     def background(self, model: str, version: int) -> Any:
         return self.backgrounds.get((model, version))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from setpoint.serve import store
 from setpoint.serve.app import App
@@ -80,6 +81,17 @@ def test_the_baseline_answers_in_place_of_a_late_version(served: Served) -> None
     (record,) = records(served)
     assert (record.status, record.failed, record.fallback, record.roles) == (504, 1, True, b"\x02")
     assert 'setpoint_fallback_rows_total{model="m"} 1' in metrics(served)
+    model.go.set()
+
+
+def test_a_constant_answers_in_place_of_a_late_version(served: Served) -> None:
+    model = stuck(served)
+    served.configure(replace(BRIEF, fallback_value=0.3))
+    served.deploy(live())
+    status, answer = served.infer([[1.0, 2.0]])
+    assert (status, answer["outputs"][0]["data"]) == (200, [0.3])
+    (record,) = records(served)
+    assert (record.status, record.failed, record.fallback, record.roles) == (504, 1, True, b"\x02")
     model.go.set()
 
 

@@ -19,7 +19,7 @@ from setpoint.config import serving
 from setpoint.core.clock import SystemClock
 from setpoint.errors import Invalid
 from setpoint.serve.app import App
-from setpoint.serve.entities import CountRecord, PredictionRecord, Record, Swap
+from setpoint.serve.entities import CountRecord, PredictionRecord, Record, SplitArm, Swap
 from setpoint.serve.following import Endpoints
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.memory import Memory, Unit, allocated, to_give_up
@@ -27,7 +27,7 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.rules import ROLES
 from setpoint.serve.warming import MOST_ROWS, Recent
 
-from .made import Sum
+from .made import Raises, Sum
 from .shelf import MB, Heavy, Shelf
 
 
@@ -617,3 +617,88 @@ def test_rows_of_a_named_version_outside_the_sample_are_counted_as_nobodys(make:
     server.run(scenario())
     counted = [(r.version, r.requests) for r in server.records() if isinstance(r, CountRecord)]
     assert counted == [(2, 1)]
+
+
+# ---- arms of a test beside all that --------------------------------------------------------------
+
+HALF = [SplitArm(name="blue", version=2, spans=[(0, 500_000)])]
+
+
+def keyed(server: Server, model: str, **parameters: Any) -> tuple[int, Any]:
+    """Ask 40 rows of as many keys."""
+    tensor = {"name": "x", "datatype": "FP64", "shape": [40, 2], "data": [1.0] * 80}
+    parameters = {"keys": [f"user-{i}" for i in range(40)], **parameters}
+    body = {"inputs": [tensor], "parameters": parameters}
+    return server.post(f"/v2/models/{model}/infer", body)
+
+
+def test_arms_are_loaded_with_their_endpoint_when_it_is_asked_and_given_up_with_it(
+    make: Make,
+) -> None:
+    server = make(25 * MB)
+    server.deploy("a", 1, arms=HALF)
+    server.deploy("b")
+    assert server.shelf.loads == []
+    status, told = keyed(server, "a")
+    assert (status, set(told["parameters"]["arms"])) == (200, {"live", "blue"}), told
+    assert server.shelf.loads == [("a", 1), ("a", 2)]
+    assert server.ask("b")[0] == 200
+    assert server.held() == ["b"]
+    assert keyed(server, "a")[1]["parameters"] | {"ids": 0} == told["parameters"] | {"ids": 0}
+    assert keyed(server, "a", route="blue")[1]["parameters"]["versions"] == [2] * 40
+    assert server.shelf.loads.count(("a", 2)) == 2
+    assert sorted(server.endpoints.in_memory()) == [("a", 1), ("a", 2)]
+
+
+def test_a_test_that_begins_or_ends_loads_only_what_is_new(make: Make) -> None:
+    server = make(100 * MB)
+    server.deploy("a")
+    assert server.ask("a")[0] == 200
+    server.deploy("a", arms=HALF)
+    assert server.shelf.loads == [("a", 1), ("a", 2)]
+    assert set(keyed(server, "a")[1]["parameters"]["arms"]) == {"live", "blue"}
+    server.deploy("a")
+    assert server.shelf.loads == [("a", 1), ("a", 2)]
+    assert list(server.endpoints.in_memory()) == [("a", 1)]
+    assert "arms" not in keyed(server, "a")[1]["parameters"]
+
+
+def test_an_arm_that_can_be_named_too_is_in_memory_once(make: Make) -> None:
+    server = make(None)
+    server.shelf.known["a"] = [1, 2, 3]
+    server.shelf.aliases["a"] = {"champion": 3}
+    server.deploy("a", 1, arms=HALF, versions="all")
+    assert server.ask("a", 2) == (200, 4.0)
+    assert server.shelf.loads == [("a", 1), ("a", 2)]
+    asked = {
+        name: server.run(
+            server.exchange(
+                "POST",
+                "/models/a/invoke",
+                {"instances": [[1, 1]]},
+                [(b"x-amzn-sagemaker-target-variant", name.encode())],
+            )
+        )
+        for name in ("blue", "2", "champion", "3", "1", "green")
+    }
+    assert {name: told for name, (status, told) in asked.items() if status == 200} == {
+        "blue": {"predictions": [4.0]},
+        "2": {"predictions": [4.0]},
+        "champion": {"predictions": [6.0]},
+        "3": {"predictions": [6.0]},
+        "1": {"predictions": [2.0]},
+    }
+    assert asked["green"][0] == 404
+    logged = [one for one in server.records() if isinstance(one, PredictionRecord)]
+    assert [ROLES[one.roles[0]].value for one in logged] == [
+        "arm", "test", "test", "named", "named", "test"
+    ]  # fmt: skip
+
+
+def test_what_answers_for_a_version_that_fails_comes_back_with_it(make: Make) -> None:
+    server = make(15 * MB)
+    server.shelf.made = lambda model, version: Raises() if model == "a" else Heavy(version, 10 * MB)
+    server.deploy("a", fallback_value=0.25)
+    server.deploy("b")
+    for model, score in (("a", 0.25), ("b", 2.0), ("a", 0.25)):
+        assert server.ask(model) == (200, score)

@@ -27,11 +27,15 @@ from setpoint.config import Serving, serving
 from setpoint.errors import Conflict, Denied, Invalid, NotFound
 from setpoint.models.build import build
 from setpoint.models.entities import ModelVersion
+from setpoint.models.flavors import pickles
 from setpoint.models.runtime import load
 from setpoint.serve import package, writers
 from setpoint.serve.client import Inference, Job
 from setpoint.serve.entities import EndpointSettings, Place, Process
+from setpoint.serve.following import Endpoints
 from setpoint.serve.main import run_package
+from setpoint.serve.metrics import Metrics
+from setpoint.serve.v2 import Rows
 
 from .processes import ROOT
 
@@ -191,6 +195,28 @@ def test_a_package_carries_the_settings_of_its_endpoint_and_older_ones_have_none
     del said["settings"]
     (folder / "package.json").write_text(json.dumps(said))
     assert package.Package(folder).manifest.settings == EndpointSettings()
+
+
+def usual(columns: Any) -> Any:
+    return columns["distance"] * 0 + 0.25
+
+
+def test_a_package_carries_the_function_that_answers_when_its_version_fails(
+    version: tuple[ModelVersion, FileStore], tmp_path: Path
+) -> None:
+    address = version[1].put(pickles.dump(usual))
+    manifest = package.manifest_of(version[0], EndpointSettings(fallback_code=address))
+    assert address in manifest.addresses
+    for path, data in package.files(manifest, version[1]).items():
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    endpoints = Endpoints(package.Package(tmp_path), Metrics())
+    endpoints.refresh()
+    fallback = endpoints.all()["late"].live.fallback
+    assert fallback is not None
+    rows = Rows(2, np.array([[1.0, 0.0], [-1.0, 2.0]]), {})
+    assert fallback.score(rows).tolist() == [0.25, 0.25]
 
 
 def test_a_package_without_its_model_is_no_server(folder: Path) -> None:

@@ -8,8 +8,8 @@ from .made import predicted
 def test_an_answered_record_is_one_index_row_a_prediction() -> None:
     record = predicted("a", "b", versions=[1, 2], roles=b"\0\1")
     assert index_rows(record) == [
-        ("m", "a", 1, "live", 1_000_000, 0.5),
-        ("m", "b", 2, "canary", 1_000_000, 0.5),
+        ("m", "a", 1, "live", 1_000_000, 0.5, None),
+        ("m", "b", 2, "canary", 1_000_000, 0.5, None),
     ]
 
 

@@ -1,8 +1,13 @@
 """``setpoint releases``: how versions took over, and a person's decisions about them."""
 
+import re
+
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
+from setpoint.control.splitting import Arm, Arms, Split, WhichArms
+from setpoint.control.splitting import arms as show_arms
+from setpoint.control.splitting import split as split_keys
 from setpoint.control.starting import Deploy, Serve, StartRelease, serve
 from setpoint.control.starting import deploy as deploy_version
 from setpoint.control.starting import start as start_release
@@ -23,6 +28,7 @@ from setpoint.releases.service import (
     rollback,
     show,
 )
+from setpoint.serve.entities import ArmTally
 
 
 @click.group()
@@ -111,6 +117,89 @@ def serve_(home: str | None, as_json: bool, model: str, versions: str, reason: s
     numbers = ", ".join(map(str, found.numbers)) or "none besides those deployed"
     labels = "".join(f"; {label}: {number}" for label, number in found.labels.items())
     say(f"versions of {model} that can be named: {numbers}{labels}", found, as_json=as_json)
+
+
+@releases.command(
+    "split",
+    epilog='Example: setpoint releases split churn blue=3:20% green=4:10% --reason "new features"',
+)
+@home_option
+@json_option
+@click.argument("model")
+@click.argument("arms", nargs=-1, required=False, metavar="NAME=VERSION:SHARE…")
+@click.option("--end", is_flag=True, help="End the test: all keys go to live version and canary.")
+@click.option("--reason", required=True, help="Recorded with who split it.")
+def split_(
+    home: str | None, as_json: bool, model: str, arms: tuple[str, ...], end: bool, reason: str
+) -> None:
+    """Have these arms, and no others, answer shares of MODEL's keys, for as long as you want."""
+    if end == bool(arms):
+        raise click.UsageError("name the arms that are to be, such as blue=3:20%, or give --end")
+    command = Split(model=model, arms=[_arm(text) for text in arms], reason=reason)
+    found = backend(home).call(split_keys, command)
+    say(_arms(found), found, as_json=as_json)
+
+
+def _arm(text: str) -> Arm:
+    found = _ARM.fullmatch(text)
+    if found is None:
+        raise click.UsageError(f"{text!r} is no arm: write NAME=VERSION:SHARE, such as blue=3:20%")
+    number = float(found["share"])
+    share = number / 100 if found["percent"] else number
+    return Arm(name=found["name"], version=int(found["version"]), share=share)
+
+
+_ARM = re.compile(
+    r"(?P<name>[^=:]+)=(?P<version>[0-9]{1,9}):(?P<share>[0-9]+(\.[0-9]+)?)(?P<percent>%?)"
+)
+
+
+@releases.command("arms", epilog="Example: setpoint releases arms churn")
+@home_option
+@json_option
+@click.argument("model")
+def arms_(home: str | None, as_json: bool, model: str) -> None:
+    """Show the arms of MODEL's test, and how well each of them answers."""
+    found = backend(home).call(show_arms, WhichArms(model=model))
+    say(_arms(found), found, as_json=as_json)
+
+
+def _arms(found: Arms) -> str:
+    counted = {(one.arm, one.version) for one in found.tallies}
+    now = {(arm.name, arm.version): _share(arm.share) for arm in found.arms}
+    idle = ["0", *["-"] * 4]
+    rows = [[name, str(v), share, *idle] for (name, v), share in now.items()
+            if (name, v) not in counted]  # fmt: skip
+    rows += [
+        [
+            one.arm,
+            str(one.version),
+            now.get((one.arm, one.version), "-"),
+            f"{one.rows:,}",
+            f"{one.labelled:,}",
+            _number(one.score),
+            _number(one.label),
+            _error(one),
+        ]
+        for one in found.tallies
+    ]
+    headers = ["arm", "version", "share", "rows", "labels", "mean score", "mean label", "error"]
+    return table(headers, rows, empty="no test: setpoint releases split")
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.6g}%"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _error(tally: ArmTally) -> str:
+    """Return the mean squared error with the half of its 95% interval, rows being independent."""
+    if tally.error is None or tally.error_sd is None:
+        return "-"
+    return f"{tally.error:.4g} ± {1.96 * tally.error_sd / tally.labelled**0.5:.2g}"
 
 
 def _answer(name: str, operation: Operation[Answer, Release], help_: str) -> None:

@@ -10,6 +10,7 @@ from setpoint.control.consequences import consequences
 from setpoint.control.contracts import contracts_hash, contracts_of, personal_of
 from setpoint.control.decide import Action, Observed
 from setpoint.control.entities import Applied
+from setpoint.control.fallbacks import fallback_changed, keep_fallback
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
@@ -28,7 +29,6 @@ from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
 from setpoint.releases.transitions import layout
 from setpoint.serve import store as serving
-from setpoint.serve.entities import EndpointSettings
 
 
 def plan(home: LocalBackend, project: Project) -> Plan:
@@ -60,10 +60,12 @@ def apply(home: LocalBackend, project: Project) -> Plan:
         if planned.kind == "unchanged":
             continue
         objects.put(canonical(spec))
+        kept = keep_fallback(home, objects, project, spec)
+        settings = endpoint_settings(spec, personal_of(project, spec), kept)
         with home.engine.begin() as conn:
             ctx = home.context(conn)
             store.apply(conn, _applied(ctx, project, spec))
-            serving.configure(conn, spec.model, _settings(project, spec))
+            serving.configure(conn, spec.model, settings)
             differ = {change.path: [change.before, change.after] for change in planned.changes}
             record(
                 ctx,
@@ -101,6 +103,8 @@ def check(project: Project) -> None:
     for spec in project.specs:
         for code in code_of(spec):
             function(project, code, where=project.where(spec))
+        if spec.serve.fallback.code is not None:
+            function(project, spec.serve.fallback.code, where=project.where(spec))
         contracts_of(project, spec)
 
 
@@ -108,7 +112,9 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     was = store.applied(ctx.conn, spec.model)
     new = _applied(ctx, project, spec)
     differ = _differences(project, was, new, spec) if was else []
-    differ += _redacted(ctx, project, was, spec) if was else []
+    if was:
+        differ += _redacted(ctx, project, was, spec)
+        differ += fallback_changed(ctx, project, spec)
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
     return ModelPlan(
@@ -123,14 +129,10 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     )
 
 
-def _settings(project: Project, spec: Spec) -> EndpointSettings:
-    return endpoint_settings(spec, personal_of(project, spec))
-
-
 def _redacted(ctx: Context, project: Project, was: Applied, spec: Spec) -> list[Change]:
     """Return what the contract, beside the spec's own list, changes about what is not logged."""
     in_force = set(serving.settings_of(ctx.conn, spec.model).redact)
-    wanted = set(_settings(project, spec).redact)
+    wanted = set(endpoint_settings(spec, personal_of(project, spec)).redact)
     if in_force == wanted:
         return []
     listed = was.content.get("serve", {}).get("log", {}).get("redact", [])

@@ -41,15 +41,15 @@ from setpoint.serve.entities import (
 from setpoint.serve.rules import ROLES
 
 _BOTH = 0.5
-_NAMED = bytes((ROLES.index(Role.NAMED),))
 
 Loss = Callable[[float, float], float]
+_Record = PredictionRecord | ShadowRecord | CountRecord
 
 
 class Seen(Struct, frozen=True, kw_only=True):
     """The part of the log that is about one model and was not counted before."""
 
-    records: Sequence[PredictionRecord | ShadowRecord | CountRecord]  #: in the log's order
+    records: Sequence[_Record]  #: in the log's order
     labelled: Sequence[Labelled]
     rows: int  #: answered, whether they are indexed now or only counted
 
@@ -63,28 +63,54 @@ class Seen(Struct, frozen=True, kw_only=True):
         return [record for record in self.records if isinstance(record, CountRecord)]
 
 
-def asked_for(seen: Seen) -> Seen:
-    """Return what was seen without the rows of tables, and of versions that somebody named.
+def of_release(seen: Seen) -> Seen:
+    """Return what was asked for without what fell to the arms of a test.
 
-    Nobody waited for the former, and routing had no say in the latter. No other version scores
+    No other version scores those rows, and their share is no matter of a release.
+    """
+
+    def apart(record: _Record) -> bool:
+        if isinstance(record, CountRecord):
+            return record.apart
+        return isinstance(record, PredictionRecord) and bool(record.arm)
+
+    return _without(seen, apart)
+
+
+def asked_for(seen: Seen) -> Seen:
+    """Return what was seen without the rows of tables, of testers, and of versions somebody named.
+
+    Nobody waited for the first, and routing had no say in the others. No other version scores
     them either, so they would tip what compares the two.
     """
-    asked = [record for record in seen.records if not _is_aside(record)]
-    if len(asked) == len(seen.records):
+
+    def unneeded(record: _Record) -> bool:
+        if not isinstance(record, PredictionRecord):
+            return False
+        return isinstance(record, BatchRecord) or record.roles[:1] in _UNNEEDED
+
+    return _without(seen, unneeded)
+
+
+#: Roles of a row that a tester asked for, or whoever named a version.
+_UNNEEDED = tuple(bytes((ROLES.index(role),)) for role in (Role.TEST, Role.NAMED))
+
+
+def _without(seen: Seen, apart: Callable[[_Record], bool]) -> Seen:
+    left_out = [record for record in seen.records if apart(record)]
+    if not left_out:
         return seen
-    aside = sum(len(r.ids) for r in seen.records if _is_aside(r))
-    return replace(seen, records=asked, rows=seen.rows - aside)
+    kept = [record for record in seen.records if not apart(record)]
+    return replace(seen, records=kept, rows=seen.rows - sum(map(_rows, left_out)))
 
 
-def is_named(record: PredictionRecord) -> bool:
-    """Tell whether a version answered because somebody named it, and not by being deployed."""
-    return record.roles[:1] == _NAMED
-
-
-def _is_aside(record: PredictionRecord | ShadowRecord | CountRecord) -> bool:
-    if isinstance(record, BatchRecord):
-        return True
-    return isinstance(record, PredictionRecord) and is_named(record)
+def _rows(record: _Record) -> int:
+    """Return how many rows of a record are counted among those that were answered."""
+    if isinstance(record, CountRecord):
+        return record.rows
+    if not isinstance(record, PredictionRecord):
+        return 0
+    return (len(record.ids) if record.scores else 0) + record.unlogged
 
 
 def evidence(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from setpoint.artifacts.store import open_store
 from setpoint.control import store
-from setpoint.control.evidence import Seen, asked_for, evidence, is_named
+from setpoint.control.evidence import Seen, asked_for, evidence, of_release
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
@@ -55,11 +55,9 @@ CURSOR = "prediction log"
 _BATCH = 2_000  #: records in one transaction: bounded memory, short locks
 _ROWS = 20_000  #: rows in one transaction, and those of one record more
 _MOST_ROWS = 1_000_000  #: brought in by one call: what came by the million leaves time for the rest
-_FALLBACK = 2
+_NO_EVIDENCE = (Role.FALLBACK, Role.TEST, Role.NAMED)  #: of how a version does
 
 Told = PredictionRecord | ShadowRecord | CountRecord
-
-_UNWATCHED = (Role.FALLBACK, Role.NAMED)  #: roles whose labels say nothing of live traffic
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -163,7 +161,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, asked_for(seen))
+            self._release(ctx, spec, of_release(asked_for(seen)))
         return seen
 
     def _labels(
@@ -188,9 +186,9 @@ class Follower:
     def _windows(self, conn: Connection, spec: Spec, seen: Seen) -> None:
         """Add to the windows of inputs and scores, and to those of scores and labels.
 
-        Rows that a baseline answered are in none: they say nothing about the version. Nor are
-        those of a version that somebody named, who knows why it was; nor rows that are logged
-        only because a version failed: those of the sample stand for them.
+        Rows that a baseline answered are in none: they say nothing about the version, nor do
+        those of testers, or of versions that somebody named, about its traffic. Nor are rows that
+        are logged only because a version failed: those of the sample stand for them.
         """
         model = spec.model
         seconds = int(spec.watch.window.total_seconds())
@@ -198,7 +196,7 @@ class Follower:
         joints: list[tuple[WindowKey, Joint]] = []
         groups: dict[WindowKey, list[PredictionRecord]] = defaultdict(list)
         for record in map(in_sample, seen.predictions):
-            if record.scores and record.roles[0] != _FALLBACK and not is_named(record):
+            if record.scores and ROLES[record.roles[0]] not in _NO_EVIDENCE:
                 start = aligned(from_micros(record.at_us), seconds)
                 role = ROLES[record.roles[0]].value
                 groups[WindowKey(model, record.versions[0], role, start, seconds)].append(record)
@@ -222,7 +220,7 @@ class Follower:
         """Return the label histograms, by the windows of the predictions."""
         groups: dict[tuple[int, Role, int], list[Labelled]] = defaultdict(list)
         for row in rows:
-            if row.role not in _UNWATCHED:
+            if row.role not in _NO_EVIDENCE:
                 window = row.at_us - row.at_us % (seconds * 1_000_000)
                 groups[row.version, row.role, window].append(row)
         found = []
@@ -277,9 +275,10 @@ def _uncounted(record: Told) -> int:
 def _uniform(row: Labelled, label: LabelRecord) -> bool:
     """Tell whether a labelled row is in the sample, not logged because a canary failed on it.
 
-    Of such a row no other arm has said anything, as its version stood in for the other.
+    Of such a row no other arm has said anything, as its version stood in for the other. Of the
+    rows of a test none ever does.
     """
-    stood_in = row.role is Role.CANARY and row.other_version is None
+    stood_in = row.role in (Role.CANARY, Role.ARM) and row.other_version is None
     return not stood_in or is_sampled(row.id, label.sample)
 
 

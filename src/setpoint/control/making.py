@@ -272,7 +272,7 @@ def training_hash(spec: Spec, code: str, contracts: str) -> str:
     parts = [plain(spec.data), plain(spec.features), plain(spec.train), code]
     if spec.privacy.retention is not None:
         parts.append(f"retention: {spec.privacy.retention.total_seconds():g}")
-    if spec.serve.fallback != "nothing":
-        parts.append(f"fallback: {spec.serve.fallback}")
+    if spec.serve.fallback.use != "nothing":
+        parts.append(f"fallback: {spec.serve.fallback.use}")
     made = "b3:" + blake3(msgspec.json.encode(parts, order="sorted")).hexdigest()
     return f"{made}+{contracts}" if contracts else made

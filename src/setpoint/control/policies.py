@@ -155,12 +155,22 @@ def watching(spec: Spec, reference: Reference, redacted: Collection[str] = ()) -
     )
 
 
-def endpoint_settings(spec: Spec, personal: Collection[str] = ()) -> EndpointSettings:
+class Kept(Struct, frozen=True, kw_only=True):
+    """A function of the project, kept as it is now."""
+
+    address: str  #: of its pickle
+    source: str  #: hash of the code that it was made of
+
+
+def endpoint_settings(
+    spec: Spec, personal: Collection[str] = (), fallback: Kept | None = None
+) -> EndpointSettings:
     """Return how the endpoint of this spec's model is to answer, and what it is to log.
 
     Args:
         spec: The one in force.
         personal: Columns that its data contract marks as personal.
+        fallback: The function that answers when a version fails, where it names one.
     """
     serve, limits = spec.serve, spec.serve.limits
     bound = spec.guardrails.latency_p99 if serve.log.sample < 1 else None
@@ -178,6 +188,11 @@ def endpoint_settings(spec: Spec, personal: Collection[str] = ()) -> EndpointSet
         sample=serve.log.sample,
         slow=bound.at_most.total_seconds() if bound else None,
         redact=tuple(sorted({*serve.log.redact, *personal})),
+        key_header=(serve.key.header or "").lower(),
+        key_field=serve.key.field or "",
+        fallback_value=serve.fallback.value,
+        fallback_code=fallback.address if fallback else "",
+        fallback_source=fallback.source if fallback else "",
     )
 
 

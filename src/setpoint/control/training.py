@@ -122,7 +122,7 @@ def _train(home: LocalBackend, job: Job, applied: Applied, told: Callable[[StepR
         outcome: Judged = results["judged"]
         for name, value in outcome.metrics.items():
             handle.metric(name, value)
-    fallback = results["baseline"] if spec.serve.fallback == "baseline" else None
+    fallback = results["baseline"] if spec.serve.fallback.use == "baseline" else None
     return _register(home, job, run_id, numbers, results["made"], outcome, fallback)
 
 

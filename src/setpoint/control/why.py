@@ -119,7 +119,9 @@ def _prediction(see: Reader, name: str, model: str | None) -> tuple[str, list[Li
 
 
 def _prediction_link(one: Prediction) -> Link:
-    says = f"{one.model}/{one.version} ({one.role}) answered {one.score:.4g}"
+    role = f"{one.role} {one.arm}" if one.arm else str(one.role)
+    score = "nothing" if one.score is None else f"{one.score:.4g}"
+    says = f"{one.model}/{one.version} ({role}) answered {score}"
     if one.other_version is not None and one.other_score is not None:
         says += f", version {one.other_version} would have said {one.other_score:.4g}"
     says += ", no label yet" if one.label is None else f", label {one.label:g}"

@@ -38,7 +38,7 @@ T = TypeVar("T", Profile, Joint)
 S = TypeVar("S")
 _DAY = 86_400_000_000  # µs
 #: Roles whose answers are a version's own.
-ANSWERED = ("live", "canary", "batch")
+ANSWERED = ("live", "canary", "batch", "arm")
 
 
 def add_profiles(conn: Connection, added: Iterable[tuple[WindowKey, Profile]]) -> None:

@@ -69,12 +69,15 @@ class Needed(Struct, frozen=True):
         return [rules, *(f"{name} {digest}" for name, digest in named)]
 
 
-def needed(held: Iterable[Stored], natives: dict[str, bytes]) -> Needed:
+def needed(
+    held: Iterable[Stored], natives: dict[str, bytes], functions: Iterable[bytes] = ()
+) -> Needed:
     """Return what serving models needs.
 
     Args:
         held: The models: a version, and its baseline if it has one.
         natives: The bytes of those that are served as they were trained, by address.
+        functions: Pickled ones that an endpoint's settings name.
 
     Raises:
         MissingExtra: If a package they need is not installed here.
@@ -88,6 +91,9 @@ def needed(held: Iterable[Stored], natives: dict[str, bytes]) -> Needed:
         roots |= {module_of(each.flavor), *_NATIVE.get(each.flavor, ())}
         packages |= _in_pickle(pickle_in(natives[each.artifact]))
         packages |= {"pandas", "pyarrow"} & {each.signature.frame}
+    for pickled in functions:
+        roots.add("cloudpickle")
+        packages |= _in_pickle(pickled)
     found: Imported = imported_by(roots)
     provided = metadata.packages_distributions()
     missing = sorted(name for name in found.foreign if name not in provided)

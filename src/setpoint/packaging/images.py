@@ -87,7 +87,8 @@ def assemble(
     files = package.files(manifest, store)
     held = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
     natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}
-    need = dependencies.needed(held, natives)
+    code = settings.fallback_code
+    need = dependencies.needed(held, natives, [store.get(code)] if code else [])
     parts = [*base.components, *dependencies.components(need.distributions)]
     bill = sbom.bill(manifest, parts)
 

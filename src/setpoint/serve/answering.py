@@ -18,9 +18,10 @@ from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
 from setpoint.errors import NotFound, SetpointError, Unavailable
-from setpoint.serve import rules, scoring, timing, v2
+from setpoint.serve import choosing, rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.bringing import Bringing
+from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
     from setpoint.serve.tracing import Tracing
 
-ROLES = tuple(role.value for role in rules.ROLES)
+ROLES = tuple(role.value for role in rules.ROLES)  #: by the numbers that parts have
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
@@ -71,8 +72,8 @@ class Asked(Struct, frozen=True, gc=False):
     at_us: int
     request_id: str
     ids: list[str]
-    keys: list[str]
-    version: int = 0  #: the one that is to answer all rows; 0: whichever routing says
+    keys: Sequence[str]
+    version: Choice = 0  #: who is to answer all rows; 0: whoever routing says
 
 
 class Predicted(Struct, frozen=True, gc=False):
@@ -85,6 +86,8 @@ class Predicted(Struct, frozen=True, gc=False):
     scores: list[float]  #: NaN where a row lacks what its version needs
     fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
     given: Given = {}  #: what the model gave besides scores
+    #: the arm of each row, or its part in a release; none where no test runs and nobody is named
+    arms: list[str] = []
 
     def told(self, names: Sequence[str] = ()) -> list[Told]:
         """Return the outputs of these names, or those that are answered unasked.
@@ -94,6 +97,11 @@ class Predicted(Struct, frozen=True, gc=False):
         """
         outputs = self.endpoint.outputs
         return outputs.told(outputs.chosen(names), self.scores, self.given)
+
+    @property
+    def told_arms(self) -> str:
+        """The arms in one line: one name where all rows have it, else one a row, by commas."""
+        return ",".join(self.arms[:1] if len(set(self.arms)) == 1 else self.arms)
 
     def classified(self) -> tuple[list[str], Any]:
         """Return the names of the classes, and ``[n, classes]`` probabilities."""
@@ -170,8 +178,7 @@ class Answering:
         """Return what this process counted, with the generation that it serves of each model."""
         served = self.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
-        held = self.endpoints.in_memory()
-        mine = replace(self.metrics, log_bytes=self.log.bytes, memory=held)
+        mine = replace(self.metrics, log_bytes=self.log.bytes, memory=self.endpoints.in_memory())
         if self.jobs is not None:
             mine.jobs_waiting, mine.jobs_waiting_bytes = self.jobs.waiting, self.jobs.bytes
         return Counted(mine, generations)
@@ -191,16 +198,18 @@ class Answering:
         parameters: v2.Parameters | None = None,
         version: int = 0,
     ) -> Asked:
-        """Name a request and its rows.
+        """Name a request and its rows, and say what they are routed by.
 
         Raises:
             Invalid: If ids or keys are given that do not fit the rows.
+            NotFound: If it names a version or an arm that does not answer here.
         """
-        if version:
-            _require(endpoint, version)
+        route = choosing.route_of(parameters)
+        choice = choosing.choice(endpoint, route, version) if route or version else 0
         at_us = self.micros()
-        named = name(request_id, parameters, rows.count, at_us)
-        return Asked(endpoint, rows, started, at_us, *named, version)
+        request_id, ids, given = name(request_id, parameters, rows.count, at_us)
+        keys = choosing.keys_of(endpoint, rows, ids) if endpoint.keyed and given is ids else given
+        return Asked(endpoint, rows, started, at_us, request_id, ids, keys, choice)
 
     async def predict(self, asked: Asked) -> Predicted:
         """Score a request, beside the event loop where its model is slow.
@@ -228,8 +237,7 @@ class Answering:
         """Return a request whose model is in memory, once it is there; raises as that does."""
         seconds = asked.endpoint.settings.timeout
         left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
-        endpoint = await self.bringing.whole(asked.endpoint, left)
-        return replace(asked, endpoint=endpoint)
+        return replace(asked, endpoint=await self.bringing.whole(asked.endpoint, left))
 
     async def _aside(self, asked: Asked) -> list[scoring.Part]:
         """Score a request in a thread of its endpoint, in the time that it has."""
@@ -287,6 +295,8 @@ class Answering:
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
             )  # fmt: skip
+            if part.arm:
+                self.metrics.armed(endpoint.model, part.arm, part.version, part.rows.count)
             if scoring.fell_back((part,)):
                 self.metrics.fell_back(endpoint.model, part.rows.count)
         if (why := scoring.failure(parts)) is not None:
@@ -296,7 +306,9 @@ class Answering:
         scores, versions = scoring.assemble(parts, len(ids))
         given = scoring.given(parts, endpoint.outputs.given, len(ids))
         fallback = scoring.fell_back(parts)
-        return Predicted(endpoint, request_id, ids, versions, scores, fallback, given)
+        named = bool(endpoint.arms) or asked.version.__class__ is not int
+        arms = scoring.arms(parts, len(ids)) if named else []
+        return Predicted(endpoint, request_id, ids, versions, scores, fallback, given, arms)
 
     def label(self, endpoint: Endpoint, ids: list[str], labels: list[float]) -> None:
         """Keep what turned out, for rows that were predicted or will be."""
@@ -370,16 +382,6 @@ class Answering:
             if found is not None:
                 self.keeper.shadowed(job.endpoint.keeping, found)
                 self.metrics.shadowed(found.model, len(found.ids))
-
-
-def _require(endpoint: Endpoint, version: int) -> None:
-    """Refuse a version that answers nobody; a shadow does not either."""
-    answering = [arm.version for arm in (endpoint.live, endpoint.canary) if arm is not None]
-    if version not in answering:
-        raise NotFound(
-            f"version {version} of {endpoint.model!r} does not answer here",
-            hint=f"answering now: {', '.join(map(str, answering))}",
-        )
 
 
 def _failed(model: str, why: str, parts: Sequence[scoring.Part]) -> SetpointError:

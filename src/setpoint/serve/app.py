@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
-from setpoint.serve import cloudevents, http, plain, problems, scoring, v2, v2_binary
+from setpoint.serve import choosing, cloudevents, http, plain, problems, scoring, v2, v2_binary
 from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
@@ -83,6 +83,7 @@ class App(Answering):
         if method == "POST":
             body = await http.body(headers, receive, self._most(scope["path"]))
             gone.set(partial(_hung_up, receive))
+            choosing.told.set(headers)
         asked = "GET" if method == "HEAD" else method
         request = Request(asked, scope["path"], headers, body)
         if method == "POST" and cloudevents.is_one(headers):
@@ -119,6 +120,8 @@ class App(Answering):
                 return 200, *answer
             started = perf_counter_ns()
             request = open_inference.read(body, str(json) if json else "")
+            if endpoint.arms or choosing.is_named(request.parameters):
+                return None  # a header tells who answered
             given = open_inference.named(self, endpoint, request, started)
             predicted = self.predict_now(given)
             if v2_binary.is_wanted(request):

@@ -28,7 +28,7 @@ class Arm:
     def __init__(self, version: int, predictor: Predictor, fallback: "Arm | None" = None) -> None:
         self.version = version
         self.predictor = predictor
-        self.fallback = fallback  #: the version's baseline: answers when it is live and fails
+        self.fallback = fallback  #: answers when the version is live and fails
         self.inputs = tuple(predictor.inputs)
         self.names = tuple(i.name for i in self.inputs)
         self.outputs = outputs_of(predictor)

@@ -15,6 +15,7 @@ import numpy as np
 
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
+from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import EndpointSettings
 from setpoint.serve.lanes import Lane
@@ -33,7 +34,7 @@ class Crowded(Unavailable):
 class _Waiting(NamedTuple):
     rows: Rows
     keys: Sequence[str]
-    version: int  #: that is to answer all rows; 0: whichever routing says
+    version: Choice  #: who is to answer all rows; 0: whoever routing says
     parts: "asyncio.Future[Parts]"
 
 
@@ -70,7 +71,7 @@ class Batches:
         return bool(self._queues)
 
     def enter(
-        self, endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0
+        self, endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: Choice = 0
     ) -> "asyncio.Future[Parts]":
         """Have a request scored, maybe with others; cancelling it before it is begun undoes it.
 
@@ -212,5 +213,6 @@ def _slice(part: scoring.Part, start: int, stop: int, shared: int) -> scoring.Pa
         version=part.version,
         nanos=part.nanos,
         shared=shared,
+        arm=part.arm,
         given=part.given and {n: v[places.start : places.stop] for n, v in part.given.items()},
     )

@@ -1,13 +1,20 @@
 """What is served of one model: loaded versions behind an endpoint, swapped as a whole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from setpoint.serve.arms import Absent, Arm, Broken, spec_of
-from setpoint.serve.entities import Deployment, EndpointSettings, Process, Role, Wanted
+from setpoint.serve.entities import (
+    Deployment,
+    EndpointSettings,
+    Process,
+    Role,
+    SplitArm,
+    Wanted,
+)
 from setpoint.serve.keeping import keeping
-from setpoint.serve.routing import router
+from setpoint.serve.routing import Route, router, splitter
 from setpoint.serve.rules import ROLES
-from setpoint.serve.v2 import Inputs
+from setpoint.serve.v2 import Inputs, InputSpec
 from setpoint.serve.watched import Watched
 
 SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
@@ -26,6 +33,7 @@ class Endpoint:
         arms: dict[int, Arm],
         settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
         named: int = 0,
+        split: Sequence[SplitArm] = (),
     ) -> None:
         self.model = model
         #: which of the model's endpoints it is: that of a version somebody names; 0: deployed ones
@@ -34,18 +42,35 @@ class Endpoint:
         self.parts = arms  #: what is loaded, by version
         self.generation = generation
         self.settings = settings
-        self.deployed = tuple(deployed)
+        self.deployed = (*deployed, *_besides(model, deployed, split))
+        #: what it was made of: to be made once more, with its versions in memory or without
+        self.wanted = Wanted(deployments=list(deployed), settings=settings, arms=list(split))
         by_role = {d.role: d for d in deployed}
         live = arms[by_role[Role.LIVE].version]
-        self.inputs = _inputs(live, [arms[d.version] for d in deployed])
+        self.inputs = _inputs(live, [arms[d.version] for d in self.deployed], settings.key_field)
         self.outputs = live.outputs
-        self.plain = self.outputs.only_score and not self.inputs.mixed  #: see `serve.plain`
-        self.live = live.behind(self.inputs, discreet=bool(settings.redact))
+        discreet = bool(settings.redact)
+        self.live = live.behind(self.inputs, discreet=discreet)
         self.canary = self._arm(by_role.get(Role.CANARY), arms)
         self.shadow = self._arm(by_role.get(Role.SHADOW), arms)
-        self.route: Callable[[Sequence[str]], bytes] | None = None
+        self.route: Route | None = None
         if (canary := by_role.get(Role.CANARY)) is not None:
             self.route = router(f"{model}/{canary.version}", canary.weight)
+        #: the arms of a test, by the order of their places
+        self.arms = [
+            (one.name, arms[one.version].behind(self.inputs, discreet=discreet)) for one in split
+        ]
+        if split:
+            self.route = splitter(model, split, self.route)
+        #: whom a tester may name: versions by their part in a release, or the name of their arm
+        self.routes = {d.role.value: d.version for d in deployed} | {
+            one.name: one.version for one in split
+        }
+        self.keyed = bool(settings.key_header or settings.key_field)
+        by_field = bool(settings.key_field) and self.route is not None
+        self.plain = (  #: see `serve.plain`
+            self.outputs.only_score and not self.inputs.mixed and not split and not by_field
+        )
         self.alone = len(deployed) == 1
         #: what is logged of its rows; None: all of everything
         self.keeping = keeping(settings, counted=not named)
@@ -91,7 +116,7 @@ class Endpoint:
 
     def _watch(self) -> None:
         """Have the arms tell which of them keeps a request waiting."""
-        for arm in (self.live, self.canary):
+        for arm in (self.live, self.canary, *(arm for _, arm in self.arms)):
             if arm is not None and not isinstance(arm.predictor, Absent | Broken | Watched):
                 arm.predictor = Watched(arm.predictor)
 
@@ -106,22 +131,37 @@ def made(
     model: str, generation: int, wanted: Wanted, arms: dict[int, Arm], named: int = 0
 ) -> Endpoint:
     """Return the endpoint that has what is wanted of these arms."""
-    return Endpoint(model, generation, wanted.deployments, arms, wanted.settings, named)
+    return Endpoint(
+        model, generation, wanted.deployments, arms, wanted.settings, named, wanted.arms
+    )
 
 
 def emptied(endpoint: Endpoint) -> Endpoint:
     """Return what takes an endpoint's place whose versions are given up."""
-    wanted = Wanted(deployments=list(endpoint.deployed), settings=endpoint.settings)
     arms = {v: Arm(v, Absent.of(arm.predictor)) for v, arm in endpoint.parts.items()}
-    found = made(endpoint.model, endpoint.generation, wanted, arms, endpoint.key[1])
+    found = made(endpoint.model, endpoint.generation, endpoint.wanted, arms, endpoint.key[1])
     found.goes_on_as(endpoint)
     return found
 
 
-def _inputs(live: Arm, arms: Sequence[Arm]) -> Inputs:
-    """Return the live version's inputs, then what others take besides."""
+def _besides(
+    model: str, deployed: Sequence[Deployment], split: Sequence[SplitArm]
+) -> list[Deployment]:
+    """Return the versions that only a test has here, each once."""
+    known = {one.version for one in deployed}
+    return [
+        Deployment(model=model, version=version, role=Role.ARM, weight=share)
+        for version, share in {one.version: one.share for one in split}.items()
+        if version not in known
+    ]
+
+
+def _inputs(live: Arm, arms: Sequence[Arm], key: str) -> Inputs:
+    """Return the live version's inputs, then what others take besides, and what routing does."""
     found = {i.name: spec_of(i) for i in live.inputs}
     for arm in arms:
         for known in arm.inputs:
             found.setdefault(known.name, spec_of(known, required=False))
+    if key:
+        found.setdefault(key, InputSpec(key, text=True, required=False, datatype="BYTES"))
     return Inputs(tuple(found.values()))

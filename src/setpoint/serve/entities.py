@@ -17,6 +17,8 @@ class Role(StrEnum):
     FALLBACK = "fallback"  #: never deployed: the live version failed, its baseline answered
     BATCH = "batch"  #: never deployed: scored a table, whatever it is deployed as
     NAMED = "named"  #: never deployed: answers who asks for it by its number or an alias
+    ARM = "arm"  #: answers the keys of a test that runs apart from releases
+    TEST = "test"  #: never deployed: a tester named who answers, whatever it is deployed as
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -26,6 +28,20 @@ class Deployment(Struct, frozen=True, kw_only=True):
     version: int
     role: Role
     weight: float  #: share of rows it answers, 0 to 1; the live version has the rest
+
+
+class SplitArm(Struct, frozen=True, kw_only=True):
+    """One arm of a test: a version with a share of the keys, as long as somebody wants."""
+
+    name: str
+    version: int
+    #: where its keys lie on [0, 1), in millionths: ``(from, before)``, rising and apart
+    spans: list[tuple[int, int]]
+
+    @property
+    def share(self) -> float:
+        """The share of keys it answers, 0 to 1."""
+        return sum(end - start for start, end in self.spans) / 1_000_000
 
 
 class Process(StrEnum):
@@ -62,6 +78,11 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sample: float = 1.0  #: share of predictions that are logged, 0 to 1, by their ids
     slow: float | None = None  #: seconds from which a request counts as slow; None: not judged
     redact: tuple[str, ...] = ()  #: inputs whose values are never logged, by name
+    key_header: str = ""  #: that routing sticks to where a request gives no keys, in lower case
+    key_field: str = ""  #: likewise, of a row
+    fallback_value: float | None = None  #: that answers when the live version fails
+    fallback_code: str = ""  #: address of a pickled function that does; empty: none
+    fallback_source: str = ""  #: hash of the code that it was made of
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -69,6 +90,13 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     deployments: list[Deployment]  #: by version; none: the endpoint is gone
     settings: EndpointSettings = EndpointSettings()
+    arms: list[SplitArm] = []  #: of a test that runs beside them, by name
+
+    @property
+    def versions(self) -> list[int]:
+        """All that are to be behind the endpoint, each once."""
+        deployed = [one.version for one in self.deployments]
+        return list(dict.fromkeys([*deployed, *(arm.version for arm in self.arms)]))
 
 
 class Names(Struct, frozen=True):
@@ -98,7 +126,8 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults
     request_id: str
     ids: list[str]  #: one prediction id a row
     versions: list[int]  #: the version that answered the row
-    #: the row's arm: 0 live, 1 canary; 2: failed, the baseline answered; 3 batch; 4 named
+    #: the row's arm: 0 live, 1 canary; 2: failed, the baseline answered; 3 batch; 4 named; 5 an arm
+    #: of a test; 6 whom a tester named
     roles: bytes
     columns: list[str]  #: names of the numeric inputs, the columns of `values`
     values: bytes  #: float64 little-endian, row-major, rows x columns; NaN is missing
@@ -111,6 +140,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults
     sample: float = 1.0  #: the share of rows logged then; of what failed every row is
     unlogged: int = 0  #: rows of the same request that are not in the sample
     redacted: tuple[str, ...] = ()  #: inputs whose values were left out: null in every row
+    arm: str = ""  #: of roles 4 and 5: the arm's name, or its part in a release
 
 
 class BatchRecord(PredictionRecord, frozen=True, kw_only=True, tag="b"):
@@ -141,6 +171,7 @@ class CountRecord(Struct, frozen=True, kw_only=True, tag="c", omit_defaults=True
     model: str
     version: int
     shadow: bool = False  #: it scored them after another one had answered
+    apart: bool = False  #: it answered for an arm of a test, which is no evidence of a release
     requests: int = 0  #: or parts of them
     rows: int = 0  #: of those requests
     failed: int = 0  #: requests that it failed; only ever of a shadow: other failures are logged
@@ -201,6 +232,7 @@ class PredictionRow(NamedTuple):
     role: str
     at_us: int
     score: float | None  #: None where the model could not answer a row with missing inputs
+    arm: str | None = None  #: the arm of a test that it fell to, or the one a tester named
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -216,6 +248,21 @@ class Prediction(Struct, frozen=True, kw_only=True):
     other_score: float | None  #: None where that arm failed, or lacks an input
     label: float | None
     labelled_at: datetime | None
+    arm: str | None = None  #: the arm of a test that it fell to, or the one a tester named
+
+
+class ArmTally(Struct, frozen=True, kw_only=True):
+    """What one arm of a test, or what is beside it, answered."""
+
+    arm: str  #: its name; ``live`` and ``canary`` are what the others are compared with
+    version: int
+    rows: int
+    scored: int  #: of those, with a score
+    labelled: int  #: of those, with a label
+    score: float | None  #: mean; None: none is there
+    label: float | None  #: mean of the labels
+    error: float | None  #: mean of squared differences of score and label
+    error_sd: float | None  #: standard deviation of those; None below two rows
 
 
 class Labelled(Struct, frozen=True, kw_only=True):

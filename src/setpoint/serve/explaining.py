@@ -122,7 +122,9 @@ class Explaining:
 
 
 def _arm(endpoint: Endpoint, version: int) -> Arm:
-    arms = [arm for arm in (endpoint.live, endpoint.canary, endpoint.shadow) if arm is not None]
+    named = (arm for _, arm in endpoint.arms)
+    several = (endpoint.live, endpoint.canary, endpoint.shadow, *named)
+    arms = [arm for arm in several if arm is not None]
     found = next((arm for arm in arms if version in {0, arm.version}), None)
     if found is None:
         raise NotFound(

@@ -129,7 +129,7 @@ class Endpoints(Holding):
         if self.memory.limit is None:
             return {}
         found = self._source.described(
-            [(m, each.version) for m, one in changed.items() for each in one.deployments]
+            [(m, version) for m, one in changed.items() for version in one.versions]
         )
         self._stored |= {version: one.size for version, one in found.items()}
         self._prepare({one.flavor for one in found.values()})

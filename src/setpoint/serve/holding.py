@@ -111,7 +111,7 @@ class Holding:
                 return now
             if (why := self.memory.refused(key, now.generation)) is not None:
                 raise Unavailable(f"the model {asked.model!r} cannot answer: {why}")
-            wanted = Wanted(deployments=list(now.deployed), settings=now.settings)
+            wanted = now.wanted
             kept = self._shared(now)
             self.make_room(self._needed(asked.model, wanted, kept), spare=key)
             new = self._load(asked.model, now.generation, wanted, kept, key[1])
@@ -156,7 +156,7 @@ class Holding:
         key = model, 0
         with self.memory.one:
             before = self._now.get(model)
-            kept = kept_of(before, wanted.settings)
+            kept = self._loading.kept(model, before, wanted.settings)
             needed = self._needed(model, wanted, kept)
             self.make_room(needed, spare=key)
             crowded = self.memory.limit is not None and needed > self._free()
@@ -196,7 +196,7 @@ class Holding:
         named: int = 0,
     ) -> Endpoint | None:
         """Return an endpoint of which nothing is in memory; None: too little is known of it."""
-        versions = [one.version for one in wanted.deployments]
+        versions = wanted.versions
         if any((model, version) not in known for version in versions):
             return None
         arms = {}
@@ -237,7 +237,7 @@ class Holding:
         return {number: Arm(number, deployed[number].predictor)}
 
     def _needed(self, model: str, wanted: Wanted, kept: Mapping[int, Arm]) -> int:
-        new = [(model, one.version) for one in wanted.deployments if one.version not in kept]
+        new = [(model, version) for version in wanted.versions if version not in kept]
         return sum(self.memory.size(version, self._stored.get(version, 0)) for version in new)
 
     def _free(self) -> int:

@@ -18,16 +18,19 @@ from setpoint.serve.entities import (
     EndpointSettings,
     LabelRecord,
     PredictionRecord,
+    Role,
     ShadowRecord,
 )
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.rules import only, only_shadow
+from setpoint.serve.rules import ROLES, only, only_shadow
 from setpoint.serve.sampling import sampler
 
 SECONDS = 1.0  #: after which counts are written down; a server that is killed loses them
 
-_Key = tuple[str, int, bool]  # model, version, whether it scored after another's answer
+#: Model, version, whether it scored after another's answer, whether for an arm of a test.
+_Key = tuple[str, int, bool, bool]
+_ARM, _TEST = bytes((ROLES.index(Role.ARM),)), bytes((ROLES.index(Role.TEST),))
 _log = logging.getLogger(__name__)
 
 
@@ -88,6 +91,9 @@ class Keeper:
         """
         if kept is None:
             self._to.append(record)
+            return
+        if record.roles[:1] == _TEST:  # there are few, and each was made to be looked at
+            self._to.append(kept.redacted(record))
             return
         count = len(record.ids)
         places = range(count) if record.failed else kept.places(record.ids)
@@ -169,14 +175,20 @@ class Keeper:
         if second != self._second:
             self.flush()
             self._second = second
-        key = record.model, record.versions[0], shadow
+        apart = isinstance(record, PredictionRecord) and record.roles[:1] == _ARM
+        key = record.model, record.versions[0], shadow, apart
         before = self._counts.get(key)
         if before is not None and before.bound != kept.bound:
             self.flush()
             before = None
         if before is None:
             before = CountRecord(
-                at_us=record.at_us, model=key[0], version=key[1], shadow=shadow, bound=kept.bound
+                at_us=record.at_us,
+                model=key[0],
+                version=key[1],
+                shadow=shadow,
+                apart=apart,
+                bound=kept.bound,
             )
             self._arm()
         self._counts[key] = replace(

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from time import perf_counter_ns
 
+from setpoint.serve import fallbacks
 from setpoint.serve.arms import Absent, Arm, Broken
 from setpoint.serve.endpoints import Endpoint, made
 from setpoint.serve.entities import EndpointSettings, Process, Wanted
@@ -48,7 +49,7 @@ class Loading:
         """
         arms: dict[int, Arm] = {}
         failed: list[tuple[int, str]] = []
-        for version in [one.version for one in wanted.deployments]:
+        for version in wanted.versions:
             if version in kept:
                 arms[version] = kept[version]
                 continue
@@ -75,7 +76,7 @@ class Loading:
             recorded = self._recent.of(model)
             warm(arm, recorded, lambda: self._source.background(model, version))
             if not named:
-                arm.fallback = self._baseline(model, arm)
+                arm.fallback = self._fallback(model, arm, settings)
             told(predictor)
         self._metrics.loaded(model, (perf_counter_ns() - began) // 1000)
         return arm
@@ -88,23 +89,24 @@ class Loading:
 
         return Own(load, settings, f"{model} version {version}")
 
-    def _baseline(self, model: str, arm: Arm) -> Arm | None:
-        """Load and warm a version's baseline. Without it the version serves all the same."""
-        version = arm.version
-        try:
-            predictor = self._source.baseline(model, version)
-            if predictor is None:
-                return None
-            found = Arm(version, predictor)
-            found.warm()
-        except Exception:  # noqa: BLE001 - a model is foreign code
-            self._metrics.failed_to_load(model)
-            _log.exception("baseline does not load", extra={"model": model, "version": version})
-            return None
-        if set(found.names) <= set(arm.names):
+    def kept(
+        self, model: str, before: Endpoint | None, settings: EndpointSettings
+    ) -> dict[int, Arm]:
+        """Return what stays of an endpoint, with what these settings have answer for it."""
+        found = kept_of(before, settings)
+        if before is None or fallbacks.rule(before.settings) == fallbacks.rule(settings):
             return found
-        _log.warning("baseline takes other inputs", extra={"model": model, "version": version})
-        return None
+        return {v: self._ruled(model, arm, settings) for v, arm in found.items()}
+
+    def _ruled(self, model: str, arm: Arm, settings: EndpointSettings) -> Arm:
+        new = Arm(arm.version, arm.predictor)
+        new.pace = arm.pace
+        new.fallback = self._fallback(model, new, settings)
+        return new
+
+    def _fallback(self, model: str, arm: Arm, settings: EndpointSettings) -> Arm | None:
+        failed = self._metrics.failed_to_load
+        return fallbacks.fallback_of(self._source, model, arm, settings, failed)
 
 
 def kept_of(before: Endpoint | None, settings: EndpointSettings) -> dict[int, Arm]:

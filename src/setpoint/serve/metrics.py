@@ -21,7 +21,7 @@ OK = 200
 _ADDED = (
     *("requests", "rows", "spent", "batch_sums", "refused", "latency_sum", "swaps"),
     *("load_failures", "labels", "shadows", "fallbacks", "explanations", "explained_rows", "jobs"),
-    *("loads", "load_micros", "given_up", "memory"),
+    *("loads", "load_micros", "given_up", "memory", "arms"),
 )
 
 Labels = tuple[str, ...]
@@ -63,6 +63,7 @@ class Metrics(Struct):
     labels: dict[str, int] = {}
     shadows: dict[str, int] = {}
     fallbacks: dict[str, int] = {}
+    arms: dict[tuple[str, str, int], int] = {}  #: rows by (model, arm, version)
     not_logged: dict[str, int] = {}  #: rows outside the log's sample
     labels_not_sampled: dict[str, int] = {}
     #: requests for explanations by (model, version, status), and rows explained
@@ -129,6 +130,11 @@ class Metrics(Struct):
     def fell_back(self, model: str, rows: int) -> None:
         self.fallbacks[model] = self.fallbacks.get(model, 0) + rows
 
+    def armed(self, model: str, arm: str, version: int, rows: int) -> None:
+        """Count rows that fell to an arm of a test, or that a tester had it answer."""
+        key = model, arm, version
+        self.arms[key] = self.arms.get(key, 0) + rows
+
     def shadowed(self, model: str, rows: int) -> None:
         self.shadows[model] = self.shadows.get(model, 0) + rows
 
@@ -177,6 +183,8 @@ class Metrics(Struct):
                 ("model", "version", "role", "status"), self.requests.items())  # fmt: skip
         _family(lines, "rows_total", "counter", "Rows of those requests",
                 ("model", "version", "role"), self.rows.items())  # fmt: skip
+        _family(lines, "arm_rows_total", "counter", "Rows of an arm, by the version that answered",
+                ("model", "arm", "version"), self.arms.items())  # fmt: skip
         _family(lines, "refused_total", "counter", "Requests that got no answer, by why",
                 ("model", "why"), self.refused.items())  # fmt: skip
         _family(lines, "jobs_total", "counter", "Jobs that ended",

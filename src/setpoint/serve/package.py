@@ -54,7 +54,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """The objects that serving needs."""
         held = [self.version, *([self.baseline] if self.baseline else [])]
         found = {each.onnx or each.artifact for each in held}
-        return sorted(found | ({self.version.background} if self.version.background else set()))
+        also = (self.version.background, self.settings.fallback_code)
+        return sorted(found | {each for each in also if each})
 
 
 class Package:
@@ -96,6 +97,9 @@ class Package:
 
     def names(self, policies: Mapping[str, str]) -> dict[str, Names]:  # noqa: ARG002
         return {}  # there is one version
+
+    def kept(self, address: str) -> bytes:
+        return FileStore(self._objects).get(address)
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:  # noqa: ARG002
         return explainer(FileStore(self._objects), self.manifest.version, predictor.predict)

@@ -82,7 +82,8 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
         request = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if request.parameters is not None and request.parameters.binary_data_output:
+    parameters = request.parameters
+    if parameters is not None and (parameters.binary_data_output or parameters.route):
         return None
     tensor = request.inputs[0]
     count, width = tensor.shape
@@ -103,6 +104,8 @@ def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if request.outputs and request.outputs[0].name != SCORE:
+        return None
+    if request.parameters is not None and request.parameters.route:
         return None
     tensor = request.inputs[0]
     count, width = tensor.shape

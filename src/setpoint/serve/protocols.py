@@ -60,6 +60,9 @@ Load = Callable[[str, int], Predictor]
 #: ``(model, version) -> Predictor``: what answers when that version fails; None: nothing
 Fallback = Callable[[str, int], Predictor | None]
 
+#: ``address -> bytes``: of what was kept with an endpoint's settings
+Kept = Callable[[str], bytes]
+
 #: ``(model, version, its predictor) -> Explainer``
 Explains = Callable[[str, int, Predictor], Explainer]
 
@@ -105,6 +108,13 @@ class Source(Protocol):
 
         Raises:
             Unavailable: If it cannot be told now.
+        """
+
+    def kept(self, address: str) -> bytes:
+        """Return what was kept with an endpoint's settings, by its address.
+
+        Raises:
+            SetpointError: If it cannot be read.
         """
 
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:

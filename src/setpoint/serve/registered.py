@@ -15,7 +15,8 @@ from setpoint.models.explaining.explainer import Explainer, explainer
 from setpoint.serve import naming, store
 from setpoint.serve.entities import Described, EndpointSettings, Names, Wanted
 from setpoint.serve.polling import store as polling
-from setpoint.serve.protocols import Backgrounds, Due, Explains, Fallback, Load, Predictor
+from setpoint.serve.protocols import Backgrounds, Due, Explains, Fallback, Kept, Load, Predictor
+from setpoint.serve.splits import store as splits
 
 if TYPE_CHECKING:
     from setpoint.models.entities import ModelVersion
@@ -31,6 +32,7 @@ class Registered:
         baseline: Fallback = lambda _model, _version: None,
         explains: Explains | None = None,
         backgrounds: Backgrounds = lambda _model, _version: None,
+        kept: Kept | None = None,
     ) -> None:
         self._engine = engine.execution_options(setpoint_reads=True)
         self._load = load
@@ -39,6 +41,7 @@ class Registered:
         self._backgrounds = backgrounds
         self._marks: tuple[Any, ...] = ()
         self._generations: dict[str, int] = {}
+        self._kept = kept
 
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         with self._reading() as conn:
@@ -51,6 +54,7 @@ class Registered:
                 model: Wanted(
                     deployments=store.deployments(conn, model),
                     settings=store.settings_of(conn, model),
+                    arms=splits.arms(conn, model),
                 )
                 for model in due(wanted)
             }
@@ -104,6 +108,11 @@ class Registered:
     def background(self, model: str, version: int) -> Any:
         return self._backgrounds(model, version)
 
+    def kept(self, address: str) -> bytes:
+        if self._kept is None:
+            raise Conflict("this server keeps nothing: its models are not of a registry")
+        return self._kept(address)
+
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         if self._explains is None:
             raise Conflict("this server explains nothing: its models are not of a registry")
@@ -120,12 +129,25 @@ def from_store(settings: Settings, load: Load | None = None) -> Registered:
     engine = connect(settings.database_url)
     explains = explainers(settings)
     loads = load or from_registry(settings)
-    return Registered(engine, loads, baselines(settings), explains, backgrounds(settings))
+    return Registered(
+        engine,
+        loads,
+        baselines(settings),
+        explains,
+        backgrounds(settings),
+        partial(_kept, settings),
+    )
 
 
 def from_registry(settings: Settings) -> Load:
     """Return a function that loads registered versions of the store in `settings`."""
     return partial(_load, settings)
+
+
+def _kept(settings: Settings, address: str) -> bytes:
+    from setpoint.artifacts.store import open_store  # noqa: PLC0415 - on first use
+
+    return open_store(settings).get(address)
 
 
 def _load(settings: Settings, model: str, version: int) -> Predictor:

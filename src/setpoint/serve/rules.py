@@ -16,6 +16,8 @@ ROLES = (
     Role.FALLBACK,
     Role.BATCH,
     Role.NAMED,
+    Role.ARM,
+    Role.TEST,
 )  #: by the byte in `PredictionRecord.roles`
 
 
@@ -31,7 +33,9 @@ def scores(record: PredictionRecord | ShadowRecord) -> list[float | None]:
 def index_rows(record: PredictionRecord) -> list[PredictionRow]:
     """Return the rows of the index for an answered record; none if nobody answered."""
     return [
-        PredictionRow(record.model, id_, version, ROLES[role].value, record.at_us, score)
+        PredictionRow(
+            record.model, id_, version, ROLES[role].value, record.at_us, score, record.arm or None
+        )
         for id_, version, role, score in zip(
             record.ids, record.versions, record.roles, scores(record), strict=False
         )
@@ -70,7 +74,7 @@ def _of(packed: bytes, count: int, keep: Sequence[int]) -> bytes:
     return found
 
 
-_NEVER = (Role.FALLBACK, Role.BATCH, Role.NAMED)  #: deployed
+_NEVER = (Role.FALLBACK, Role.BATCH, Role.NAMED, Role.ARM, Role.TEST)  #: deployed by a release
 
 
 def check(model: str, wanted: Sequence[Deployment]) -> None:

@@ -5,17 +5,20 @@ from time import perf_counter_ns
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.errors import Invalid
 from setpoint.serve import blobs
 from setpoint.serve.arms import Arm, ModelFailed
+from setpoint.serve.choosing import Choice, Tested, arm_of
 from setpoint.serve.endpoints import Endpoint
-from setpoint.serve.entities import PredictionRecord, ShadowRecord
+from setpoint.serve.entities import PredictionRecord, Role, ShadowRecord
 from setpoint.serve.outputs import OutputSpec, merged
 from setpoint.serve.protocols import Floats, Given
+from setpoint.serve.routing import CANARY, FIRST_ARM, LIVE
 from setpoint.serve.v2 import Rows
 
-_CANARY, _FALLBACK = 1, 2
+_LIVE, _CANARY, _FALLBACK, _BATCH, _NAMED, _ARM, _TEST = range(7)  #: see `rules.ROLES`
 
 
 class Part(Struct, frozen=True):
@@ -32,12 +35,14 @@ class Part(Struct, frozen=True):
     status: int = 500  #: what its failure is worth
     given: Given | None = None  #: all that the model gave, where that is more than scores
     shared: int = 1  #: requests that were scored in the same call
+    arm: str = ""  #: of a test, or whom a tester named
 
 
-def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0) -> list[Part]:
+def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: Choice = 0) -> list[Part]:
     """Route every row to its arm and score it; all to one `version` where that is given.
 
-    The live version stands in for a canary that fails, and its baseline, if it has one,
+    The live version stands in for a canary or an arm of a test that fails, though not for one
+    that a tester named, and its baseline, if it has one,
     for a live version that fails. An arm fails as a whole: one row without a finite score
     and nothing missing in it casts doubt on the others of the request. A row that lacks an
     input its version needs is no failure; it is answered by null.
@@ -48,34 +53,57 @@ def score(endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0)
 
 
 def score_apart(
-    endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: int = 0
+    endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: Choice = 0
 ) -> list[Part]:
     """Score rows as `score` does, where nobody waits: how long it took says nothing of requests."""
     return _score(endpoint, rows, keys) if not version else [_by(endpoint, rows, version)]
 
 
 def _score(endpoint: Endpoint, rows: Rows, keys: Sequence[str]) -> list[Part]:
-    if endpoint.route is None or endpoint.canary is None:
+    if endpoint.route is None:
         return [_live_part(endpoint, rows, None)]
-    arms = endpoint.route(keys)
-    canaries = arms.count(_CANARY)
-    if not canaries:
-        return [_live_part(endpoint, rows, None)]
-    if canaries == rows.count:
-        return [_canary_part(endpoint, endpoint.canary, rows, None)]
-    chosen = np.frombuffer(arms, dtype=np.bool_)
-    live, canary = (np.flatnonzero(~chosen).tolist(), np.flatnonzero(chosen).tolist())
-    return [
-        _live_part(endpoint, take(rows, live), live),
-        _canary_part(endpoint, endpoint.canary, take(rows, canary), canary),
-    ]
+    places = endpoint.route(keys)
+    if not places or places.count(places[0]) == rows.count:
+        return [_at(endpoint, places[0] if places else LIVE, rows, None)]
+    found = np.frombuffer(places, dtype=np.uint8)
+    parts = []
+    for place in sorted(set(places)):
+        index = np.flatnonzero(found == place).tolist()
+        parts.append(_at(endpoint, place, take(rows, index), index))
+    return parts
 
 
-def _by(endpoint: Endpoint, rows: Rows, version: int) -> Part:
+def _at(endpoint: Endpoint, place: int, rows: Rows, index: Sequence[int] | None) -> Part:
+    """Return the part of the rows that fall to one place, see `routing`."""
+    if place >= FIRST_ARM:
+        name, arm = endpoint.arms[place - FIRST_ARM]
+        return _other_part(endpoint, _ARM, arm, rows, index, name)
+    if place == CANARY and endpoint.canary is not None:
+        return _other_part(endpoint, _CANARY, endpoint.canary, rows, index)
+    return _live_part(endpoint, rows, index)
+
+
+def _by(endpoint: Endpoint, rows: Rows, choice: Choice) -> Part:
+    if isinstance(choice, Tested):
+        return _tested_part(endpoint, rows, choice)
+    if choice == endpoint.live.version:
+        return _live_part(endpoint, rows, None)
     canary = endpoint.canary
-    if canary is not None and canary.version == version:
-        return _canary_part(endpoint, canary, rows, None)
+    if canary is not None and canary.version == choice:
+        return _other_part(endpoint, _CANARY, canary, rows, None)
+    for name, arm in endpoint.arms:
+        if arm.version == choice:
+            return _other_part(endpoint, _ARM, arm, rows, None, name)
     return _live_part(endpoint, rows, None)
+
+
+def _tested_part(endpoint: Endpoint, rows: Rows, tested: Tested) -> Part:
+    """Have the arm answer that a tester named; it may have gone while the request waited."""
+    arm = arm_of(endpoint, tested.name) or endpoint.live
+    part = replace(_part(_TEST, arm, rows, None), arm=tested.name)
+    if part.scores is None and arm is endpoint.live:
+        return replace(_rescued(endpoint, part), role=_TEST)
+    return part
 
 
 def record(
@@ -100,6 +128,7 @@ def record(
         micros=micros,
         fallback=bool(part.failed) and answered,
         failed=part.failed,
+        arm=part.arm,
     )
 
 
@@ -111,7 +140,12 @@ def _kept(rows: Rows) -> dict[str, list[str | None]]:
 def shadow(
     endpoint: Endpoint, part: Part, ids: list[str], request_id: str, at_us: int
 ) -> ShadowRecord | None:
-    """Score a part's rows by the arm that did not answer them; None if there is none."""
+    """Score a part's rows by the arm that did not answer them; None if there is none.
+
+    What falls to an arm of a test, and what a tester asks, is no evidence of a release.
+    """
+    if part.role >= _ARM or part.arm:
+        return None
     other = endpoint.live if part.role == _CANARY else (endpoint.canary or endpoint.shadow)
     if other is None or part.scores is None or part.failed:
         return None
@@ -156,13 +190,26 @@ def given(parts: Sequence[Part], specs: Sequence[OutputSpec], count: int) -> Giv
     return merged(specs, [(part.index, part.given) for part in parts], count)
 
 
+def arms(parts: Sequence[Part], count: int) -> list[str]:
+    """Return the arm of every row, or its part in a release."""
+    found = [""] * count
+    for part in parts:
+        name = part.arm or (Role.CANARY.value if part.role == _CANARY else Role.LIVE.value)
+        for i in range(count) if part.index is None else part.index:
+            found[i] = name
+    return found
+
+
 def _told(part: Part) -> list[float]:
     return [] if part.scores is None else part.scores.tolist()
 
 
 def fell_back(parts: Sequence[Part]) -> bool:
     """Tell whether a baseline answered any row."""
-    return any(part.role == _FALLBACK for part in parts)
+    return any(
+        part.role == _FALLBACK or (part.role == _TEST and part.failed and part.scores is not None)
+        for part in parts
+    )
 
 
 def failure(parts: Sequence[Part]) -> str | None:
@@ -210,17 +257,21 @@ def _part(role: int, arm: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
     return Part(role, rows, index, scores, arm.version, nanos, given=outputs)
 
 
-def _canary_part(endpoint: Endpoint, canary: Arm, rows: Rows, index: Sequence[int] | None) -> Part:
-    part = _part(_CANARY, canary, rows, index)
+def _other_part(
+    endpoint: Endpoint, role: int, arm: Arm, rows: Rows, index: Sequence[int] | None, name: str = ""
+) -> Part:
+    """Have a canary or an arm of a test answer; the live version stands in if it fails."""
+    part = _part(role, arm, rows, index)
+    if name:
+        part = replace(part, arm=name)
     if part.scores is not None:
         return part
-    other = _part(_CANARY, endpoint.live, rows, index)
+    other = _part(role, endpoint.live, rows, index)
     if other.scores is None:
         return _rescued(endpoint, part)
-    nanos, why = part.nanos + other.nanos, part.why
-    scores, version = other.scores, other.version
-    failed, given = canary.version, other.given
-    return Part(_CANARY, rows, index, scores, version, nanos, failed, why, given=given)
+    return replace(
+        other, nanos=part.nanos + other.nanos, failed=arm.version, why=part.why, arm=name
+    )
 
 
 def _live_part(endpoint: Endpoint, rows: Rows, index: Sequence[int] | None) -> Part:
@@ -246,4 +297,5 @@ def _rescued(endpoint: Endpoint, part: Part) -> Part:
         failed=part.failed,
         why=part.why,
         given=answer.given,
+        arm=part.arm,
     )

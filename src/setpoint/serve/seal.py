@@ -172,6 +172,7 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
             "micros": each("micros", pl.Int32),
             "fallback": each("fallback", pl.Boolean),
             "failed": each("failed", pl.Int32),
+            "arm": each("arm", pl.String),
             "weight": _weights(records, counts),
             "redacted": each("redacted", pl.List(pl.String)),
         }

@@ -121,7 +121,7 @@ def insert_predictions(conn: Connection, rows: Sequence[PredictionRow]) -> list[
         conn.exec_driver_sql(_INSERT_SQLITE, new)
     else:
         columns = [list(column) for column in zip(*new, strict=True)]
-        columns[-1] = [_known(score) for score in columns[-1]]
+        columns[5] = [_known(score) for score in columns[5]]
         conn.exec_driver_sql(_INSERT_POSTGRESQL, tuple(columns))
     return [row.id for row in new]
 
@@ -131,11 +131,11 @@ def _known(score: float | None) -> float | None:
     return None if score is None or math.isnan(score) else score
 
 
-_COLUMNS = "(model, id, version, role, at, score)"
-_INSERT_SQLITE = f"INSERT INTO predictions {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?)"
+_COLUMNS = "(model, id, version, role, at, score, arm)"
+_INSERT_SQLITE = f"INSERT INTO predictions {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_POSTGRESQL = f"""
     INSERT INTO predictions {_COLUMNS} SELECT * FROM unnest(
-        %s::text[], %s::text[], %s::integer[], %s::text[], %s::bigint[], %s::float8[])
+        %s::text[], %s::text[], %s::integer[], %s::text[], %s::bigint[], %s::float8[], %s::text[])
 """
 
 

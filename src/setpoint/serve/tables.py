@@ -26,6 +26,16 @@ endpoint_settings = Table(
     Column("settings", Text, nullable=False),
 )
 
+# The arms of tests that run apart from releases; spans are JSON, in millionths of the keys.
+split_arms = Table(
+    "split_arms",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("spans", Text, nullable=False),
+)
+
 # The index of the prediction log: what joins labels, and what lineage asks. One b-tree on
 # SQLite (no row ids), because at a million rows a second copy of the ids costs more than
 # everything else.
@@ -42,6 +52,7 @@ predictions = Table(
     Column("other_score", Double),
     Column("label", Double),
     Column("labelled_at", Instant),
+    Column("arm", Text),  # of a test, or the one that a tester named
     Index("ix_predictions_model_version", "model", "version"),
     sqlite_with_rowid=False,
 )

@@ -40,25 +40,28 @@ def rows(request: v2.InferRequest, inputs: Inputs) -> Rows:
 
 
 def _is_matrix(tensor: v2.Tensor, inputs: Inputs) -> bool:
-    if inputs.mixed or isinstance(tensor, v2.Texts):
+    if not inputs.matrix or isinstance(tensor, v2.Texts):
         return False
     return tensor.shape[1] != 1 or len(inputs.specs) == 1 or tensor.name not in inputs.names
 
 
 def _matrix(tensor: v2.Tensor, inputs: Inputs) -> Rows:
     required, width = len(inputs.required), tensor.shape[1]
-    if width not in {required, len(inputs.specs)}:
+    if width not in {required, len(inputs.numeric)}:
         raise Invalid(
             f"the tensor {tensor.name!r} has {width} columns, the model takes {required}",
             where="$.inputs[0].shape",
             hint=f"send [n, {required}], in this order: {_names(inputs)}",
         )
     values = _numeric(tensor, "$.inputs[0]")
-    if width == len(inputs.specs):
-        return Rows(len(values), values, {})
-    wide = np.full((len(values), len(inputs.specs)), np.nan)
-    wide[:, [i for i, known in enumerate(inputs.specs) if known.required]] = values
-    return Rows(len(values), wide, {}, inputs.optional)
+    texts: dict[str, list[str | None]] = {
+        known.name: [None] * len(values) for known in inputs.specs if known.text
+    }
+    if width == len(inputs.numeric):
+        return Rows(len(values), values, texts, inputs.optional.difference(inputs.numeric))
+    wide = np.full((len(values), len(inputs.numeric)), np.nan)
+    wide[:, [inputs.numeric.index(name) for name in inputs.required]] = values
+    return Rows(len(values), wide, texts, inputs.optional)
 
 
 def _columns(tensors: Sequence[v2.Tensor], inputs: Inputs) -> Rows:

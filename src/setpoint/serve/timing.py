@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
 from setpoint.serve.arms import Arm, ModelFailed
+from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.v2 import Rows
@@ -31,7 +32,7 @@ def in_place_of(
     endpoint: Endpoint,
     rows: Rows,
     keys: Sequence[str],
-    version: int,
+    version: Choice,
     seconds: float,
     *,
     rescue: bool = True,
@@ -46,6 +47,8 @@ def in_place_of(
     late.live = _Late(endpoint.live, why)
     late.live.fallback = endpoint.live.fallback if rescue else None
     late.canary = None if endpoint.canary is None else _Late(endpoint.canary, why)
+    late.shadow = None if endpoint.shadow is None else _Late(endpoint.shadow, why)
+    late.arms = [(name, _Late(arm, why)) for name, arm in endpoint.arms]
     parts = scoring.score(late, rows, keys, version)
     return [
         replace(part, failed=to_blame or part.failed, status=STATUS) if part.failed else part
@@ -66,7 +69,8 @@ class _Late(Arm):
 
 def _at_work(endpoint: Endpoint) -> int:
     """Return the version that keeps the others waiting, 0 if none does."""
-    for arm in (endpoint.live, endpoint.canary):
+    arms = (endpoint.live, endpoint.canary, endpoint.shadow, *(arm for _, arm in endpoint.arms))
+    for arm in arms:
         if arm is not None and isinstance(arm.predictor, Watched) and arm.predictor.busy:
             return arm.version
     return 0

@@ -23,14 +23,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from setpoint.serve import scoring, v2
+from setpoint.serve import rules, scoring, v2
 from setpoint.serve.ending import in_time
 
 if TYPE_CHECKING:
     from setpoint.serve.answering import Asked
 
 MOST_IDS = 100  #: prediction ids that a span tells
-_ROLES = ("live", "canary", "fallback")
+_ROLES = tuple(role.value for role in rules.ROLES)
 #: What asks whether the server is well, many times a minute.
 _PROBES = re.compile(r"/(healthz|ping|metrics|v2/health/\w+)|.*/ready")
 _NAMED = (
@@ -215,4 +215,6 @@ def _of(part: scoring.Part) -> dict[str, Any]:
     }
     if part.failed:
         told["setpoint.version.failed"] = part.failed
+    if part.arm:
+        told["setpoint.arm"] = part.arm
     return told

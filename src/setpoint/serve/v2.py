@@ -30,6 +30,7 @@ class Parameters(Struct):
     ids: list[str] | None = None  #: prediction ids, one a row; made up where absent
     keys: list[str] | None = None  #: what routing sticks to, one a row; else the ids
     binary_data_output: bool = False  #: all outputs as raw bytes
+    route: str = ""  #: who is to answer: an arm, a part in a release, or a version
 
 
 class Tensor(Struct, tag_field="datatype"):
@@ -99,6 +100,7 @@ class AnswerParameters(Struct, omit_defaults=True):
     ids: list[str]
     versions: list[int]
     fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
+    arms: list[str] | None = None  #: of each row, where a test runs or a route was named
 
 
 class InferAnswer(Struct):
@@ -134,6 +136,8 @@ class Inputs:
         self.numeric = [i.name for i in specs if not i.text and not i.blob]
         self.names = frozenset(i.name for i in specs)
         self.mixed = len(self.numeric) < len(self.specs)
+        #: whether a matrix of numbers has all that is needed
+        self.matrix = not any((i.text or i.blob) and i.required for i in specs)
         self.optional = frozenset(i.name for i in specs if not i.required)
 
 

@@ -14,8 +14,9 @@ from tests.serve.made import Input, Sum, canary, live, shadow
 from tests.serve.test_limits import Stuck
 
 from setpoint.errors import Conflict
-from setpoint.serve.entities import EndpointSettings, PredictionRecord
+from setpoint.serve.entities import EndpointSettings, PredictionRecord, SplitArm
 from setpoint.serve.grpc import open_inference, server, tensorflow
+from setpoint.serve.splits import store as splits
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -257,3 +258,49 @@ def test_a_port_in_use_is_told(served: Served) -> None:
             await server.stop(first)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("by", ["metadata", "parameter"])
+def test_a_call_says_by_what_it_is_routed_and_by_whom_it_was_answered(m: Served, by: str) -> None:
+    m.predictors[2] = Sum(10.0, inputs=[Input("a"), Input("t", "BYTES")])
+    m.configure(EndpointSettings(key_header="x-user"))
+    m.deploy(live(), shadow(2))
+    arms = [SplitArm(name="blue", version=2, spans=[(0, 500_000)])]
+    with m.backend.engine.begin() as conn:
+        splits.split(conn, "m", arms)
+    m.endpoints.refresh()
+
+    async def call(channel: aio.Channel, request: Any, **metadata: str) -> tuple[Any, Any]:
+        infer = channel.unary_unary(
+            INFER,
+            request_serializer=V2.Infer.SerializeToString,
+            response_deserializer=V2.Inferred.FromString,
+        )
+        sent = [(name.replace("_", "-"), value) for name, value in metadata.items()]
+        made = infer(request, metadata=sent)
+        answer = await made
+        return answer, dict(await made.trailing_metadata())
+
+    async def story(channel: aio.Channel) -> None:
+        found = set()
+        for user in ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"):
+            answer, told = await call(channel, V2.Infer(model_name="m", inputs=[A, T]), x_user=user)
+            arm = answer.parameters["arms"].string_param
+            assert told["setpoint-arm"] == arm
+            wanted = m.endpoints.all()["m"].route
+            assert wanted is not None
+            assert (wanted([user]) == b"\2") == (arm == "blue")
+            found.add(arm)
+        assert found == {"live", "blue"}
+        request = V2.Infer(model_name="m", inputs=[A, T])
+        if by == "parameter":
+            request.parameters["route"].string_param = "shadow"
+            answer, _ = await call(channel, request)
+        else:
+            answer, _ = await call(channel, request, setpoint_route="shadow")
+        assert answer.parameters["arms"].string_param == "shadow"
+        assert list(answer.outputs[0].contents.fp64_contents) == [35.0]
+
+    speak(m, story)
+    last = [one for one in m.logged() if isinstance(one, PredictionRecord)][-1]
+    assert (last.roles, last.arm) == (b"\6", "shadow")

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from tests.serve.conftest import Served
-from tests.serve.made import Raises, Sum, canary, live
+from tests.serve.made import Raises, Sum, canary, live, shadow
 
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
-from setpoint.serve.entities import PredictionRecord, ShadowRecord
+from setpoint.serve.entities import EndpointSettings, PredictionRecord, ShadowRecord, SplitArm
 from setpoint.serve.jobs import queue
 from setpoint.serve.jobs.disk import Folder
 from setpoint.serve.jobs.queue import Jobs
+from setpoint.serve.splits import store as splits
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -171,3 +172,28 @@ def test_addresses_and_methods_of_no_meaning_say_which_have_one(served: Served) 
         status, said = served.ask(method, path)
         assert status == 404
         assert "GET …/jobs/ID" in said["error"]
+
+
+def test_a_job_is_routed_as_its_request_would_have_been(served: Served) -> None:
+    served.configure(EndpointSettings(key_header="x-user"))
+    served.deploy(live(1), shadow(2))
+    arms = [SplitArm(name="blue", version=2, spans=[(0, 500_000)])]
+    with served.backend.engine.begin() as conn:
+        splits.split(conn, "m", arms)
+    served.endpoints.refresh()
+    body = json.dumps({"inputs": [TENSOR]}).encode()
+    for user in (b"ada", b"bob", b"cyd", b"dan", b"eve"):
+        _, raw, _ = served.exchange("POST", PATH, body, [(b"x-user", user)])
+        run(served)
+        _, job = served.get(f"{PATH}/{json.loads(raw)['id']}/result")
+        _, _, told = served.exchange("POST", "/v2/models/m/infer", body, [(b"x-user", user)])
+        assert set(job["parameters"]["arms"]) == {told["setpoint-arm"]}
+
+
+def test_a_tester_names_who_scores_a_job(served: Served) -> None:
+    served.deploy(live(1), shadow(2))
+    told = submit(served, route="shadow")[1]
+    run(served)
+    assert served.get(f"{PATH}/{told['id']}/result")[1]["parameters"]["versions"] == [2, 2, 2]
+    records = [one for one in served.logged() if isinstance(one, PredictionRecord)]
+    assert {(one.roles[:1], one.arm) for one in records} == {(b"\6", "shadow")}

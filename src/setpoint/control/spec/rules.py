@@ -1,5 +1,6 @@
 """What must be true of a spec beyond its types. Pure: a spec in, findings out."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -75,7 +76,7 @@ def _baseline(spec: Spec) -> Iterator[Finding]:
         hint = "set train.baseline to the function that trains it"
         if spec.objective.better_than == "baseline":
             yield "objective.better_than", "there is no baseline to be better than", hint
-        if spec.serve.fallback == "baseline":
+        if spec.serve.fallback.use == "baseline":
             yield "serve.fallback", "there is no baseline to fall back to", hint
 
 
@@ -195,6 +196,21 @@ def _limits(spec: Spec) -> Iterator[Finding]:
             yield f"serve.limits.{name}", f"serve.limits.{name} leaves no room", hint
 
 
+def _routing(spec: Spec) -> Iterator[Finding]:
+    fallback, key = spec.serve.fallback, spec.serve.key
+    rules = [fallback.use == "baseline", fallback.value is not None, fallback.code is not None]
+    if sum(rules) > 1:
+        yield "serve.fallback", "serve.fallback has more than one answer", "keep one of them"
+    if key.header is not None and key.field is not None:
+        yield "serve.key", "serve.key has both header and field", "keep one of them"
+    if key.header is not None and not _HEADER.fullmatch(key.header):
+        hint = "write a name such as x-user"
+        yield "serve.key.header", f"“{key.header[:40]}” cannot be a header", hint
+
+
+_HEADER = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def _durations(spec: Spec) -> Iterator[Finding]:
     guard, stale = spec.guardrails.latency_p99, spec.react.stale
     durations: dict[str, object] = {
@@ -215,5 +231,5 @@ def _durations(spec: Spec) -> Iterator[Finding]:
 
 _RULES: tuple[Callable[[Spec], Iterator[Finding]], ...] = (
     _data, _train, _baseline, _objective, _guardrails, _business, _release, _watch,
-    _log, _limits, _durations,
+    _log, _limits, _routing, _durations,
 )  # fmt: skip

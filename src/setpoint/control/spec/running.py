@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Struct, field
 
 from setpoint.control.spec.fields import (
+    Code,
     Column,
     Count,
     Doc,
@@ -90,6 +91,41 @@ class Batch(Struct, frozen=True, kw_only=True):
     ] = parse_duration("0s")
 
 
+class Fallback(Struct, frozen=True, kw_only=True):
+    """What answers when the live version fails, or does not in time."""
+
+    SHORT: ClassVar[str] = "use"
+
+    use: Annotated[
+        Literal["baseline", "nothing"],
+        Doc("the baseline that was trained beside a version", "`nothing`: the request fails"),
+    ] = "nothing"
+    value: Annotated[float | None, Doc("a number that is the score of every row")] = None
+    code: Annotated[
+        Code | None,
+        Doc(
+            "a function that is given the columns as NumPy arrays by name, and returns a score a "
+            "row, or one for all",
+            "it is kept as it is now when it is applied",
+        ),
+    ] = None
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """What a row is routed by: the same key is answered by the same version."""
+
+    header: Annotated[
+        str | None,
+        Doc("the header of HTTP, or metadata of gRPC, that names it", "for all rows of a request"),
+    ] = None
+    field: Annotated[
+        Column | None,
+        Doc(
+            "the input that holds it", "one that is no input of the model is taken besides, as text"
+        ),
+    ] = None
+
+
 class Serve(Struct, frozen=True, kw_only=True):
     """How predictions are answered."""
 
@@ -121,10 +157,12 @@ class Serve(Struct, frozen=True, kw_only=True):
             "is given up first, and requests wait for the new one",
         ),
     ] = "keep"
-    fallback: Annotated[
-        Literal["baseline", "nothing"],
-        Doc("what answers when the live version fails", "`nothing`: the request fails"),
-    ] = "nothing"
+    fallback: Annotated[Fallback, Doc("what answers when the live version fails or is late")] = (
+        Fallback()
+    )
+    key: Annotated[
+        Key, Doc("what rows are routed by where a request gives no keys; else by their ids")
+    ] = Key()
 
 
 class Shadow(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,13 @@ TAG_KEY_LIMIT = 250  #: characters
 TAG_VALUE_LIMIT = 100_000  #: characters: a prompt's text is the value of a tag
 
 #: Aliases that the platform itself moves, over versions that answer requests.
-SERVING = frozenset({"live", "candidate"})
+_SERVING = frozenset({"live", "candidate"})
+ARM = "arm-"  #: before the name of an arm of a test, in an alias
+
+
+def serves(alias: str) -> bool:
+    """Tell whether the platform itself moves an alias, over a version that answers requests."""
+    return alias in _SERVING or alias.startswith(ARM)
 
 
 def stage(text: str) -> Stage:

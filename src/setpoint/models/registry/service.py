@@ -290,10 +290,10 @@ def _taken(model: str) -> Conflict:
 def _refuse_serving(model: Model, number: int | None) -> None:
     """Refuse to delete what answers requests, or is about to."""
     for name, names in model.aliases.items():
-        if name in rules.SERVING and number in {None, names}:
+        if rules.serves(name) and number in {None, names}:
             raise Conflict(
                 f"version {names} of {model.model!r} is {name}: it serves or is about to",
-                hint="release another version first",
+                hint="release another version first, or end its test",
             )
 
 

@@ -80,6 +80,9 @@ class Pinned:
     def names(self, policies: Mapping[str, str]) -> dict[str, Names]:  # noqa: ARG002
         return {}
 
+    def kept(self, address: str) -> bytes:
+        return self._versions.kept(address)
+
     def explainer(self, model: str, version: int, predictor: Predictor) -> Explainer:
         return self._versions.explainer(model, version, predictor)
 
@@ -91,8 +94,13 @@ def loaded(settings: Settings, model: str, version: int) -> Endpoint:
         Unavailable: If it does not load.
     """
     versions = from_store(settings)
-    redacting = EndpointSettings(redact=versions.settings(model).redact)
-    endpoints = Endpoints(Pinned(versions, model, version, redacting), Metrics())
+    known = versions.settings(model)
+    settings_ = EndpointSettings(
+        redact=known.redact,
+        fallback_value=known.fallback_value,
+        fallback_code=known.fallback_code,
+    )
+    endpoints = Endpoints(Pinned(versions, model, version, settings_), Metrics())
     endpoints.refresh()
     endpoint = endpoints.all()[model]
     if endpoint.broken is not None:

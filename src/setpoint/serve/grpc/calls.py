@@ -8,10 +8,10 @@ from typing import Any, Self
 import grpc
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
-from setpoint.serve import problems
+from setpoint.serve import choosing, problems
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.batching import Crowded
-from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER
+from setpoint.serve.exchange import ARM_HEADER, ID_HEADER, VERSION_HEADER
 from setpoint.serve.timing import TimedOut
 
 #: ``(serving, request) -> answer``, or the answer and what was predicted
@@ -67,6 +67,7 @@ def stream(
     """Return a service with one method of many requests and many answers."""
 
     async def answers(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        choosing.told.set(dict(context.invocation_metadata() or ()))
         with _span(serving, f"{name}/{method}", context):
             async for one in handle(serving, requests):
                 yield one
@@ -115,6 +116,7 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
     async def answer(request: Any, context: Any) -> Any:
         try:
             _require_small(serving, request)
+            choosing.told.set(dict(context.invocation_metadata() or ()))
             found = await handle(serving, request)
         except SetpointError as error:
             return await context.abort(code_of(error), problems.said(error))
@@ -123,16 +125,21 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
             return await context.abort(grpc.StatusCode.INTERNAL, problems.FAILED)
         if isinstance(found, Told):
             found, predicted = found
-            context.set_trailing_metadata(
-                (
-                    (ID_HEADER.decode(), ",".join(predicted.ids)),
-                    (VERSION_HEADER.decode(), str(predicted.version)),
-                )
-            )
+            context.set_trailing_metadata(_told_of(predicted))
         serving.after()
         return found
 
     return answer
+
+
+def _told_of(predicted: Predicted) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that say which rows were predicted, and by whom."""
+    found = (
+        (ID_HEADER.decode(), ",".join(predicted.ids)),
+        (VERSION_HEADER.decode(), str(predicted.version)),
+    )
+    arms = predicted.told_arms
+    return (*found, (ARM_HEADER.decode(), arms)) if arms else found
 
 
 def _require_small(serving: Answering, request: Any) -> None:

@@ -148,7 +148,11 @@ async def _infer(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.model_name)
     endpoint, version = rest.version_of(serving, endpoint, request.model_version)
     tensors = _tensors(request)
-    parameters = v2.Parameters(ids=_texts(request, "ids"), keys=_texts(request, "keys"))
+    parameters = v2.Parameters(
+        ids=_texts(request, "ids"),
+        keys=_texts(request, "keys"),
+        route=request.parameters["route"].string_param if "route" in request.parameters else "",
+    )
     outputs = [v2.OutputAsked(each.name) for each in request.outputs]
     read = v2.InferRequest(tensors, request.id, parameters, outputs)
     asked = rest.named(serving, endpoint, read, started, version)
@@ -214,6 +218,8 @@ def _answer(predicted: Predicted, names: Sequence[str], *, raw: bool) -> Any:
     }
     if predicted.fallback:
         parameters["fallback"] = _m.Parameter(bool_param=True)
+    if predicted.arms:
+        parameters["arms"] = _m.Parameter(string_param=",".join(predicted.arms))
     return _m.Inferred(
         model_name=predicted.endpoint.model,
         model_version=str(predicted.version),

@@ -28,6 +28,8 @@ class Job(Struct, frozen=True, kw_only=True):
     length: str  #: of the JSON in a body with binary tensors; empty: all of it is JSON
     rows: int
     ids: list[str]  #: prediction ids: the same however often the job is begun
+    keys: list[str] = []  #: what the rows are routed by; none: their ids
+    route: str = ""  #: whom a tester named
     request_id: str
     accepted_us: int  #: microseconds since 1970 by the store's clock
     bytes: int  #: of the body, which is kept behind this

@@ -25,6 +25,7 @@ from setpoint.errors import Conflict, NotFound, SetpointError
 from setpoint.serve import problems, scoring, v2
 from setpoint.serve.answering import Answering, Asked
 from setpoint.serve.batching import Crowded
+from setpoint.serve.choosing import Tested
 from setpoint.serve.jobs.disk import Folder
 from setpoint.serve.jobs.entities import Job, Outcome, State
 from setpoint.serve.jobs.pace import Pace
@@ -133,7 +134,10 @@ class Jobs:
         job = Job(
             id=new_id("job"),
             model=asked.endpoint.model,
-            version=asked.version or asked.endpoint.key[1],
+            version=(asked.version if isinstance(asked.version, int) else 0)
+            or asked.endpoint.key[1],
+            route=asked.version.name if isinstance(asked.version, Tested) else "",
+            keys=[] if asked.keys is asked.ids else list(asked.keys),
             length=length,
             rows=asked.rows.count,
             ids=asked.ids,
@@ -311,7 +315,9 @@ class Jobs:
     def _read(self, job: Job, body: bytes) -> tuple[v2.InferRequest, Asked]:
         request = open_inference.read(body, job.length)
         parameters = request.parameters or v2.Parameters()
-        request.parameters = structs.replace(parameters, ids=job.ids)
+        request.parameters = structs.replace(
+            parameters, ids=job.ids, keys=job.keys or None, route=job.route
+        )
         request.id = job.request_id
         serving = self._serving
         endpoint = serving.endpoint(job.model)

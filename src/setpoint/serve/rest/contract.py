@@ -8,7 +8,7 @@ from setpoint.serve import problems, v2
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Role
-from setpoint.serve.exchange import ID_HEADER, VERSION_HEADER, Headers, Reply, Request
+from setpoint.serve.exchange import ARM_HEADER, ID_HEADER, VERSION_HEADER, Headers, Reply, Request
 
 _DIGITS = 10  #: of a version that there may be
 
@@ -26,7 +26,17 @@ def headers_of(predicted: Predicted) -> Headers:
     return (
         (ID_HEADER, ",".join(predicted.ids).encode()),
         (VERSION_HEADER, b"%d" % predicted.version),
+        *arm_headers(predicted),
     )
+
+
+def arm_headers(predicted: Predicted, *, by_row: bool = True) -> Headers:
+    """Return the header that says which arms answered, where a test runs or one was named.
+
+    Not `by_row`, it names each once: where the body tells more, the header stays short.
+    """
+    told = predicted.told_arms if by_row else ",".join(dict.fromkeys(predicted.arms))
+    return ((ARM_HEADER, told.encode()),) if told else ()
 
 
 def failed(status: int, error: SetpointError) -> Reply:
@@ -66,15 +76,13 @@ def numbered(serving: Answering, endpoint: Endpoint, text: str) -> tuple[Endpoin
 
 
 def labelled(serving: Answering, endpoint: Endpoint, label: str) -> tuple[Endpoint, int] | None:
-    """Return what answers for a version by its part in a release or its alias; None: nothing."""
-    roles = {one.role.value: one.version for one in endpoint.deployed}
-    if label in roles:
-        return endpoint, roles[label]
+    """Return what answers for a version by its part in a release, arm or alias; None: nothing."""
+    if label in endpoint.routes:
+        return endpoint, endpoint.routes[label]
     number = serving.endpoints.names(endpoint.model).labels.get(label)
     return None if number is None else numbered(serving, endpoint, str(number))
 
 
 def labels_of(serving: Answering, endpoint: Endpoint) -> str:
     """Return what `labelled` knows, for a hint."""
-    roles = [one.role.value for one in endpoint.deployed]
-    return ", ".join([*roles, *serving.endpoints.names(endpoint.model).labels])
+    return ", ".join([*endpoint.routes, *serving.endpoints.names(endpoint.model).labels])

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import columns, problems, v2
@@ -159,7 +160,7 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
 
 async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
     started = perf_counter_ns()
-    endpoint, version = _version(serving, endpoint, request.header(_TARGET_VARIANT))
+    endpoint, variant = _variant(serving, endpoint, request.header(_TARGET_VARIANT))
     kind = _kind(request)
     if kind in formats.TABLES:
         aside = serving.lane(endpoint, "tables")
@@ -168,13 +169,8 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
         parameters = None
     else:
         rows, parameters = _rows(request, kind, endpoint.inputs)
-    asked = serving.asked(
-        endpoint,
-        rows,
-        started,
-        parameters=_identified(request, parameters, rows.count),
-        version=version,
-    )
+    identified = _identified(request, parameters, variant, rows.count)
+    asked = serving.asked(endpoint, rows, started, parameters=identified)
     predicted = await serving.predict(asked)
     body, written = formats.written(request.header(b"accept"), predicted)
     return Reply(
@@ -251,30 +247,37 @@ def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
 
 
 def _identified(
-    request: Request, parameters: v2.Parameters | None, count: int
+    request: Request, parameters: v2.Parameters | None, variant: str, count: int
 ) -> v2.Parameters | None:
     """Return what names the rows: the body's own words, or SageMaker's inference id."""
     inference, session = request.header(_INFERENCE_ID), request.header(_SESSION)
-    if parameters is not None or not (inference or session):
-        return parameters
+    if parameters is not None:
+        return replace(parameters, route=parameters.route or variant)
+    if not (inference or session or variant):
+        return None
     ids = [inference] if count == 1 else [f"{inference}.{i}" for i in range(count)]
     keys = [session] * count if session else None
-    return v2.Parameters(ids=ids if inference else None, keys=keys)
+    return v2.Parameters(ids=ids if inference else None, keys=keys, route=variant)
 
 
-def _version(serving: Answering, endpoint: Endpoint, variant: str) -> tuple[Endpoint, int]:
-    """Return what a variant names: a version by its number, its part in a release or an alias."""
-    if not variant:
-        return endpoint, 0
+def _variant(serving: Answering, endpoint: Endpoint, variant: str) -> tuple[Endpoint, str]:
+    """Return what answers for a variant, and whom of it a tester named; empty: nobody.
+
+    A variant is an arm of a test, a part in a release, a version by its number, or an alias.
+    """
+    if not variant or variant in endpoint.routes:
+        return endpoint, variant
     if variant.isdecimal():
-        return numbered(serving, endpoint, variant)
-    found = labelled(serving, endpoint, variant)
-    if found is None:
+        found, number = numbered(serving, endpoint, variant)
+        return found, str(number) if number else ""
+    known = labelled(serving, endpoint, variant)
+    if known is None:
         raise NotFound(
-            f"there is no variant {variant!r} of {endpoint.model!r}",
+            f"there is no variant {variant[:60]!r} of {endpoint.model!r}",
             hint=f"name a version, or one of: {labels_of(serving, endpoint)}",
         )
-    return found
+    found, number = known
+    return found, str(number) if number else ""
 
 
 def _answered(request: Request, predicted: Predicted) -> Headers:

@@ -14,7 +14,7 @@ from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, plain
 from setpoint.serve.rest import explaining
-from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
+from setpoint.serve.rest.contract import Protocol, arm_headers, failed, nowhere, numbered
 from setpoint.serve.v2 import InputSpec
 
 _MODEL = re.compile(
@@ -80,9 +80,11 @@ def replied(predicted: Predicted, asked: v2.InferRequest) -> Reply:
     """Return an answer as it was asked for: in JSON, or with its tensor as raw bytes."""
     if v2_binary.is_wanted(asked):
         body, header = v2_binary.answer(written(predicted, asked.outputs, raw=True), asked)
-        headers = ((v2_binary.HEADER, b"%d" % header),)
+        headers = ((v2_binary.HEADER, b"%d" % header), *arm_headers(predicted, by_row=False))
         return Reply(body, kind=b"application/octet-stream", headers=headers)
-    return Reply(v2.encode(written(predicted, asked.outputs)))
+    return Reply(
+        v2.encode(written(predicted, asked.outputs)), headers=arm_headers(predicted, by_row=False)
+    )
 
 
 async def _explain(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
@@ -125,7 +127,9 @@ def written(
         predicted.endpoint.model,
         str(predicted.version),
         predicted.request_id,
-        v2.AnswerParameters(predicted.ids, predicted.versions, predicted.fallback),
+        v2.AnswerParameters(
+            predicted.ids, predicted.versions, predicted.fallback, predicted.arms or None
+        ),
         [
             v2.Output(
                 spec.name,

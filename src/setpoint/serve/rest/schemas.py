@@ -52,6 +52,7 @@ SCHEMAS: dict[str, Schema] = {
         ids=array(STRING, description="Prediction ids, one a row; made up where absent."),
         keys=array(STRING, description="What routing sticks to, one a row; else the ids."),
         binary_data_output={"type": "boolean"},
+        route={"type": "string", "description": "Who is to answer: an arm, or a version."},
     ),
     "InferRequest": fields(
         "inputs",
@@ -65,7 +66,9 @@ SCHEMAS: dict[str, Schema] = {
         model_name=STRING,
         model_version=STRING,
         id=STRING,
-        parameters=fields("ids versions", ids=array(STRING), versions=array(INTEGER)),
+        parameters=fields(
+            "ids versions", ids=array(STRING), versions=array(INTEGER), arms=array(STRING)
+        ),
         outputs=array(_OUTPUT),
     ),
     "ExplainAnswer": fields(

@@ -1,0 +1,1 @@
+"""Tests of versions beside one another, apart from releases."""
