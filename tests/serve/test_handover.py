@@ -82,12 +82,12 @@ def test_without_room_for_what_follows_nothing_is_taken_over(tmp_path: Path) -> 
     writer = LogWriter(tmp_path, sync_seconds=3_600)
     handover.write(tmp_path, "bat_1.0", [batch("a")])
     handover.release(tmp_path, "bat_1.0")
-    (tmp_path / "next.new").mkdir()  # nothing can be written where the next segment begins
+    (tmp_path / "next-2.new").mkdir()  # nothing can be written where the next segment begins
     with pytest.raises(Unavailable, match="no room"):
         writer.adopt()
     writer.append(predicted("w"))
     assert ids(tmp_path) == ["w"]
-    (tmp_path / "next.new").rmdir()
+    (tmp_path / "next-2.new").rmdir()
     writer.adopt()
     writer.append(predicted("x"))
     writer.close()

@@ -262,3 +262,15 @@ def test_a_really_full_disk_loses_nothing_and_is_no_crash(small_disk: Path) -> N
         *(str(i) for i in range(kept)),
         "after",
     ]
+
+
+def test_segments_that_fill_faster_than_spares_are_made_are_each_of_their_own(
+    tmp_path: Path,
+) -> None:
+    writer = LogWriter(tmp_path, segment_bytes=4_000, sync_seconds=0.0005)
+    wanted = [f"row-{at}" for at in range(4_000)]
+    for name in wanted:
+        writer.append(predicted(name))
+    writer.close()
+    assert [row for _, one in read(tmp_path) for row in one.ids] == wanted
+    assert not list(tmp_path.glob("*.new"))

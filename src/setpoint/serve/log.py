@@ -8,6 +8,7 @@ second. A record is read back whole or not at all.
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import mmap
 import os
@@ -81,11 +82,15 @@ class LogWriter:
         self._failure: str | None = None
         self._retired: list[tuple[_Segment, int]] = []
         self._spare: _Segment | None = None  # the next one, so that a record need not wait for it
+        self._made = itertools.count(1)
         self._renamed = False  # whether the folder has names that a power cut would lose
         self._closing = threading.Event()
         self.bytes = 0  #: appended by this writer, frames included
         self._holder = hold(folder)
         try:
+            for left in folder.glob("*.new"):  # by one that was killed
+                with contextlib.suppress(OSError):
+                    left.unlink()
             existing = frames.segments(folder)
             if existing:
                 _trim(frames.segment_path(folder, existing[-1]))
@@ -193,7 +198,7 @@ class LogWriter:
             if spare is not None and spare.size < size:
                 spare.discard()
                 spare = None
-            segment = spare or _Segment(self._folder, size)
+            segment = spare or _Segment(self._aside(), size)
             try:
                 handover.rename([*taken, segment.path], numbered)
             except OSError:
@@ -230,11 +235,15 @@ class LogWriter:
             if self._at > START and time.monotonic() - self._opened > self._roll_seconds:
                 self._roll(0)
 
+    def _aside(self) -> Path:
+        """Return a name of its own for a segment that has no number yet: two threads make them."""
+        return self._folder / f"next-{next(self._made)}.new"
+
     def _make_spare(self) -> None:
         """Have the next segment ready; without room for it, it is made when it is needed."""
         if self._spare is None:
             with contextlib.suppress(OSError):
-                made = _Segment(self._folder, self._segment_bytes)
+                made = _Segment(self._aside(), self._segment_bytes)
                 with self._lock:
                     self._spare = made
 
@@ -256,13 +265,13 @@ class LogWriter:
 class _Segment:
     """A file of one size, in memory, that has a name of its own until it is the log's."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        """Make it.
+    def __init__(self, path: Path, size: int) -> None:
+        """Make it at a path that nobody else uses.
 
         Raises:
             OSError: If there is no room.
         """
-        self.path = folder / "next.new"
+        self.path = path
         self.size = size
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
