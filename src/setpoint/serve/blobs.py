@@ -58,6 +58,13 @@ def as_texts(values: Sequence[Any], where: str) -> list[str | None]:
         raise Invalid("a text is not in UTF-8", where=where) from None
 
 
+def encoded(value: Any) -> bytes:
+    """Return a text or bytes of an answer as bytes, none as empty."""
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else str(value).encode()
+
+
 def as_tensor(values: Any, datatype: str, shape: Sequence[int], where: str) -> NDArray[Any]:
     """Return nested lists of numbers as ``[n, *shape]``.
 

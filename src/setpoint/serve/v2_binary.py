@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from setpoint.errors import Invalid
-from setpoint.serve import v2
+from setpoint.serve import blobs, v2
 from setpoint.serve.decoding import read
 from setpoint.serve.outputs import plain
 
@@ -220,6 +220,6 @@ def raw_of(values: Any, datatype: str) -> bytes:
         return np.ascontiguousarray(values, dtype=_DTYPES[datatype]).tobytes()
     pieces = []
     for value in values.reshape(-1):
-        data = value if isinstance(value, bytes) else str("" if value is None else value).encode()
+        data = blobs.encoded(value)
         pieces += [_LENGTH.pack(len(data)), data]
     return b"".join(pieces)

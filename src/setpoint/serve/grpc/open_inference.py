@@ -234,10 +234,7 @@ def _fill(contents: Any, datatype: str, values: Any) -> None:
     """Put values into the list of their datatype; what is none is as raw bytes have it."""
     flat = values.reshape(-1)
     if datatype == "BYTES":
-        texts = ["" if each is None else each for each in flat]
-        contents.bytes_contents.extend(
-            each if isinstance(each, bytes) else str(each).encode() for each in texts
-        )
+        contents.bytes_contents.extend(map(blobs.encoded, flat))
         return
     if flat.dtype == object:
         raw = v2_binary.raw_of(flat, datatype)

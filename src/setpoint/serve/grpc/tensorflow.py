@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from setpoint.errors import Invalid
-from setpoint.serve import columns, v2, v2_binary
+from setpoint.serve import blobs, columns, v2, v2_binary
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.grpc.calls import Told, service
@@ -148,19 +148,12 @@ def _tensor(spec: OutputSpec, values: Any) -> Any:
     kind = _NUMBERS[spec.datatype]
     shape = _m.Shape(dim=[_m.Dim(size=size) for size in values.shape])
     if kind == _STRING:
-        texts = [_bytes_of(each) for each in values.reshape(-1)]
+        texts = [blobs.encoded(each) for each in values.reshape(-1)]
         return _m.Tensor(dtype=kind, tensor_shape=shape, string_val=texts)
     if kind == _DOUBLE:
         return _m.Tensor(dtype=kind, tensor_shape=shape, double_val=values.reshape(-1).tolist())
     content = v2_binary.raw_of(values, spec.datatype)
     return _m.Tensor(dtype=kind, tensor_shape=shape, tensor_content=content)
-
-
-def _bytes_of(each: Any) -> bytes:
-    """Return a text as bytes, an empty one for none."""
-    if isinstance(each, bytes):
-        return each
-    return b"" if each is None else str(each).encode()
 
 
 def _rows(tensors: Mapping[str, Any], inputs: v2.Inputs) -> v2.Rows:
