@@ -16,11 +16,13 @@ import numpy as np
 
 from setpoint.config import Serving, Settings, serving, settings
 from setpoint.core.lifetime import end_with_parent
-from setpoint.serve import several
+from setpoint.db.local import LocalBackend
+from setpoint.serve import several, store
+from setpoint.serve.entities import Deployment, EndpointSettings, Role
 from setpoint.serve.listening import How, Worker
 from setpoint.serve.main import run
 
-from .made import Sum
+from .made import Sum, live
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +33,15 @@ class Sleeps(Sum):
     def predict(self, rows: Any) -> Any:
         time.sleep(min(float(np.abs(rows[0, 0])), 60.0))
         return super().predict(rows)
+
+
+def deploy_two(backend: LocalBackend) -> None:
+    """Put a fast model ``m`` and a slow one, ``sleeps``, before traffic."""
+    slow = Deployment(model="sleeps", version=1, role=Role.LIVE, weight=1.0)
+    with backend.engine.begin() as conn:
+        store.deploy(conn, "m", [live()])
+        store.deploy(conn, "sleeps", [slow])
+        store.configure(conn, "sleeps", EndpointSettings(timeout=30.0))
 
 
 class Fragile(Sum):

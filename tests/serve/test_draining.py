@@ -15,26 +15,19 @@ from tests.ports import free_port
 
 from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
-from setpoint.serve import store
-from setpoint.serve.entities import Deployment, EndpointSettings, PredictionRecord, Role
+from setpoint.serve.entities import PredictionRecord
 from setpoint.serve.grpc.open_inference import _m
 from setpoint.serve.log import read
 
 from .load import Client, body, under_load
-from .made import live
-from .processes import process
+from .processes import deploy_two, process
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-SLEEPS = Deployment(model="sleeps", version=1, role=Role.LIVE, weight=1.0)
 
 
 @pytest.fixture
 def deployed(backend: LocalBackend) -> None:
-    with backend.engine.begin() as conn:
-        store.deploy(conn, "m", [live()])
-        store.deploy(conn, "sleeps", [SLEEPS])
-        store.configure(conn, "sleeps", EndpointSettings(timeout=30.0))
+    deploy_two(backend)
 
 
 class Asked:

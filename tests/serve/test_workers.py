@@ -18,24 +18,19 @@ from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Unavailable
 from setpoint.serve import several, store, writers
 from setpoint.serve.client import Inference, Job
-from setpoint.serve.entities import Deployment, EndpointSettings, Place, PredictionRecord, Role
+from setpoint.serve.entities import Place, PredictionRecord
 from setpoint.serve.siblings import Door
 
 from .load import Client, under_load
 from .made import canary, live
-from .processes import process
+from .processes import deploy_two, process
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-SLEEPS = Deployment(model="sleeps", version=1, role=Role.LIVE, weight=1.0)
 
 
 @pytest.fixture
 def deployed(backend: LocalBackend) -> None:
-    with backend.engine.begin() as conn:
-        store.deploy(conn, "m", [live()])
-        store.deploy(conn, "sleeps", [SLEEPS])
-        store.configure(conn, "sleeps", EndpointSettings(timeout=30.0))
+    deploy_two(backend)
 
 
 def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
