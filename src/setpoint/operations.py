@@ -5,6 +5,7 @@ from typing import Any
 from setpoint.comments import service as comments
 from setpoint.control import explaining, splitting, starting, why
 from setpoint.control import service as control
+from setpoint.control.graphs import service as graphs
 from setpoint.core.operations import Operation
 from setpoint.data import service as data
 from setpoint.events import service as events
@@ -17,6 +18,7 @@ from setpoint.runs import service as runs
 
 _ALL: tuple[Operation[Any, Any], ...] = (
     *control.OPERATIONS,
+    *graphs.OPERATIONS,
     *why.OPERATIONS,
     *explaining.OPERATIONS,
     *starting.OPERATIONS,

@@ -60,12 +60,12 @@ def test_the_inputs_are_those_it_was_answered_for(log: Path) -> None:
         (wanted("p2"), {"a": 3.0, "b": 4.0, "city": None}),
         (wanted("p1", AT + 1), {"a": 0.0, "b": 1.0, "city": "Zürich"}),
     ):
-        found = logged.inputs_of(log, one)
+        found = logged.of(log, one).inputs
         assert {name: found[name] for name in inputs} == inputs
 
 
 def test_a_missing_number_is_nan_and_a_missing_text_none(log: Path) -> None:
-    found = logged.inputs_of(log, wanted("p1"))
+    found = logged.of(log, wanted("p1")).inputs
     assert (found["a"], found["city"]) == (1.0, "Rome")
     assert np.isnan(found["b"])  # type: ignore[arg-type]
 
@@ -73,7 +73,7 @@ def test_a_missing_number_is_nan_and_a_missing_text_none(log: Path) -> None:
 def test_what_was_not_answered_or_is_of_another_model_is_not_found(log: Path) -> None:
     for one in (wanted("failed"), wanted("p9"), wanted("p1", AT + 7), wanted("p1", model="none")):
         with pytest.raises(NotFound, match="are not in the log") as caught:
-            logged.inputs_of(log, one)
+            logged.of(log, one).inputs
         assert "serve.log.keep" in str(caught.value.hint)
 
 
@@ -86,9 +86,9 @@ def test_a_prediction_logged_without_its_personal_inputs_is_not_taken_for_one_wi
     writer.append(predicted("p2", at_us=AT))
     writer.close()
     with pytest.raises(Conflict, match="'p1' was logged without a, city"):
-        logged.inputs_of(tmp_path, wanted("p1"))
+        logged.of(tmp_path, wanted("p1")).inputs
     LogWriter(tmp_path).close()
     seal(tmp_path, Position(9, 0))
     with pytest.raises(Conflict, match="'p1' was logged without a, city"):
-        logged.inputs_of(tmp_path, wanted("p1"))
-    assert logged.inputs_of(tmp_path, wanted("p2"))["a"] == 0.0
+        logged.of(tmp_path, wanted("p1")).inputs
+    assert logged.of(tmp_path, wanted("p2")).inputs["a"] == 0.0

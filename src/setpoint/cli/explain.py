@@ -13,6 +13,7 @@ from setpoint.control.project import load
 from setpoint.control.spec.enforced import in_words, unenforced
 from setpoint.control.spec.explain import Explained
 from setpoint.control.spec.explain import explain as explained
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.control.spec.schema import schema as make_schema
 
 _WIDE = 120  #: columns of a terminal from which a table has room for its last column
@@ -26,7 +27,7 @@ _WIDE = 120  #: columns of a terminal from which a table has room for its last c
 def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> None:
     """Show every setting of MODEL's spec, its default and what follows from it."""
     found = load(project)
-    spec = found.spec(model)
+    spec = found.file(model).spec
     rows = explained(spec)
     rows = [row for row in rows if not (only_set and row.default)]
     if as_json:
@@ -34,6 +35,8 @@ def explain(as_json: bool, model: str | None, project: str, only_set: bool) -> N
         return
     console = Console()
     console.print(_table(rows) if console.width >= _WIDE else _lines(rows, console.width))
+    if isinstance(spec, GraphSpec):
+        return
     for key in unenforced(spec):
         console.print(in_words(key), highlight=False)
     for said in consequences(spec, personal_of(found, spec)):

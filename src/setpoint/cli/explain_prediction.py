@@ -57,6 +57,7 @@ def listing(found: ExplainedPrediction, top: int) -> str:
     digits = decimals(found)
     text = [
         f"{_shown(asked.id)}: {asked.score:.6g}, answered by {found.by} at {when(asked.at)}",
+        *(f"  by node {node}: {version}" for node, version in found.nodes.items()),
         "",
         f"{'input':<{wide}}  {'value':>{values}}  contribution",
         f"{'base':<{wide}}  {'':>{values}}  {one.base:+12.{digits}f}  mean score of training rows",

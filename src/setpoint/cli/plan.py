@@ -12,6 +12,9 @@ from setpoint.control import applying
 from setpoint.control.controller import Controller
 from setpoint.control.engine import Subprocess
 from setpoint.control.entities import JobState, State
+from setpoint.control.graphs.entities import GraphStatus
+from setpoint.control.graphs.service import ListGraphs
+from setpoint.control.graphs.service import ls as list_graphs
 from setpoint.control.lease import LeaseLost
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import load
@@ -53,14 +56,15 @@ def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
     applying.check(found)
     store = backend(home)
     applied = applying.apply(store, found)
-    names = {spec.model for spec in found.specs}
+    names = {file.spec.model for file in found.files} | {each.model for each in found.graphs}
     if not no_wait and not applied.empty:
         _settle(store, names, quiet=as_json)
     statuses = [s for s in store.call(ls, ListStatus()).models if s.model in names]
     text = "nothing to do" if applied.empty else _plan(applied, done=True)
-    shown = "\n".join([text, "", *(_status(s) for s in statuses)])
-    say(shown, {"applied": applied, "models": statuses}, as_json=as_json)
-    return 1 if any(_went_wrong(s) for s in statuses) else 0
+    graphs = [each for each in store.call(list_graphs, ListGraphs()).graphs if each.model in names]
+    shown = "\n".join([text, "", *map(_status, statuses), *map(_graph, graphs)])
+    say(shown, {"applied": applied, "models": statuses, "graphs": graphs}, as_json=as_json)
+    return 1 if any(map(_went_wrong, statuses)) or any(map(_is_off, graphs)) else 0
 
 
 @click.command(epilog="Example: setpoint status --json")
@@ -69,8 +73,13 @@ def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
 @click.argument("model", required=False)
 def status(home: str | None, as_json: bool, model: str | None) -> None:
     """Say of each model: on target, settling, off target or held, and why."""
-    found = backend(home).call(ls, ListStatus(model=model))
-    say(_statuses(found), found, as_json=as_json)
+    store = backend(home)
+    graphs = store.call(list_graphs, ListGraphs(model=model)).graphs
+    alone = bool(graphs) and model is not None
+    found = Statuses(models=[]) if alone else store.call(ls, ListStatus(model=model))
+    say(
+        _statuses(found, graphs), {"models": found.models, "graphs": graphs}, as_json=as_json
+    )
 
 
 def _settle(store: LocalBackend, models: set[str], *, quiet: bool) -> None:
@@ -180,10 +189,32 @@ _COLOURS = {
 }
 
 
-def _statuses(found: Statuses) -> str:
-    if not found.models:
+def _statuses(found: Statuses, graphs: list[GraphStatus]) -> str:
+    if not found.models and not graphs:
         return "no models yet: setpoint init NAME, then setpoint apply"
-    return "\n".join(_status(status) for status in found.models)
+    return "\n".join([*map(_status, found.models), *map(_graph, graphs)])
+
+
+def _is_off(graph: GraphStatus) -> bool:
+    return graph.state is State.OFF_TARGET
+
+
+def _graph(graph: GraphStatus) -> str:
+    """Return a graph with what its nodes are, the one that answers first."""
+    word = click.style(graph.state.value, fg=_COLOURS[graph.state], bold=True)
+    live = f"version {graph.live} live" if graph.live else "nothing live"
+    width = max(len(node.node) for node in graph.nodes)
+    return "\n".join(
+        [
+            f"{graph.model}: {word}, {live} (a graph of {len(graph.nodes)} nodes)",
+            f"  {graph.why}",
+            *(
+                f"  {node.node:<{width}}  {node.kind:<9}  {node.of}"
+                f"{f'  ({node.version})' if node.version else ''}"
+                for node in reversed(graph.nodes)
+            ),
+        ]
+    )
 
 
 def _status(status: Status) -> str:

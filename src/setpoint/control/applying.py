@@ -11,6 +11,9 @@ from setpoint.control.contracts import contracts_hash, contracts_of, personal_of
 from setpoint.control.decide import Action, Observed
 from setpoint.control.entities import Applied
 from setpoint.control.fallbacks import fallback_changed, keep_fallback
+from setpoint.control.graphs import applying as graphs
+from setpoint.control.graphs import following
+from setpoint.control.graphs import store as graph_store
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
@@ -23,7 +26,7 @@ from setpoint.control.spec.parse import canonical, from_document, hash_of
 from setpoint.core.operations import Context
 from setpoint.data import place
 from setpoint.db.local import LocalBackend
-from setpoint.errors import SetpointError
+from setpoint.errors import Conflict, SetpointError
 from setpoint.events.store import record
 from setpoint.releases import store as releases
 from setpoint.releases.entities import Release, State
@@ -40,7 +43,8 @@ def plan(home: LocalBackend, project: Project) -> Plan:
     """
     with home.reading() as conn:
         ctx = home.context(conn)
-        return Plan(models=[_plan(ctx, project, spec) for spec in project.specs])
+        models = [_plan(ctx, project, spec) for spec in project.specs]
+        return Plan(models=models + [graphs.plan(ctx, project, each) for each in project.graphs])
 
 
 def apply(home: LocalBackend, project: Project) -> Plan:
@@ -54,9 +58,11 @@ def apply(home: LocalBackend, project: Project) -> Plan:
     """
     objects = open_store(home.settings)
     found = plan(home, project)
-    if any(planned.kind != "unchanged" for planned in found.models):
+    kinds = {planned.model: planned for planned in found.models}
+    if any(kinds[spec.model].kind != "unchanged" for spec in project.specs):
         place.claim(home.engine, home.settings, home.clock.now())
-    for spec, planned in zip(project.specs, found.models, strict=True):
+    for spec in project.specs:
+        planned = kinds[spec.model]
         if planned.kind == "unchanged":
             continue
         objects.put(canonical(spec))
@@ -74,6 +80,9 @@ def apply(home: LocalBackend, project: Project) -> Plan:
                 hash=hash_of(spec),
                 changes=differ,
             )
+    for graph in project.graphs:
+        if kinds[graph.model].kind != "unchanged" or kinds[graph.model].actions:
+            graphs.apply(home, objects, project, graph)
     return found
 
 
@@ -90,7 +99,8 @@ def unsettled(home: LocalBackend, models: set[str]) -> str:
             action = deciding.decide(observe(ctx, applied), ctx.now)
             if action is not None:
                 return f"{applied.model}: {in_words(action)}"
-    return ""
+        due = following.due(ctx, models)
+    return f"{due[0]}: make a version of what is in it now" if due else ""
 
 
 def check(project: Project) -> None:
@@ -106,9 +116,16 @@ def check(project: Project) -> None:
         if spec.serve.fallback.code is not None:
             function(project, spec.serve.fallback.code, where=project.where(spec))
         contracts_of(project, spec)
+    for graph in project.graphs:
+        graphs.check(project, graph)
 
 
 def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
+    if graph_store.applied(ctx.conn, spec.model) is not None:
+        raise Conflict(
+            f"“{spec.model}” is a graph here, and cannot be a model that is trained too",
+            hint="give one of them another name",
+        )
     was = store.applied(ctx.conn, spec.model)
     new = _applied(ctx, project, spec)
     differ = _differences(project, was, new, spec) if was else []

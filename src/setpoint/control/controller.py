@@ -22,6 +22,7 @@ from setpoint.control.decide import (
 )
 from setpoint.control.engine import Engine, in_process
 from setpoint.control.entities import Applied, Job, JobState
+from setpoint.control.graphs import following
 from setpoint.control.follow import Followed, Follower
 from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
@@ -91,6 +92,7 @@ class Controller:
         self._due: dict[str, tuple[int, Due | None]] = {}
         self._in_force: tuple[int, list[Applied]] = (-1, [])
         self._sealed = -1
+        self._composed = -1
         self._head = 0
         self._looks = 0
 
@@ -120,12 +122,13 @@ class Controller:
                 raise
             except SetpointError as error:  # one model's must not stop the others
                 trouble = trouble or error
-        try:
-            self._keeper.runs()
-        except LeaseLost:
-            raise
-        except SetpointError as error:
-            trouble = trouble or error
+        for rest in (self._graphs, self._keeper.runs):
+            try:
+                rest()
+            except LeaseLost:
+                raise
+            except SetpointError as error:
+                trouble = trouble or error
         self._seal()
         if trouble is not None:
             raise trouble
@@ -200,6 +203,15 @@ class Controller:
             seen = observe(self._home.context(conn), applied)
         self._seen[applied.model] = (self._head, seen)
         return seen
+
+    def _graphs(self) -> None:
+        """Have graphs follow the models in them, where anything has changed."""
+        if self._head == self._composed:
+            return
+        for model in following.settle(self._home, self._acting):
+            self._tell(model)
+        self._look()
+        self._composed = self._head
 
     def _act(self, seen: Observed, action: Action) -> bool:
         """Do `action`; return whether it is done."""

@@ -44,6 +44,7 @@ class ExplainedPrediction(Struct, frozen=True, kw_only=True):
     prediction: Prediction
     by: str  #: what answered: ``churn/3``, or ``the baseline of churn/3``
     inputs: logged.Inputs  #: what it was answered for; missing numbers are null in JSON
+    nodes: dict[str, str] = {}  #: of a graph: the nodes that answered it, with their versions
     explanation: Explanation
     #: whether the version gives the score again that was answered; else another form of it serves
     same_score: bool
@@ -94,7 +95,8 @@ def explained(backend: LocalBackend, cmd: WhichPrediction) -> ExplainedPredictio
             f"{_AT_ONCE} explanations are being computed", hint="ask again in a few seconds"
         )
     try:
-        inputs = logged.inputs_of(backend.settings.log, prediction)
+        kept = logged.of(backend.settings.log, prediction)
+        inputs = kept.inputs
         missing = float("nan")
         row = {
             each.name: [inputs.get(each.name, missing if each.numeric else None)]
@@ -107,6 +109,7 @@ def explained(backend: LocalBackend, cmd: WhichPrediction) -> ExplainedPredictio
         prediction=prediction,
         by=f"the baseline of {name}" if fell_back else name,
         inputs={each: inputs.get(each) for each in explanation.names},
+        nodes=kept.nodes,
         explanation=explanation,
         same_score=isclose(explanation.score, prediction.score, rel_tol=_CLOSE, abs_tol=_CLOSE),
     )

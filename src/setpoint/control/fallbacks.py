@@ -1,18 +1,18 @@
 """Functions that answer when a version fails: kept as they are when a spec is applied."""
 
 from setpoint.artifacts.contract import ObjectStore
-from setpoint.control.policies import Kept
-from setpoint.control.project import Project, active, code_hash, function
+from setpoint.control.functions import Kept, keep, source_of
+from setpoint.control.project import Project
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.explain import Change
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
-from setpoint.models.flavors import pickles
 from setpoint.serve import store as serving
 
 
 def keep_fallback(
-    home: LocalBackend, objects: ObjectStore, project: Project, spec: Spec
+    home: LocalBackend, objects: ObjectStore, project: Project, spec: Spec | GraphSpec
 ) -> Kept | None:
     """Keep the function that a spec names as its fallback, unless it is; None: it names none.
 
@@ -23,24 +23,16 @@ def keep_fallback(
     code = spec.serve.fallback.code
     if code is None:
         return None
-    source = _source(project, code)
     with home.reading() as conn:
-        was = serving.settings_of(conn, spec.model)
-    if was.fallback_source == source:
-        return Kept(address=was.fallback_code, source=source)
-    found = function(project, code, where=project.where(spec))
-    with active(project):
-        return Kept(address=objects.put(pickles.dump(found)), source=source)
+        settings = serving.settings_of(conn, spec.model)
+    was = Kept(address=settings.fallback_code, source=settings.fallback_source)
+    return keep(objects, project, code, where=project.where(spec, "serve.fallback"), was=was)
 
 
-def fallback_changed(ctx: Context, project: Project, spec: Spec) -> list[Change]:
+def fallback_changed(ctx: Context, project: Project, spec: Spec | GraphSpec) -> list[Change]:
     """Return whether the code of a spec's fallback is another than the one that was kept."""
     code = spec.serve.fallback.code
     was = serving.settings_of(ctx.conn, spec.model).fallback_source
-    if code is None or not was or was == _source(project, code):
+    if code is None or not was or was == source_of(project, code):
         return []
-    return [Change(path="code of the fallback", before=was, after=_source(project, code))]
-
-
-def _source(project: Project, code: str) -> str:
-    return f"{code} {code_hash(project, [code])}"
+    return [Change(path="code of the fallback", before=was, after=source_of(project, code))]

@@ -74,6 +74,9 @@ def version(see: Reader, found: ModelVersion, *, before: datetime | None = None)
         found: The version.
         before: It answered at this time, so a release must have started by then.
     """
+    if found.parts:
+        down = [_artifact(see, found), *_parts(see, found), *released(see, found, before)]
+        return [version_link(found), *under(down)]
     down = [_artifact(see, found), *_training(see, found)]
     run = runs.find(see.conn, found.run_id)
     if run is None:
@@ -86,8 +89,26 @@ def version(see: Reader, found: ModelVersion, *, before: datetime | None = None)
     return [version_link(found), *under(down)]
 
 
+def _parts(see: Reader, found: ModelVersion) -> list[Link]:
+    """Return what the nodes of a graph are, and of the versions among them where they come from."""
+    links: list[Link] = []
+    for part in found.parts:
+        if part.function:
+            gone = [] if has(see, part.function) else ["the function"]
+            links.append(_link("code", part.source, f"the function of node {part.node}", gone))
+            continue
+        one = find_version(see, part.model, part.number)
+        if one is None:
+            name = f"{part.model}/{part.number}"
+            links.append(missing("version", name, f"node {part.node} is not on record"))
+        else:
+            links += version(see, one)
+    return links
+
+
 def version_link(found: ModelVersion) -> Link:
-    says = f"{found.flavor}, trained because: {found.why}"
+    made = "made" if found.parts else "trained"
+    says = f"{found.flavor}, {made} because: {found.why}"
     return Link(kind="version", id=f"{found.model}/{found.number}", says=says, at=found.created_at)
 
 

@@ -6,7 +6,9 @@ from math import isfinite
 
 from msgspec import Struct
 
+from setpoint.control.functions import Kept
 from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.models.entities import ModelVersion
 from setpoint.monitor import rules
 from setpoint.monitor.data_quality import DataQualityPolicy
@@ -155,15 +157,8 @@ def watching(spec: Spec, reference: Reference, redacted: Collection[str] = ()) -
     )
 
 
-class Kept(Struct, frozen=True, kw_only=True):
-    """A function of the project, kept as it is now."""
-
-    address: str  #: of its pickle
-    source: str  #: hash of the code that it was made of
-
-
 def endpoint_settings(
-    spec: Spec, personal: Collection[str] = (), fallback: Kept | None = None
+    spec: Spec | GraphSpec, personal: Collection[str] = (), fallback: Kept | None = None
 ) -> EndpointSettings:
     """Return how the endpoint of this spec's model is to answer, and what it is to log.
 
@@ -173,7 +168,9 @@ def endpoint_settings(
         fallback: The function that answers when a version fails, where it names one.
     """
     serve, limits = spec.serve, spec.serve.limits
-    bound = spec.guardrails.latency_p99 if serve.log.sample < 1 else None
+    bound = None
+    if isinstance(spec, Spec) and serve.log.sample < 1:
+        bound = spec.guardrails.latency_p99
     return EndpointSettings(
         concurrency=limits.concurrency,
         queue=limits.queue,

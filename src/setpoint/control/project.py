@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from setpoint.control import modules
 from setpoint.control.spec.entities import Spec
-from setpoint.control.spec.parse import SpecFile, read
+from setpoint.control.spec.graphs import GraphSpec
+from setpoint.control.spec.parse import GraphFile, SpecFile, read
 from setpoint.control.spec.suggest import did_you_mean
 from setpoint.errors import Conflict, Invalid, NotFound, SetpointError, UserCodeFailed
 from setpoint.models.flavors.openmp import provide_openmp
@@ -26,10 +27,11 @@ SUFFIXES = (".setpoint.yaml", ".setpoint.yml")
 
 
 class Project(Struct, frozen=True, kw_only=True):
-    """A folder with one spec a model."""
+    """A folder with one spec a model, and one a graph of models."""
 
     folder: Path  #: absolute
     files: tuple[SpecFile, ...]  #: by the name of their model
+    graph_files: tuple[GraphFile, ...] = ()  #: likewise
 
     @property
     def name(self) -> str:
@@ -41,20 +43,26 @@ class Project(Struct, frozen=True, kw_only=True):
         """The specs, by the name of their model."""
         return tuple(file.spec for file in self.files)
 
-    def file(self, model: str | None = None) -> SpecFile:
-        """Return the file of a model; without a name, of the only one.
+    @property
+    def graphs(self) -> tuple[GraphSpec, ...]:
+        """The specs of graphs, by the name of their endpoint."""
+        return tuple(file.spec for file in self.graph_files)
+
+    def file(self, model: str | None = None) -> SpecFile | GraphFile:
+        """Return the file of a model or graph; without a name, of the only one.
 
         Raises:
             NotFound: If there is no such model.
             Invalid: If no name is given and there are several models.
         """
-        names = [file.spec.model for file in self.files]
+        files: list[SpecFile | GraphFile] = [*self.files, *self.graph_files]
+        names = [file.spec.model for file in files]
         if model is None:
             if len(names) > 1:
                 hint = f"name one of: {', '.join(names)}"
                 raise Invalid(f"{self.folder} has {len(names)} models", hint=hint)
-            return self.files[0]
-        for file in self.files:
+            return files[0]
+        for file in files:
             if file.spec.model == model:
                 return file
         raise NotFound(
@@ -63,10 +71,15 @@ class Project(Struct, frozen=True, kw_only=True):
         )
 
     def spec(self, model: str | None = None) -> Spec:
-        """Return the spec of a model; without a name, the only one."""
-        return self.file(model).spec
+        """Return the spec of a model that is trained; without a name, the only one."""
+        found = self.file(model).spec
+        if isinstance(found, GraphSpec):
+            raise Invalid(
+                f"“{found.model}” is a graph of models: it has no data, and nothing trains it"
+            )
+        return found
 
-    def where(self, spec: Spec, key: str = "") -> str:
+    def where(self, spec: Spec | GraphSpec, key: str = "") -> str:
         """Return ``file:line`` of a key of a spec."""
         return self.file(spec.model).where(key)
 
@@ -81,7 +94,7 @@ def load(path: Path | str = ".") -> Project:
     Raises:
         NotFound: If there is no such path, or no spec in the folder.
         SpecInvalid: If a spec is not valid.
-        Conflict: If two specs are of one model.
+        Conflict: If two specs are of one model, or a graph has the name of one.
     """
     path = Path(path).absolute()
     if not path.exists():
@@ -104,7 +117,11 @@ def load(path: Path | str = ".") -> Project:
                 hint="rename one of the models",
             )
     folder = path.resolve() if path.is_dir() else path.parent.resolve()
-    return Project(folder=folder, files=tuple(files))
+    return Project(
+        folder=folder,
+        files=tuple(file for file in files if isinstance(file, SpecFile)),
+        graph_files=tuple(file for file in files if isinstance(file, GraphFile)),
+    )
 
 
 def function(project: Project, code: str, *, where: str = "") -> Any:

@@ -34,6 +34,8 @@ class Output(Struct, frozen=True, kw_only=True):
     name: str
     datatype: str  #: of the Open Inference Protocol
     shape: list[int] = []  #: of one row; [] is one value, -1 any length
+    #: whether it says how an answer came about: logged with it, and told to who names it only
+    trace: bool = False
 
 
 Label: TypeAlias = str | int | float | bool
@@ -87,6 +89,46 @@ class Stored(Struct, frozen=True, kw_only=True):
     signature: Signature
     size: int = 0  #: bytes of the form that serves
     background: str | None = None  #: address of rows to explain by; None: an older Setpoint's
+    parts: "list[Part]" = []  #: of a graph: what its nodes are
+
+    @property
+    def functions(self) -> list[str]:
+        """The addresses of the functions that it is made of, besides models."""
+        mine = [part.function for part in self.parts if part.function]
+        return mine + [each for part in self.parts if part.held for each in part.held.functions]
+
+    @property
+    def models(self) -> "list[Stored]":
+        """The models that answer, in the forms that they are loaded from: of a graph several."""
+        if not self.parts:
+            return [self]
+        return [each for part in self.parts if part.held for each in part.held.models]
+
+    @property
+    def addresses(self) -> set[str]:
+        """The objects that it takes to answer."""
+        if not self.parts:
+            return {self.onnx or self.artifact}
+        mine = {self.artifact, *(part.function for part in self.parts if part.function)}
+        return mine.union(*(part.held.addresses for part in self.parts if part.held))
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What one node of a graph is: a version of a model, or a function of the project."""
+
+    node: str
+    model: str = ""  #: of which it is a version; empty: it is a function
+    number: int = 0  #: of the version
+    held: Stored | None = None  #: the version, as it was when the graph was composed
+    function: str = ""  #: address of the function, pickled
+    source: str = ""  #: what it was made of: ``module:name``, and the hash of its code
+
+    @property
+    def version(self) -> str:
+        """What predictions record of it: ``model:number``, or twelve digits of the function."""
+        if self.model:
+            return f"{self.model}:{self.number}"
+        return self.function.removeprefix("b3:")[:12]
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -164,6 +206,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     datasets: dict[str, int] = field(default_factory=dict)  #: dataset name: version trained on
     size: int = 0  #: bytes of the model that serves
     baseline: Stored | None = None  #: the simple model it beat: answers when it cannot
+    parts: list[Part] = field(default_factory=list)  #: of a graph: what its nodes are
     source: str = ""  #: URI of its files, if it was registered from elsewhere
     run_link: str = ""  #: address of its run's page, if that is elsewhere
     logged_model: str = ""  #: id of the logged model it was registered from

@@ -101,6 +101,10 @@ def load(store: ObjectStore, version: ModelVersion | Stored) -> Predictor:
         Invalid: If it is corrupt or cannot be loaded here.
         MissingExtra: If a package it needs is not installed.
     """
+    if version.parts:
+        from setpoint.models.graphs import running  # noqa: PLC0415 - most are none
+
+        return running.load(store, version, load)
     if version.onnx is not None:
         score = compiled.scorer(store.get(version.onnx), version.signature)
     else:

@@ -17,6 +17,7 @@ from setpoint.models.entities import (
     ModelVersion,
     Override,
     Parity,
+    Part,
     Signature,
     Stored,
 )
@@ -46,6 +47,7 @@ class Register(Struct, frozen=True, kw_only=True):
     datasets: dict[str, int] = field(default_factory=dict)
     size: int = 0
     baseline: Stored | None = None
+    parts: list[Part] = field(default_factory=list)
 
 
 class Which(Struct, frozen=True, kw_only=True):

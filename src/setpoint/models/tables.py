@@ -49,6 +49,7 @@ model_versions = Table(
     Column("datasets", Json, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("baseline", Json),
+    Column("parts", Json, nullable=False, server_default="[]"),
     Column("source", Text, nullable=False),
     Column("run_link", Text, nullable=False),
     Column("logged_model", Text, nullable=False),

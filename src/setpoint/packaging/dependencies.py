@@ -70,19 +70,24 @@ class Needed(Struct, frozen=True):
 
 
 def needed(
-    held: Iterable[Stored], natives: dict[str, bytes], functions: Iterable[bytes] = ()
+    held: Iterable[Stored],
+    natives: dict[str, bytes],
+    functions: Iterable[bytes] = (),
+    *,
+    graph: bool = False,
 ) -> Needed:
     """Return what serving models needs.
 
     Args:
         held: The models: a version, and its baseline if it has one.
         natives: The bytes of those that are served as they were trained, by address.
-        functions: Pickled ones that an endpoint's settings name.
+        functions: Pickled ones that a graph, or an endpoint's settings, name.
+        graph: Whether the models are nodes of a graph.
 
     Raises:
         MissingExtra: If a package they need is not installed here.
     """
-    roots = {*_SERVER}
+    roots = {*_SERVER, *(["setpoint.models.graphs.running"] if graph else [])}
     packages: set[str] = set()
     for each in held:
         if each.onnx is not None:

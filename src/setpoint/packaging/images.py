@@ -85,10 +85,12 @@ def assemble(
     """
     manifest = package.manifest_of(version, settings)
     files = package.files(manifest, store)
-    held = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
+    whole = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
+    held = [each for one in whole for each in one.models]
     natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}
-    code = settings.fallback_code
-    need = dependencies.needed(held, natives, [store.get(code)] if code else [])
+    code = [*manifest.version.functions, *filter(None, [settings.fallback_code])]
+    graph = bool(manifest.version.parts)
+    need = dependencies.needed(held, natives, [store.get(each) for each in code], graph=graph)
     parts = [*base.components, *dependencies.components(need.distributions)]
     bill = sbom.bill(manifest, parts)
 

@@ -141,6 +141,9 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults
     unlogged: int = 0  #: rows of the same request that are not in the sample
     redacted: tuple[str, ...] = ()  #: inputs whose values were left out: null in every row
     arm: str = ""  #: of roles 4 and 5: the arm's name, or its part in a release
+    #: of a graph: which of its nodes answered and in which version, as JSON; one a row, or one
+    #: for all rows
+    nodes: list[str] = []
 
 
 class BatchRecord(PredictionRecord, frozen=True, kw_only=True, tag="b"):

@@ -88,7 +88,7 @@ def _predictor(
 ) -> Predictor | None:
     if settings.fallback_value is None and not settings.fallback_code:
         return source.baseline(model, arm.version)
-    if arm.outputs.given or not arm.outputs.scored:
+    if not arm.outputs.only_score or not arm.outputs.scored:
         _log.warning("a score is no answer of this version", extra={"version": arm.version})
         return None
     if settings.fallback_value is not None:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from setpoint.core.clock import to_micros
 from setpoint.errors import Conflict, NotFound
@@ -15,11 +16,18 @@ from setpoint.serve.entities import Prediction, PredictionRecord, Record
 #: The inputs of a row by name; numbers, where missing NaN, and texts.
 Inputs = dict[str, float | str | None]
 
+
+class Logged(Struct, frozen=True, kw_only=True):
+    """What the log has of one prediction."""
+
+    inputs: Inputs
+    nodes: dict[str, str] = {}  #: of a graph: those that answered it, with their versions
+
 _decode = msgspec.msgpack.Decoder(Record).decode
 
 
-def inputs_of(folder: Path, prediction: Prediction) -> Inputs:
-    """Return what a prediction was answered for; sealed, it may have others' inputs as missing.
+def of(folder: Path, prediction: Prediction) -> Logged:
+    """Return what a prediction was answered for, and by; sealed, it may have others' inputs as missing.
 
     Reads the segments that are not sealed yet, then the sealed files of its day: 16 MB take some
     10 ms.
@@ -42,7 +50,7 @@ def inputs_of(folder: Path, prediction: Prediction) -> Inputs:
     return found
 
 
-def _in_segments(folder: Path, wanted: Prediction) -> Inputs | None:
+def _in_segments(folder: Path, wanted: Prediction) -> Logged | None:
     numbers = frames.segments(folder)
     name, at_us = wanted.id.encode(), to_micros(wanted.at)
     for number in reversed(numbers):
@@ -67,13 +75,19 @@ def _require_whole(wanted: Prediction, redacted: Sequence[str]) -> None:
         )
 
 
-def _row(record: PredictionRecord, at: int) -> Inputs:
+def _row(record: PredictionRecord, at: int) -> Logged:
     values = np.frombuffer(record.values).reshape(len(record.ids), len(record.columns))
     found: Inputs = dict(zip(record.columns, values[at].tolist(), strict=True))
-    return found | {column: texts[at] for column, texts in record.texts.items()}
+    inputs = found | {column: texts[at] for column, texts in record.texts.items()}
+    told = record.nodes[at if len(record.nodes) > 1 else 0] if record.nodes else None
+    return Logged(inputs=inputs, nodes=_nodes(told))
 
 
-def _in_parquet(folder: Path, wanted: Prediction) -> Inputs | None:
+def _nodes(told: str | None) -> dict[str, str]:
+    return msgspec.json.decode(told, type=dict[str, str]) if told else {}
+
+
+def _in_parquet(folder: Path, wanted: Prediction) -> Logged | None:
     import polars as pl  # noqa: PLC0415 - only where it is sealed
 
     from setpoint.serve.seal import PREFIX  # noqa: PLC0415 - Polars, as above
@@ -86,11 +100,12 @@ def _in_parquet(folder: Path, wanted: Prediction) -> Inputs | None:
         if found.height:
             row = found.row(0, named=True)
             _require_whole(wanted, row.get("redacted") or ())
-            return {
+            inputs = {
                 name.removeprefix(PREFIX): float("nan")
                 if value is None and found.schema[name].is_numeric()
                 else value
                 for name, value in row.items()
                 if name.startswith(PREFIX)
             }
+            return Logged(inputs=inputs, nodes=_nodes(row.get("nodes")))
     return None

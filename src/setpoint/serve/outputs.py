@@ -32,6 +32,7 @@ class OutputSpec(Struct, frozen=True):
     name: str
     datatype: str
     shape: tuple[int, ...] = ()  #: of one row; -1 is any length
+    trace: bool = False  #: says how an answer came about: told to who names it
 
 
 _SCORE = OutputSpec(SCORE, "FP64")
@@ -62,7 +63,10 @@ class Outputs:
         if len(self.classes) == 2 and PROBABILITIES not in names and scored:
             derived.append(OutputSpec(PROBABILITIES, "FP64", (2,)))
         self.specs = (*((_SCORE,) if scored else ()), *derived, *self.given)
-        self.default = self.specs if self.given else (_SCORE,)
+        untraced = tuple(spec for spec in self.specs if not spec.trace)
+        self.default = untraced if any(not spec.trace for spec in self.given) else (_SCORE,)
+        #: the output that tells what answered each row, and is logged; None: nothing does
+        self.trace = next((spec.name for spec in self.given if spec.trace), None)
         self.only_score = self.default == (_SCORE,)
         self._by_name = {spec.name: spec for spec in self.specs}
 
@@ -131,7 +135,10 @@ def outputs_of(predictor: Predictor) -> Outputs:
 
 def signed_outputs(signature: Any) -> Outputs:
     """Return what a model with this signature (see `models.entities`) gives."""
-    given = [OutputSpec(each.name, each.datatype, tuple(each.shape)) for each in signature.outputs]
+    given = [
+        OutputSpec(each.name, each.datatype, tuple(each.shape), each.trace)
+        for each in signature.outputs
+    ]
     return Outputs(given, signature.classes, scored=signature.scored)
 
 

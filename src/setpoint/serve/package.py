@@ -53,7 +53,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def addresses(self) -> list[str]:
         """The objects that serving needs."""
         held = [self.version, *([self.baseline] if self.baseline else [])]
-        found = {each.onnx or each.artifact for each in held}
+        found = {address for each in held for address in each.addresses}
         also = (self.version.background, self.settings.fallback_code)
         return sorted(found | {each for each in also if each})
 
@@ -122,6 +122,7 @@ def manifest_of(
         signature=version.signature,
         size=version.size,
         background=version.background,
+        parts=version.parts,
     )
     return Manifest(
         model=version.model,

@@ -53,6 +53,7 @@ def only(record: PredictionRecord, keep: Sequence[int]) -> PredictionRecord:
         values=_of(record.values, count, keep),
         texts={name: [texts[i] for i in keep] for name, texts in record.texts.items()},
         scores=_of(record.scores, count, keep),
+        nodes=[record.nodes[i] for i in keep] if len(record.nodes) > 1 else record.nodes,
     )
 
 

@@ -129,7 +129,17 @@ def record(
         fallback=bool(part.failed) and answered,
         failed=part.failed,
         arm=part.arm,
+        nodes=_traced(endpoint, part),
     )
+
+
+def _traced(endpoint: Endpoint, part: Part) -> list[str]:
+    """Return which nodes of a graph answered: once where it is the same for all rows."""
+    name = endpoint.outputs.trace
+    if name is None or not part.given or name not in part.given:
+        return []
+    told: list[str] = part.given[name].tolist()
+    return told[:1] if told.count(told[0]) == len(told) else told
 
 
 def _kept(rows: Rows) -> dict[str, list[str | None]]:

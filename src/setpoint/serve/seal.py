@@ -173,6 +173,7 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
             "fallback": each("fallback", pl.Boolean),
             "failed": each("failed", pl.Int32),
             "arm": each("arm", pl.String),
+            "nodes": _nodes(records, counts),
             "weight": _weights(records, counts),
             "redacted": each("redacted", pl.List(pl.String)),
         }
@@ -206,6 +207,15 @@ def _weights(records: Sequence[PredictionRecord], counts: list[int]) -> pl.Serie
     """Return for how many rows each stands: summed up they estimate what was answered."""
     weights = [1.0 if record.failed else 1 / record.sample for record in records]
     return pl.Series(np.repeat(np.array(weights), counts))
+
+
+def _nodes(records: Sequence[PredictionRecord], counts: list[int]) -> pl.Series:
+    """Return what of a graph answered each row, as JSON; null where it was none."""
+    said: list[str | None] = []
+    for record, count in zip(records, counts, strict=True):
+        nodes: Sequence[str | None] = record.nodes or [None]
+        said += nodes if len(nodes) == count else [nodes[0]] * count
+    return pl.Series(said, dtype=pl.String)
 
 
 def _scores(records: Sequence[PredictionRecord | ShadowRecord]) -> pl.Series:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from setpoint.control.spec import shapes
 from setpoint.control.spec.entities import Slices, Spec
 from setpoint.control.spec.fields import Kind
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.control.spec.parse import plain
 from setpoint.control.spec.shapes import Key, Shape
 from setpoint.control.spec.units import format_percent, format_size
@@ -34,15 +35,16 @@ class Change(Struct, frozen=True, kw_only=True):
     after: str
 
 
-def explain(spec: Spec) -> list[Explained]:
+def explain(spec: Spec | GraphSpec) -> list[Explained]:
     """Return every key of a spec, in the order of the reference.
 
-    A group that is not set (as ``guardrails.slices`` often is) is one line.
+    A group that is not set (as ``guardrails.slices`` often is) is one line. Of groups with names
+    of one's own, the nodes of a graph, keys that are not set are left out.
     """
-    return list(_group(spec, _open(spec), ""))
+    return list(_group(spec, spec if isinstance(spec, GraphSpec) else _open(spec), ""))
 
 
-def changes(before: Spec, after: Spec) -> list[Change]:
+def changes(before: Spec | GraphSpec, after: Spec | GraphSpec) -> list[Change]:
     """Return the keys whose values differ between two specs, in order."""
     old = {row.path: row.value for row in explain(before)}
     new = {row.path: row.value for row in explain(after)}
@@ -72,6 +74,10 @@ def _group(group: Struct, settled: Struct, at: str) -> Iterator[Explained]:
             continue  # one key a metric: those that are set say it all
         if key.shape.is_group and value is not None:
             yield from _group(value, getattr(settled, key.attribute), path)
+        elif key.shape.item is not None and key.shape.item.is_group and isinstance(value, dict):
+            for name, each in value.items():
+                rows = _group(each, type(each)(), f"{path}.{name}")
+                yield from (row for row in rows if not row.default)
         else:
             yield Explained(
                 path=path,

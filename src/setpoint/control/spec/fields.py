@@ -30,6 +30,7 @@ class Kind(StrEnum):
     SIZE = "size"
     VERSIONS = "policy of versions"
     SOURCES = "a source, or several by name"
+    WHICH = "version of a model"
 
 
 ModelName = Annotated[str, Kind.MODEL]
@@ -44,6 +45,7 @@ Percent = Annotated[float, Kind.PERCENT]  #: a fraction in [0, 1]
 Growth = Annotated[float, Kind.GROWTH]  #: a fraction of at least 0
 Count = Annotated[int, Kind.POSITIVE]
 Versions = Annotated[str, Kind.VERSIONS]  #: as `serve.naming` reads them
+Which = Annotated[str, Kind.WHICH]  #: ``fraud``, ``fraud@alias`` or ``fraud:3``
 Size = Annotated[int, Kind.SIZE]  #: bytes
 
 Metric = Literal[

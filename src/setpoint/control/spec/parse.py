@@ -1,18 +1,21 @@
 """From a setpoint file to a `Spec` and back: every problem at once, with its line."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import blake3
 from msgspec import Struct
 
-from setpoint.control.spec import nodes, rules, shapes, units
+from setpoint.control.spec import graph_rules, nodes, rules, shapes, units
 from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.control.spec.reader import Problem, Reader
 from setpoint.errors import Invalid, NotFound, Unavailable
+
+T = TypeVar("T", bound=Struct)
 
 SHOWN = 10  #: problems reported at once
 
@@ -36,10 +39,9 @@ class SpecInvalid(Invalid):
         super().__init__("\n".join(lines), where=_where(file, first.line))
 
 
-class SpecFile(Struct, frozen=True, kw_only=True):
-    """A spec with the file it came from."""
+class Written(Struct, frozen=True, kw_only=True):
+    """What every setpoint file has."""
 
-    spec: Spec
     path: Path
     lines: dict[str, int]  #: the line of every key that is written, by path
 
@@ -48,8 +50,20 @@ class SpecFile(Struct, frozen=True, kw_only=True):
         return _where(str(self.path), _line(self.lines, key))
 
 
-def read(path: Path) -> SpecFile:
-    """Read a setpoint file.
+class SpecFile(Written, frozen=True, kw_only=True):
+    """The spec of a model with the file it came from."""
+
+    spec: Spec
+
+
+class GraphFile(Written, frozen=True, kw_only=True):
+    """The spec of a graph with the file it came from."""
+
+    spec: GraphSpec
+
+
+def read(path: Path) -> SpecFile | GraphFile:
+    """Read a setpoint file: that of a graph has the key ``graph``.
 
     Raises:
         NotFound: If there is no such file.
@@ -64,7 +78,11 @@ def read(path: Path) -> SpecFile:
         ) from None
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}", where=str(path)) from error
-    spec, lines = _read(data, str(path))
+    root = _root(data, str(path))
+    if any(key.text == "graph" for key, _ in root.pairs):
+        graph, lines = _settle_graph(root, str(path))
+        return GraphFile(spec=graph, path=path, lines=lines)
+    spec, lines = _settle(root, str(path))
     return SpecFile(spec=spec, path=path, lines=lines)
 
 
@@ -74,7 +92,8 @@ def parse(data: bytes | str, file: str = "spec") -> Spec:
     Raises:
         SpecInvalid: If it is no valid spec.
     """
-    return _read(data.encode() if isinstance(data, str) else data, file)[0]
+    root = _root(data.encode() if isinstance(data, str) else data, file)
+    return _settle(root, file)[0]
 
 
 def from_document(document: Mapping[str, Any], file: str = "spec") -> Spec:
@@ -85,6 +104,18 @@ def from_document(document: Mapping[str, Any], file: str = "spec") -> Spec:
     """
     try:
         return _settle(nodes.from_python(document), file)[0]
+    except nodes.Unreadable as error:
+        raise _unreadable(error, file) from None
+
+
+def graph_from_document(document: Mapping[str, Any], file: str = "spec") -> GraphSpec:
+    """Read the spec of a graph from plain values, as `to_document` or JSON gives them.
+
+    Raises:
+        SpecInvalid: If it is no valid spec.
+    """
+    try:
+        return _settle_graph(nodes.from_python(document), file)[0]
     except nodes.Unreadable as error:
         raise _unreadable(error, file) from None
 
@@ -103,7 +134,7 @@ def to_document(spec: Struct) -> dict[str, Any]:
     return document
 
 
-def canonical(spec: Spec) -> bytes:
+def canonical(spec: Spec | GraphSpec) -> bytes:
     """Return the spec as canonical JSON: all keys, sorted, no blanks, UTF-8."""
     return json.dumps(
         to_document(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False
@@ -115,27 +146,36 @@ def from_canonical(data: bytes) -> Spec:
     return from_document(json.loads(data))
 
 
-def hash_of(spec: Spec) -> str:
+def hash_of(spec: Spec | GraphSpec) -> str:
     """Return the identity of a spec: ``blake3:`` and the hash of its canonical form."""
     return "blake3:" + blake3.blake3(canonical(spec)).hexdigest()
 
 
-def _read(data: bytes, file: str) -> tuple[Spec, dict[str, int]]:
+def _root(data: bytes, file: str) -> nodes.Node:
     try:
-        root = nodes.from_yaml(data)
+        return nodes.from_yaml(data)
     except nodes.Unreadable as error:
         raise _unreadable(error, file) from None
-    return _settle(root, file)
 
 
 def _settle(root: nodes.Node, file: str) -> tuple[Spec, dict[str, int]]:
-    reader = Reader(Spec)
-    spec = reader.read(shapes.Shape(base=Spec), root, "")
-    if not isinstance(spec, Spec):
+    return _settled(Spec, rules.findings, root, file)
+
+
+def _settle_graph(root: nodes.Node, file: str) -> tuple[GraphSpec, dict[str, int]]:
+    return _settled(GraphSpec, graph_rules.findings, root, file)
+
+
+def _settled(
+    struct: type[T], findings: Callable[[T], list[rules.Finding]], root: nodes.Node, file: str
+) -> tuple[T, dict[str, int]]:
+    reader = Reader(struct)
+    spec = reader.read(shapes.Shape(base=struct), root, "")
+    if not isinstance(spec, struct):
         raise SpecInvalid(file, reader.problems)
     problems = [
         Problem(line=_line(reader.lines, path), path=path, message=message, hint=hint)
-        for path, message, hint in rules.findings(spec)
+        for path, message, hint in findings(spec)
     ]
     if problems:
         raise SpecInvalid(file, problems)

@@ -57,6 +57,8 @@ class Reader:
             return self._struct(shape.base, node, path)
         if shape.base is tuple:
             return self._tuple(shape, node, path)
+        if shape.base is dict and shape.item is not None:
+            return self._map(shape.item, node, path)
         if shape.kind is Kind.SOURCES:
             return self._sources(node, path)
         if shape.kind is Kind.VERSIONS:
@@ -150,6 +152,16 @@ class Reader:
         item = shape.item
         read = [self.read(item, n, f"{path}[{i}]") for i, n in enumerate(node.items)]
         return BAD if any(value is BAD for value in read) else tuple(read)
+
+    def _map(self, item: Shape, node: Node, path: str) -> Any:
+        if node.kind != "map":
+            return self.bad(
+                node, path, f"{path} is {node.described}, not values by name", "write name: value"
+            )
+        before = len(self.problems)
+        pairs = self._pairs(node, path)
+        found = {name: self.read(item, child, where) for name, child, where in pairs}
+        return found if len(self.problems) == before else BAD
 
     def _sources(self, node: Node, path: str) -> Any:
         item = Shape(base=str, kind=Kind.SOURCE)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from setpoint.control.spec.entities import Bound, Spec
 from setpoint.control.spec.fields import LOWER_IS_BETTER, REGRESSION
+from setpoint.control.spec.running import Serve
 from setpoint.control.spec.suggest import did_you_mean
 from setpoint.control.spec.units import format_size
 
@@ -164,8 +165,16 @@ def _watch(spec: Spec) -> Iterator[Finding]:
         yield "watch.window", "watch.window is longer than a year", hint
 
 
-def _log(spec: Spec) -> Iterator[Finding]:
-    log = spec.serve.log
+def serving(serve: Serve) -> Iterator[Finding]:
+    """Yield what cannot be about how an endpoint is to answer."""
+    for rule in (_log, _limits, _routing):
+        yield from rule(serve)
+    for path, value in _serving_times(serve).items():
+        yield from _positive(path, value)
+
+
+def _log(serve: Serve) -> Iterator[Finding]:
+    log = serve.log
     if log.sample <= 0:
         hint = "write such as 1%: an even sample is enough to judge by"
         yield "serve.log.sample", "without a sample nothing could be judged", hint
@@ -174,8 +183,8 @@ def _log(spec: Spec) -> Iterator[Finding]:
         yield "serve.log.redact", f"{twice[0]} is redacted twice", "keep one of them"
 
 
-def _limits(spec: Spec) -> Iterator[Finding]:
-    serve, limits = spec.serve, spec.serve.limits
+def _limits(serve: Serve) -> Iterator[Finding]:
+    limits = serve.limits
     if limits.memory is not None and serve.process != "own":
         hint = "add process: own, or leave it out"
         yield (
@@ -196,8 +205,8 @@ def _limits(spec: Spec) -> Iterator[Finding]:
             yield f"serve.limits.{name}", f"serve.limits.{name} leaves no room", hint
 
 
-def _routing(spec: Spec) -> Iterator[Finding]:
-    fallback, key = spec.serve.fallback, spec.serve.key
+def _routing(serve: Serve) -> Iterator[Finding]:
+    fallback, key = serve.fallback, serve.key
     rules = [fallback.use == "baseline", fallback.value is not None, fallback.code is not None]
     if sum(rules) > 1:
         yield "serve.fallback", "serve.fallback has more than one answer", "keep one of them"
@@ -217,19 +226,31 @@ def _durations(spec: Spec) -> Iterator[Finding]:
         "train.split.test": spec.train.split.test,
         "train.window": spec.train.window,
         "guardrails.latency_p99.at_most": guard.at_most if guard else None,
-        "serve.log.keep": spec.serve.log.keep,
-        "serve.limits.timeout": spec.serve.limits.timeout,
+        **_serving_times(spec.serve),
         "release.canary.at_most": spec.release.canary.at_most,
         "watch.window": spec.watch.window,
         "react.stale.after": stale.after if stale else None,
         "privacy.retention": spec.privacy.retention,
     }
     for path, value in durations.items():
-        if isinstance(value, timedelta) and value <= timedelta(0):
-            yield path, f"{path} is no time at all", "write a duration above 0"
+        yield from _positive(path, value)
+
+
+def _serving_times(serve: Serve) -> dict[str, object]:
+    return {"serve.log.keep": serve.log.keep, "serve.limits.timeout": serve.limits.timeout}
+
+
+def _positive(path: str, value: object) -> Iterator[Finding]:
+    if isinstance(value, timedelta) and value <= timedelta(0):
+        yield path, f"{path} is no time at all", "write a duration above 0"
+
+
+def _serve(spec: Spec) -> Iterator[Finding]:
+    for rule in (_log, _limits, _routing):
+        yield from rule(spec.serve)
 
 
 _RULES: tuple[Callable[[Spec], Iterator[Finding]], ...] = (
     _data, _train, _baseline, _objective, _guardrails, _business, _release, _watch,
-    _log, _limits, _routing, _durations,
+    _serve, _durations,
 )  # fmt: skip

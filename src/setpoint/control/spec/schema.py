@@ -7,6 +7,7 @@ from msgspec import Struct
 from setpoint.control.spec import shapes
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.fields import Kind
+from setpoint.control.spec.graphs import GraphSpec
 from setpoint.control.spec.parse import plain
 from setpoint.control.spec.shapes import Key, Shape
 from setpoint.control.spec.units import Amount, Rate
@@ -37,6 +38,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.MODEL: {"type": "string", "pattern": r"^[^\s:/_.\-][^\s:/]*$", "maxLength": 64},
     Kind.NAME: _TEXT,
+    Kind.WHICH: {**_TEXT, "examples": ["fraud", "fraud@champion", "fraud:3"]},
     Kind.COLUMN: _TEXT,
     Kind.PATH: _TEXT,
     Kind.CODE: _CODE,
@@ -100,12 +102,16 @@ def schema() -> dict[str, Any]:
     other (a baseline to beat must exist) is the parser's to say.
     """
     groups: dict[str, dict[str, Any]] = {}
-    root = _group(Spec, groups)
+    model, graph = _reference(Spec, groups), _reference(GraphSpec, groups)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:setpoint:spec:1",
         "title": "Setpoint file",
-        **root,
+        "description": "The promise about a model, or about a graph of models.",
+        "type": "object",
+        "if": {"required": ["graph"]},
+        "then": graph,
+        "else": model,
         "$defs": groups,
     }
 
@@ -140,6 +146,8 @@ def _shape(shape: Shape, groups: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return {"anyOf": [_shape(variant, groups) for variant in shape.variants]}
     if shape.base is Literal:
         return {"enum": list(shape.choices)}
+    if shape.base is dict and shape.item is not None:
+        return {"type": "object", "additionalProperties": _shape(shape.item, groups)}
     if shape.item is not None:
         return {"type": "array", "items": _shape(shape.item, groups)}
     return dict(_KINDS[shape.kind] if shape.kind else _TYPES[shape.base])

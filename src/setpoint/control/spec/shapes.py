@@ -17,7 +17,7 @@ class Shape(Struct, frozen=True, kw_only=True):
 
     base: Any  #: the bare type, or ``tuple``, ``dict``, ``Literal``
     kind: Kind | None = None
-    item: "Shape | None" = None  #: of a tuple
+    item: "Shape | None" = None  #: of a tuple, or of a dict whose keys are any names
     choices: tuple[str, ...] = ()  #: of a Literal
     variants: tuple["Shape", ...] = ()  #: of a union, None left out
 
@@ -51,6 +51,8 @@ def shape_of(annotation: Any) -> Shape:
         return variants[0] if len(variants) == 1 else Shape(base=Union, variants=variants)
     if origin is Literal:
         return Shape(base=Literal, choices=args)
+    if origin is dict and kind is None:
+        return Shape(base=dict, item=shape_of(args[1]))
     if origin is tuple:
         return Shape(base=tuple, item=shape_of(args[0]))
     return Shape(base=origin or annotation, kind=kind)

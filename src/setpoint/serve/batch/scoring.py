@@ -209,7 +209,8 @@ def records(
             blobs={name: values[start:stop] for name, values in part.rows.blobs.items()},
         )
         scores = None if part.scores is None else part.scores[start:stop]
-        piece = structs.replace(part, rows=held, scores=scores)
+        given = part.given and {name: each[start:stop] for name, each in part.given.items()}
+        piece = structs.replace(part, rows=held, scores=scores, given=given)
         micros = part.nanos * len(mine) // len(ids) // 1000
         one = scoring.record(endpoint, piece, mine, request_id, to_micros(at), micros)
         if endpoint.keeping is not None:

@@ -7,6 +7,8 @@ from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.charts.reliability import reliability
 from setpoint.models.entities import ModelVersion
+from setpoint.models.graphs import rules
+from setpoint.models.graphs.entities import Composed
 from setpoint.profiles.quality import calibration
 from setpoint.profiles.reference import Reference
 from setpoint.releases.entities import Release
@@ -66,6 +68,33 @@ def origin(found: ModelVersion, releases: list[Release], run: Run | None, width:
         )
         edges.append((me, release.id))
     return lineage(nodes, edges, title=f"Where {found.model} {me} comes from", width=width)
+
+
+def made_of(found: ModelVersion, composed: Composed, width: float) -> str:
+    """Return the nodes of a graph, from those that others are made of to the one that answers."""
+    graph, parts = composed.graph, {part.node: part for part in found.parts}
+    columns: dict[str, int] = {}
+    for name in rules.used(graph):
+        below = [columns[child] for child in rules.children(graph.nodes[name])]
+        columns[name] = max(below, default=-1) + 1
+    nodes = []
+    for name, column in columns.items():
+        part = parts.get(name)
+        kind = type(graph.nodes[name]).__name__.lower()
+        told = name if part is None else f"{name}: {part.version}"
+        known = part is not None and bool(part.model)
+        nodes.append(
+            Node(
+                key=name,
+                column=column,
+                kind=kind,
+                name=told,
+                href=f"/models/{quote(part.model)}/{part.number}" if part and known else "",
+                color=of_version(part.number) if part and known else "muted",
+            )
+        )
+    edges = [(child, name) for name in columns for child in rules.children(graph.nodes[name])]
+    return lineage(nodes, edges, title=f"The nodes of {found.model} v{found.number}", width=width)
 
 
 def _causes(found: ModelVersion, run: Run | None) -> tuple[list[Node], list[tuple[str, str]]]:

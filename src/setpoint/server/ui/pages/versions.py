@@ -10,6 +10,7 @@ from msgspec import Struct
 from setpoint.artifacts.store import open_store
 from setpoint.errors import Invalid, NotFound
 from setpoint.models.entities import Check, ModelVersion
+from setpoint.models.graphs import running
 from setpoint.models.registry import commands
 from setpoint.models.registry import service as registry
 from setpoint.models.registry.entities import Entry
@@ -24,7 +25,7 @@ from setpoint.runs.entities import Run
 from setpoint.runs.service import ShowRun, show
 from setpoint.serve.outputs import signed_outputs
 from setpoint.server.ui import history, markdown, words
-from setpoint.server.ui.page import Ask, Page, Redirect, Table
+from setpoint.server.ui.page import Ask, Drawn, Page, Redirect, Table
 from setpoint.server.ui.pages import talk, version_example, version_files, version_pictures
 from setpoint.server.ui.pages.registry import reason_in, tags_in
 
@@ -72,10 +73,20 @@ def version(ask: Ask) -> Page:
         },
         figures={
             "lineage": partial(version_pictures.origin, found, releases, run),
+            **_nodes(ask, found),
             **version_pictures.calibrated(found, reference),
         },
         tables=_tables(found, checks, decided.approvals),
     )
+
+
+def _nodes(ask: Ask, found: ModelVersion) -> dict[str, Drawn]:
+    """Return the picture of a graph, if the version is one and its files are here."""
+    objects = open_store(ask.backend.settings)
+    if not found.parts or not objects.has(found.artifact):
+        return {}
+    composed = running.opened(objects, found.artifact)
+    return {"nodes": partial(version_pictures.made_of, found, composed)}
 
 
 def _tables(
