@@ -73,7 +73,7 @@ def test_a_missing_number_is_nan_and_a_missing_text_none(log: Path) -> None:
 def test_what_was_not_answered_or_is_of_another_model_is_not_found(log: Path) -> None:
     for one in (wanted("failed"), wanted("p9"), wanted("p1", AT + 7), wanted("p1", model="none")):
         with pytest.raises(NotFound, match="are not in the log") as caught:
-            logged.of(log, one).inputs
+            logged.of(log, one)
         assert "serve.log.keep" in str(caught.value.hint)
 
 
@@ -86,9 +86,9 @@ def test_a_prediction_logged_without_its_personal_inputs_is_not_taken_for_one_wi
     writer.append(predicted("p2", at_us=AT))
     writer.close()
     with pytest.raises(Conflict, match="'p1' was logged without a, city"):
-        logged.of(tmp_path, wanted("p1")).inputs
+        logged.of(tmp_path, wanted("p1"))
     LogWriter(tmp_path).close()
     seal(tmp_path, Position(9, 0))
     with pytest.raises(Conflict, match="'p1' was logged without a, city"):
-        logged.of(tmp_path, wanted("p1")).inputs
+        logged.of(tmp_path, wanted("p1"))
     assert logged.of(tmp_path, wanted("p2")).inputs["a"] == 0.0

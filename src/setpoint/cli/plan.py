@@ -77,9 +77,7 @@ def status(home: str | None, as_json: bool, model: str | None) -> None:
     graphs = store.call(list_graphs, ListGraphs(model=model)).graphs
     alone = bool(graphs) and model is not None
     found = Statuses(models=[]) if alone else store.call(ls, ListStatus(model=model))
-    say(
-        _statuses(found, graphs), {"models": found.models, "graphs": graphs}, as_json=as_json
-    )
+    say(_statuses(found, graphs), {"models": found.models, "graphs": graphs}, as_json=as_json)
 
 
 def _settle(store: LocalBackend, models: set[str], *, quiet: bool) -> None:

@@ -22,8 +22,8 @@ from setpoint.control.decide import (
 )
 from setpoint.control.engine import Engine, in_process
 from setpoint.control.entities import Applied, Job, JobState
-from setpoint.control.graphs import following
 from setpoint.control.follow import Followed, Follower
+from setpoint.control.graphs import following
 from setpoint.control.inforce import spec_of
 from setpoint.control.keeping import Keeper
 from setpoint.control.lease import Lease, LeaseLost

@@ -85,12 +85,7 @@ def assemble(
     """
     manifest = package.manifest_of(version, settings)
     files = package.files(manifest, store)
-    whole = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
-    held = [each for one in whole for each in one.models]
-    natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}
-    code = [*manifest.version.functions, *filter(None, [settings.fallback_code])]
-    graph = bool(manifest.version.parts)
-    need = dependencies.needed(held, natives, [store.get(each) for each in code], graph=graph)
+    need = needed(manifest, store)
     parts = [*base.components, *dependencies.components(need.distributions)]
     bill = sbom.bill(manifest, parts)
 
@@ -124,6 +119,21 @@ def assemble(
         ),
         layers,
     )
+
+
+def needed(manifest: package.Manifest, store: ObjectStore) -> dependencies.Needed:
+    """Return what serving a package needs, of whatever it is made.
+
+    Raises:
+        NotFound: If bytes of a model or function are missing.
+        MissingExtra: If a package that they need is not installed here.
+    """
+    whole = [manifest.version, *([manifest.baseline] if manifest.baseline else [])]
+    held = [each for one in whole for each in one.models]
+    natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}
+    code = [*manifest.version.functions, *filter(None, [manifest.settings.fallback_code])]
+    graph = bool(manifest.version.parts)
+    return dependencies.needed(held, natives, [store.get(each) for each in code], graph=graph)
 
 
 def _server(modules: dict[str, bytes]) -> Tree:

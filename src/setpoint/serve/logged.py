@@ -23,11 +23,12 @@ class Logged(Struct, frozen=True, kw_only=True):
     inputs: Inputs
     nodes: dict[str, str] = {}  #: of a graph: those that answered it, with their versions
 
+
 _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 def of(folder: Path, prediction: Prediction) -> Logged:
-    """Return what a prediction was answered for, and by; sealed, it may have others' inputs as missing.
+    """Return what a prediction was answered for, and by; sealed, with others' inputs as missing.
 
     Reads the segments that are not sealed yet, then the sealed files of its day: 16 MB take some
     10 ms.

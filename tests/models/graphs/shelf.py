@@ -1,6 +1,6 @@
 """Models in a store of their own, and graphs made of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,12 @@ class Shelf:
         ask: Any,
         *columns: str,
         number: int = 1,
-        classes: list[Label] | None = None,
+        classes: Sequence[Label] = (),
     ) -> Model:
         """Put a model of numbers on the shelf; return the node that names it."""
         example = pl.DataFrame({name: [0.5, 1.5, 2.5] for name in columns})
         kind = "classification" if classes else "regression"
-        held = adding.stored(self.store, ask, example, kind=kind, classes=classes or [])
+        held = adding.stored(self.store, ask, example, kind=kind, classes=classes)
         return self.put(node, held, number=number)
 
     def put(self, node: str, held: Stored, *, number: int = 1) -> Model:

@@ -4,7 +4,7 @@ import pytest
 
 from setpoint.errors import Invalid
 from setpoint.models.entities import Input, Output, Signature
-from setpoint.models.graphs import rules
+from setpoint.models.graphs import flows, rules
 from setpoint.models.graphs.entities import (
     Chain,
     Combine,
@@ -19,8 +19,8 @@ from setpoint.models.graphs.entities import (
 LEAF = Model(model="m")
 
 
-def said(answer: str = "all", **nodes: Node) -> list[str]:
-    return [one.message for one in rules.problems(Graph(nodes=nodes, answer=answer))]
+def said(nodes: dict[str, Node]) -> list[str]:
+    return [one.message for one in rules.problems(Graph(nodes=nodes, answer="all"))]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def said(answer: str = "all", **nodes: Node) -> list[str]:
     ],
 )
 def test_what_cannot_be(nodes: dict[str, Node], message: str) -> None:
-    (found,) = said(**nodes)
+    (found,) = said(nodes)
     assert message in found
 
 
@@ -57,7 +57,7 @@ def test_what_cannot_be(nodes: dict[str, Node], message: str) -> None:
 )
 def test_weights_fit_the_members(by: Combine, weights: list[float], message: str) -> None:
     ensemble = Ensemble(members=["one", "two"], by=by, weights=weights)
-    (found,) = said(all=ensemble, one=LEAF, two=LEAF)
+    (found,) = said({"all": ensemble, "one": LEAF, "two": LEAF})
     assert message in found
 
 
@@ -163,3 +163,27 @@ def test_a_switch_gives_what_all_its_cases_do() -> None:
     found = of(models, all=Switch(column="x", cases={"1": "one"}, default="two"))
     assert found.classes == ["a", "b"]
     assert [each.name for each in found.outputs] == ["nodes"]
+
+
+def test_rows_flow_through_steps_and_into_the_case_that_is_named() -> None:
+    nodes: dict[str, Node] = {
+        "step": Transform(code="s:f", gives={"size": "BYTES"}),
+        "one": LEAF,
+        "two": LEAF,
+        "both": Ensemble(members=["one", "two"]),
+        "which": Switch(column="size", cases={"s": "one"}, default="both"),
+        "all": Chain(steps=["step", "which"]),
+    }
+    found = flows.flow(Graph(nodes=nodes, answer="all"))
+    names = {box.key: box.node for box in found.boxes}
+    arrows = sorted((names[one], names[other]) for one, other in found.arrows)
+    assert arrows == [
+        ("one", "both"),
+        ("step", "which"),
+        ("two", "both"),
+        ("which", "one"),
+        ("which", "one"),
+        ("which", "two"),
+    ]
+    columns = {(box.node, box.column) for box in found.boxes}
+    assert columns == {("step", 0), ("which", 1), ("one", 2), ("two", 2), ("both", 3)}

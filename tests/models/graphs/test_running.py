@@ -19,6 +19,7 @@ from setpoint.models.graphs.entities import (
     Combine,
     Ensemble,
     Graph,
+    Node,
     Switch,
 )
 from setpoint.models.graphs.running import NodeFailed
@@ -45,7 +46,7 @@ def test_a_chain_hands_on_what_its_steps_give(shelf: Shelf) -> None:
     double = shelf.function(
         "double", lambda columns: {"y": columns["first"] * 2}, {"first": "number"}, {"y": "number"}
     )
-    graph = {
+    graph: dict[str, Node] = {
         "first": shelf.model("first", a, "x"),
         "double": double,
         "second": shelf.model("second", b, "x", "y", number=7),
@@ -71,7 +72,7 @@ def test_an_ensemble_combines_scores(
     shelf = Shelf(tmp_path_factory.mktemp("shelf"))
     weights = [1.0, 2.0, 5.0] if by in (Combine.MEAN, Combine.VOTE) else []
     names = ["p", "q", "r"]
-    graph = {
+    graph: dict[str, Node] = {
         name: shelf.model(
             name, lambda frame: frame[frame.columns[0]].to_numpy() / 4, name, classes=[0, 1]
         )
@@ -108,7 +109,7 @@ def test_an_ensemble_of_several_classes_combines_probabilities(
     shelf: Shelf, by: Combine, expected: list[float]
 ) -> None:
     classes = ["no", "maybe", "yes"]
-    graph = {
+    graph: dict[str, Node] = {
         "one": shelf.model("one", three, "x", classes=classes),
         "other": shelf.model("other", other_three, "x", classes=classes),
         "all": Ensemble(members=["one", "other"], by=by),
@@ -119,7 +120,7 @@ def test_an_ensemble_of_several_classes_combines_probabilities(
     assert found["score"].tolist() == [max(expected)]
 
 
-def switched(shelf: Shelf) -> dict[str, Any]:
+def switched(shelf: Shelf) -> dict[str, Node]:
     side = shelf.function(
         "side",
         lambda columns: {"side": np.where(columns["x"] < 0, "left", "right")},
@@ -151,7 +152,7 @@ def test_rows_are_answered_together_as_they_are_alone(
 
 
 def test_a_switch_answers_what_is_missing_or_unknown_by_its_default(shelf: Shelf) -> None:
-    graph = {
+    graph: dict[str, Node] = {
         "low": shelf.model("low", a, "x"),
         "high": shelf.model("high", b, "x", "y"),
         "all": Switch(column="kind", cases={"1": "low", "2.5": "high"}, default="low"),
@@ -172,7 +173,7 @@ def test_a_switch_answers_what_is_missing_or_unknown_by_its_default(shelf: Shelf
 
 def test_a_graph_can_be_a_node_of_another(shelf: Shelf) -> None:
     inner = shelf.composed({"first": shelf.model("first", a, "x")})
-    outer = {
+    outer: dict[str, Node] = {
         "inner": shelf.put("inner", inner, number=4),
         "other": shelf.model("other", a, "x"),
         "all": Ensemble(members=["inner", "other"]),
@@ -199,7 +200,7 @@ def test_the_node_that_fails_is_named(shelf: Shelf) -> None:
     whole = shelf.loaded(
         {"step": shelf.function("step", fails, {"x": "number"}, {"score": "number"})}
     )
-    with pytest.raises(NodeFailed, match="node “step” .*ValueError: too much"):
+    with pytest.raises(NodeFailed, match=r"node “step” .*ValueError: too much"):
         whole.predict(np.array([[101.0]]))
 
 

@@ -60,9 +60,7 @@ def _settle(
     except SetpointError as error:
         said = f"{error.message}: {error.where}" if error.where else error.message
         with acting() as conn:
-            store.note(
-                conn, applied.model, tried=found.key, version=applied.version, problem=said
-            )
+            store.note(conn, applied.model, tried=found.key, version=applied.version, problem=said)
             ctx = home.context(conn)
             record(ctx, "graph.failed", f"model:{applied.model}", problem=said)
         return False

@@ -24,9 +24,7 @@ class Graphs(Struct, frozen=True, kw_only=True):
 def ls(ctx: Context, cmd: ListGraphs) -> Graphs:
     """Say of each graph what it is made of, which versions answer in it, and if all is well."""
     found = store.all_applied(ctx.conn)
-    return Graphs(
-        graphs=[_status(ctx, one) for one in found if cmd.model in (None, one.model)]
-    )
+    return Graphs(graphs=[_status(ctx, one) for one in found if cmd.model in (None, one.model)])
 
 
 def _status(ctx: Context, applied: AppliedGraph) -> GraphStatus:

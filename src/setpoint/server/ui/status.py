@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from setpoint.control.graphs.service import ListGraphs
+from setpoint.control.graphs.service import ls as list_graphs
 from setpoint.control.service import ListStatus, ls
 from setpoint.models.service import ListModels
 from setpoint.models.service import ls as list_models
@@ -23,6 +25,10 @@ def all_models(ask: Ask) -> list[Status]:
     found = [
         Status(model=each.model, state=str(each.state), why=each.why)
         for each in ask.call(ls, ListStatus()).models
+    ]
+    found += [
+        Status(model=each.model, state=str(each.state), why=each.why)
+        for each in ask.call(list_graphs, ListGraphs()).graphs
     ]
     known = {each.model for each in found}
     found += [

@@ -74,7 +74,7 @@ def _own(ask: Ask, version: ModelVersion) -> Iterator[File]:
     objects = open_store(ask.backend.settings)
     baseline = version.baseline
     known = (
-        (f"model.{version.flavor}", "as it was trained", version.artifact),
+        (f"model.{version.flavor}", _form(version), version.artifact),
         ("model.onnx", "compiled: what serves", version.onnx),
         ("reference", "profile of its training rows", version.reference),
         ("rows", "ids of its training rows", version.rows),
@@ -87,6 +87,10 @@ def _own(ask: Ask, version: ModelVersion) -> Iterator[File]:
         if address:
             size = objects.size(address) if objects.has(address) else None
             yield File(path=path, what=what, url=f"/objects/{address}", size=size, address=address)
+
+
+def _form(version: ModelVersion) -> str:
+    return "its nodes, and the versions that they are" if version.parts else "as it was trained"
 
 
 def _elsewhere(ask: Ask, version: ModelVersion) -> Iterator[File]:

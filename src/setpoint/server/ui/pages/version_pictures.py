@@ -7,8 +7,8 @@ from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.charts.reliability import reliability
 from setpoint.models.entities import ModelVersion
-from setpoint.models.graphs import rules
-from setpoint.models.graphs.entities import Composed
+from setpoint.models.graphs import flows
+from setpoint.models.graphs.entities import Composed, Ensemble, Switch
 from setpoint.profiles.quality import calibration
 from setpoint.profiles.reference import Reference
 from setpoint.releases.entities import Release
@@ -71,30 +71,31 @@ def origin(found: ModelVersion, releases: list[Release], run: Run | None, width:
 
 
 def made_of(found: ModelVersion, composed: Composed, width: float) -> str:
-    """Return the nodes of a graph, from those that others are made of to the one that answers."""
-    graph, parts = composed.graph, {part.node: part for part in found.parts}
-    columns: dict[str, int] = {}
-    for name in rules.used(graph):
-        below = [columns[child] for child in rules.children(graph.nodes[name])]
-        columns[name] = max(below, default=-1) + 1
-    nodes = []
-    for name, column in columns.items():
-        part = parts.get(name)
-        kind = type(graph.nodes[name]).__name__.lower()
-        told = name if part is None else f"{name}: {part.version}"
-        known = part is not None and bool(part.model)
-        nodes.append(
+    """Return the way that rows take through a graph, with the version of each model."""
+    nodes, parts = composed.graph.nodes, {part.node: part for part in found.parts}
+    way = flows.flow(composed.graph)
+    boxes = []
+    for box in way.boxes:
+        part, kind = parts.get(box.node), type(nodes[box.node]).__name__.lower()
+        known = part is not None and part.model
+        boxes.append(
             Node(
-                key=name,
-                column=column,
-                kind=kind,
-                name=told,
+                key=str(box.key),
+                column=box.column,
+                kind=f"{kind} {box.node}",
+                name=part.version if part is not None else _how(nodes[box.node]),
                 href=f"/models/{quote(part.model)}/{part.number}" if part and known else "",
                 color=of_version(part.number) if part and known else "muted",
             )
         )
-    edges = [(child, name) for name in columns for child in rules.children(graph.nodes[name])]
-    return lineage(nodes, edges, title=f"The nodes of {found.model} v{found.number}", width=width)
+    arrows = [(str(one), str(other)) for one, other in way.arrows]
+    return lineage(boxes, arrows, title=f"The nodes of {found.model} v{found.number}", width=width)
+
+
+def _how(node: object) -> str:
+    if isinstance(node, Switch):
+        return f"by {node.column}"
+    return f"{node.by} of {len(node.members)}" if isinstance(node, Ensemble) else ""
 
 
 def _causes(found: ModelVersion, run: Run | None) -> tuple[list[Node], list[tuple[str, str]]]:

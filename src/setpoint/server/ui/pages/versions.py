@@ -160,6 +160,8 @@ def _trust(found: ModelVersion, roles: list[Standing]) -> str:
         if approved:
             return f"{name} was approved by {' and '.join(approved)}"
         return f"{name} is from elsewhere, and nobody has approved it"
+    if found.parts:
+        return f"{name} is a graph of {len(found.parts)} models and functions"
     if found.gate is None:
         return f"{name} was brought in, and never gated"
     if found.gate.passed:
