@@ -9,8 +9,11 @@ import msgspec
 
 from setpoint.cli.main import COMMANDS, EXIT_CODES, cli
 from setpoint.config import AWS_VARIABLES, OTEL_VARIABLES, Serving, Settings
-from setpoint.control.spec.explain import explain
+from setpoint.control.spec import shapes
+from setpoint.control.spec.explain import explain, shown
+from setpoint.control.spec.graphs import GraphSpec, Node
 from setpoint.control.spec.parse import parse
+from setpoint.control.spec.shapes import Key
 from setpoint.operations import OPERATIONS
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -144,8 +147,23 @@ def _spec() -> str:
             "| key | default | what |\n|---|---|---|",
             *rows,
             "",
+            "## Of a graph\n",
+            "A file with `graph:` has these, `owner`, `purpose` and `serve` besides "
+            "([how to](../how-to/combine-models.md)). A node is one of model, transform, chain, "
+            "ensemble and switch.\n",
+            "| key | default | what |\n|---|---|---|",
+            *(_key(f"graph.NODE.{key.name}", key) for key in shapes.keys(Node)),
+            *(_key(key.name, key) for key in shapes.keys(GraphSpec) if key.name == "answer"),
+            "",
         ]
     )
+
+
+def _key(path: str, key: Key) -> str:
+    doc = key.doc
+    said = f"{doc.meaning}; {doc.consequence}" if doc.consequence else doc.meaning
+    default = shown(key.default, key.shape) if key.default else "not set"
+    return f"| `{path}` | `{default}` | {said} |"
 
 
 def main() -> None:
