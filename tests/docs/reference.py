@@ -148,9 +148,9 @@ def _spec() -> str:
             *rows,
             "",
             "## Of a graph\n",
-            "A file with `graph:` has these, `owner`, `purpose` and `serve` besides "
-            "([how to](../how-to/combine-models.md)). A node is one of model, transform, chain, "
-            "ensemble and switch.\n",
+            "A file with `graph:` has these, `owner`, `purpose` and `serve` besides",
+            "([how to](../how-to/combine-models.md)).",
+            "A node is one of model, transform, chain, ensemble and switch.\n",
             "| key | default | what |\n|---|---|---|",
             *(_key(f"graph.NODE.{key.name}", key) for key in shapes.keys(Node)),
             *(_key(key.name, key) for key in shapes.keys(GraphSpec) if key.name == "answer"),

@@ -71,10 +71,15 @@ def keys(struct: type[Struct]) -> tuple[Key, ...]:
                 shape=shape_of(info.type),
                 doc=next(extra for extra in extras if isinstance(extra, Doc)),
                 required=info.required,
-                default=None if info.required else info.default,
+                default=None if info.required else _default(info),
             )
         )
     return tuple(found)
+
+
+def _default(info: Any) -> Any:
+    factory = info.default_factory
+    return info.default if factory is msgspec.NODEFAULT else factory()
 
 
 def short_key(struct: type[Struct]) -> str | None:
