@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -209,6 +210,25 @@ def test_whoever_waits_for_an_answer_comes_before_a_job(server: Server) -> None:
     assert job.status().state == "running"
     assert sorted(took)[10] < 0.2  # the job takes three seconds
     job.cancel()
+
+
+def test_a_job_has_its_turn_where_others_never_stop_asking(server: Server) -> None:
+    over = threading.Event()
+
+    def ask() -> None:
+        client = Inference(server.url)
+        while not over.is_set():
+            client.predict("m", {"a": [20.0], "b": [1.0]})
+        client.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        try:
+            assert server.job([1.0] * 3).wait(60).state == "done"
+        finally:
+            over.set()
+        for each in asking:
+            each.result()
 
 
 def test_jobs_that_were_taken_survive_kill_nine_and_count_once(

@@ -1,4 +1,6 @@
-from setpoint.serve.jobs.pace import MOST_ROWS, Pace
+import pytest
+
+from setpoint.serve.jobs.pace import MOST_ROWS, SHARE, Pace
 
 
 def run(seconds_a_call: float, seconds_a_row: float, calls: int = 40) -> Pace:
@@ -23,3 +25,9 @@ def test_a_model_that_is_slow_for_one_row_is_given_one_or_two() -> None:
 
 def test_a_model_whose_calls_are_slow_however_few_the_rows_is_given_many() -> None:
     assert run(0.5, 0.000_1).rows >= 1_024
+
+
+def test_where_others_never_stop_a_call_has_its_share_of_the_time() -> None:
+    for seconds in (0.001, 0.05, 2.0):
+        pace = run(seconds, 0.0, calls=1)
+        assert seconds / (seconds + pace.patience) == pytest.approx(SHARE)

@@ -2,6 +2,7 @@
 
 TARGET_SECONDS = 0.05
 MOST_ROWS = 4_096
+SHARE = 0.05  #: of the time that jobs have where others never stop asking
 
 
 class Pace:
@@ -14,10 +15,12 @@ class Pace:
     def __init__(self) -> None:
         self.rows = 1
         self._shortest = float("inf")  #: seconds that a call took
+        self.patience = TARGET_SECONDS / SHARE  #: seconds that the next call waits for others
 
     def took(self, rows: int, seconds: float) -> None:
         """Note how long a call took."""
         self._shortest = min(self._shortest, seconds)
+        self.patience = seconds * (1 / SHARE - 1)
         limit = max(TARGET_SECONDS, 2 * self._shortest)
         if seconds > limit:
             self.rows = max(1, rows // 2)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import NamedTuple, TypeVar
 
 from msgspec import structs
@@ -267,7 +267,8 @@ class Jobs:
         parts: list[scoring.Part] = []
         start = 0
         while start < asked.rows.count:
-            while serving.busy:  # noqa: ASYNC110 - who waits is not burdened with telling
+            turn = monotonic() + pace.patience
+            while serving.busy and monotonic() < turn:
                 await asyncio.sleep(_LOOK_SECONDS)
             if entry.decided:
                 return None
