@@ -268,7 +268,7 @@ class Jobs:
         start = 0
         while start < asked.rows.count:
             turn = monotonic() + pace.patience
-            while serving.busy and monotonic() < turn:
+            while serving.busy and monotonic() < turn:  # noqa: ASYNC110 - who waits is not burdened
                 await asyncio.sleep(_LOOK_SECONDS)
             if entry.decided:
                 return None
