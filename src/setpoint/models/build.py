@@ -18,7 +18,7 @@ from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import detect, flavor
 from setpoint.models.frames import columns_of, signature_of
 from setpoint.models.parity import compare, refusals
-from setpoint.models.protocols import Ask, Predictor, Rows, Score
+from setpoint.models.protocols import Ask, Predictor, Rows
 from setpoint.models.rows import only
 from setpoint.models.runtime import Loaded
 from setpoint.models.splits import splits
@@ -68,10 +68,7 @@ def build(
     score = answering(ask, signature)
     missing, infinite = refusals(score, sample, signature)
     signature = msgspec.structs.replace(signature, missing=missing, infinite=infinite)
-    if signature.outputs:
-        data, parity = None, Parity(held=False, why="it gives more than one number a row")
-    else:
-        data, parity = _compile(name, native, signature, score, sample, rng)
+    data, parity = _compile(name, native, signature, score, sample, rng)
     background = backgrounds.chosen(sample, signature, Loaded(signature, score).predict, rng)
     return Stored(
         flavor=name,
@@ -105,10 +102,12 @@ def _compile(
     name: str,
     native: bytes,
     signature: Signature,
-    score: Score,
+    score: Ask,
     sample: Rows,
     rng: np.random.Generator,
 ) -> tuple[bytes | None, Parity]:
+    if signature.sole is None:
+        return None, Parity(held=False, why="what it gives is not one array of numbers")
     try:
         data = flavor(name).to_onnx(native, signature)
         form = compiled.scorer(data, signature)
@@ -136,7 +135,7 @@ def _try(ask: Ask, sample: Rows, model: Any) -> Any:
 def _classes_of(model: Any) -> list[Label]:
     """Return what an estimator says it tells apart, as values of JSON; nothing if it does not."""
     said = getattr(model, "classes_", None)
-    if said is None or getattr(said, "ndim", 1) != 1:
+    if said is None or any(np.ndim(each) for each in said):  # classes of each of several targets
         return []
     found = np.asarray(said).tolist()
     return found if all(isinstance(each, str | int | float | bool) for each in found) else []

@@ -66,14 +66,26 @@ class Signature(Struct, frozen=True, kw_only=True):
         """Whether all inputs together fit one float matrix [rows, inputs]."""
         return all(each.numeric for each in self.inputs)
 
+    @property
+    def sole(self) -> Output | None:
+        """The one array of floats that holds all a model gives; None if it gives anything else.
+
+        That is its score [n], probabilities of several classes [n, classes], or values [n, k].
+        """
+        if not self.outputs:
+            return SCORE
+        first, *others = self.outputs
+        is_row = len(first.shape) == 1 and first.shape[0] > 0
+        return first if not others and is_row and first.datatype in {"FP64", "FP32"} else None
+
 
 class Parity(Struct, frozen=True, kw_only=True):
     """How the compiled (ONNX) model compares with the native one, on hard rows."""
 
     held: bool  #: if not, the native model serves
     rows: int = 0  #: compared, over all probes
-    max_difference: float | None = None  #: largest absolute difference of two outputs
-    flips: int = 0  #: rows on different sides of the decision threshold
+    max_difference: float | None = None  #: largest absolute difference of two numbers given
+    flips: int = 0  #: rows of another label: across 0.5, or with another likeliest class
     non_finite: int = 0  #: rows where exactly one of the two is NaN or infinite
     probes: dict[str, int] = field(default_factory=dict)  #: rows by kind of probe
     why: str = ""  #: if it did not hold: the first reason, in words

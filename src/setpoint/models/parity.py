@@ -7,19 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setpoint.models.entities import Parity, Signature
-from setpoint.models.protocols import Ask, Floats, Given, Rows, Score
+from setpoint.models.protocols import Ask, Floats, Given, Rows
 from setpoint.models.rows import only
 
-TOLERANCE = 1e-5  #: of a probability; for a regression, of the spread of its values
+TOLERANCE = 1e-5  #: of a probability; of values, times the largest of their output
 _ROWS = 4_000  #: training rows compared
+_THRESHOLD = 0.5  #: of a yes/no classifier, as serving labels
 _SPLITS = 1_500  #: thresholds probed, drawn at random if a model has more
 _NULLABLE = ("FP64", "FP32", "FP16", "BYTES")
 _UNSEEN = "⁇ never seen in training"
 
 
 def compare(
-    native: Score,
-    compiled: Score,
+    native: Ask,
+    compiled: Ask,
     sample: Rows,
     signature: Signature,
     rng: np.random.Generator,
@@ -33,12 +34,13 @@ def compare(
     (and with all) missing; infinite; of a category never seen. Missing and infinite values
     are probed where the signature says that the model takes them.
 
-    It holds if no row changes sides at a probability of 0.5, no output is finite in only
-    one form, and none differs by more than `TOLERANCE`.
+    It holds if no row changes its label (sides at a probability of 0.5, or the likeliest of
+    several classes), no number is finite in only one form, and none differs by more than
+    `TOLERANCE`.
 
     Args:
-        native: Scores with the model as it was trained.
-        compiled: Scores with the compiled form.
+        native: Answers with the model as it was trained: scores, or all outputs by name.
+        compiled: Answers with the compiled form.
         sample: Rows it was trained on; at most 4,000 are drawn.
         signature: Of both.
         rng: For which rows and thresholds are probed.
@@ -49,9 +51,9 @@ def compare(
     probes: dict[str, int] = {}
     why = ""
     for name, probe in _probes(sample, signature, rng, splits):
-        one, two = _ask(native, probe), _ask(compiled, probe)
+        one, two = _numbers(native, probe, signature), _numbers(compiled, probe, signature)
         if isinstance(one, str) or isinstance(two, str):
-            if type(one) is not type(two):
+            if isinstance(one, str) != isinstance(two, str):
                 refuses = "the native" if isinstance(one, str) else "the compiled"
                 why = why or f"{name}: only {refuses} model refuses such rows"
             continue
@@ -95,29 +97,52 @@ def _finite(found: Floats | Given) -> bool:
     return all(bool(np.isfinite(each).all()) for each in arrays if each.dtype.kind == "f")
 
 
+def _numbers(form: Ask, rows: Rows, signature: Signature) -> Any:
+    """Return what a form gives as [n, k], or what it said instead."""
+    found = _ask(form, rows)
+    if isinstance(found, str):
+        return found
+    if isinstance(found, dict):
+        found = found[signature.outputs[0].name]
+    return np.asarray(found, np.float64).reshape(len(found), -1)
+
+
 class _Gap:
-    """How far two outputs on the same rows are apart."""
+    """How far two outputs [n, k] on the same rows are apart."""
 
     def __init__(self, one: Floats, two: Floats, kind: str) -> None:
         both = np.isfinite(one) & np.isfinite(two)
         same = both | (np.isnan(one) & np.isnan(two)) | (one == two)
-        self.odd = int((~same).sum())
-        far = np.abs(one[both] - two[both])
+        self.odd = int((~same).any(axis=1).sum())
+        one, two = np.where(both, one, 0.0), np.where(both, two, 0.0)
+        far = np.abs(one - two).max(axis=0, initial=0.0)  # [k]
         self.worst = float(far.max(initial=0.0))
-        classifies = kind == "classification"
-        self.flips = int(((one[both] >= 0.5) != (two[both] >= 0.5)).sum()) if classifies else 0
-        spread = 1.0 if classifies else max(float(np.abs(one[both]).max(initial=0.0)), 1e-12)
-        self.allowed = TOLERANCE * spread
+        self.flips, self.of_several = 0, one.shape[1] > 1
+        spread = np.maximum(np.abs(one).max(axis=0, initial=0.0), 1e-12)
+        if kind == "classification":
+            whole, spread = both.all(axis=1), np.ones_like(spread)
+            self.flips = int((_label(one[whole]) != _label(two[whole])).sum())
+        self.is_far = bool((far > TOLERANCE * spread).any())
 
     def why(self, probe: str) -> str:
         """Return what is wrong, or nothing."""
+        if self.flips and self.of_several:
+            return f"{probe}: {self.flips} rows have another likeliest class"
         if self.flips:
             return f"{probe}: {self.flips} rows change sides at a probability of 0.5"
         if self.odd:
             return f"{probe}: {self.odd} outputs are a number in one form only"
-        if self.worst > self.allowed:
+        if self.is_far:
             return f"{probe}: outputs differ by up to {self.worst:.2g}"
         return ""
+
+
+def _label(probabilities: Floats) -> NDArray[np.int64]:
+    """Return the number of the class that rows [n, k] are told to be."""
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] >= _THRESHOLD).astype(np.int64)
+    likeliest: NDArray[np.int64] = probabilities.argmax(axis=1)
+    return likeliest
 
 
 def _probes(
@@ -131,6 +156,7 @@ def _probes(
     keep[rng.permutation(size)[:_ROWS]] = True
     chosen = only(sample, keep)
     yield "training rows", chosen
+    splits = [(at, value) for at, value in splits if np.isfinite(value)]  # inf: all but the missing
     if splits and isinstance(chosen, np.ndarray):
         yield "thresholds", _at_splits(chosen, splits, rng)
     values = {"missing": np.nan} if signature.missing else {}
@@ -155,16 +181,17 @@ def _at_splits(
         splits = [splits[at] for at in rng.choice(len(splits), _SPLITS, replace=False)]
     column = np.array([at for at, _ in splits])
     exact = np.array([value for _, value in splits])
-    single = exact.astype(np.float32)
     down, up = np.float32(-np.inf), np.float32(np.inf)
-    values = [
-        exact,
-        np.nextafter(exact, -np.inf),
-        np.nextafter(exact, np.inf),
-        single.astype(np.float64),
-        np.nextafter(single, down).astype(np.float64),
-        np.nextafter(single, up).astype(np.float64),
-    ]
+    with np.errstate(over="ignore"):  # a threshold may be the greatest number that there is
+        single = exact.astype(np.float32)
+        values = [
+            exact,
+            np.nextafter(exact, -np.inf),
+            np.nextafter(exact, np.inf),
+            single.astype(np.float64),
+            np.nextafter(single, down).astype(np.float64),
+            np.nextafter(single, up).astype(np.float64),
+        ]
     probe: Floats = rows[rng.integers(0, len(rows), len(splits) * len(values))]
     probe[np.arange(len(probe)), np.tile(column, len(values))] = np.concatenate(values)
     return probe

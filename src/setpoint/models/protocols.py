@@ -56,7 +56,10 @@ class Flavor(Protocol):
         """
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
-        """Return the model that `save` wrote as ONNX, its one output ``score`` [rows, 1].
+        """Return the model that `save` wrote as ONNX, with one output.
+
+        That is ``score`` [rows, 1], or the array that the signature has in its place, by its
+        name, say ``probabilities`` [rows, classes]: `Signature.sole`.
 
         Raises:
             Uncompilable: If it cannot be expressed exactly; the native model serves then.

@@ -106,9 +106,9 @@ def load(store: ObjectStore, version: ModelVersion | Stored) -> Predictor:
 
         return running.load(store, version, load)
     if version.onnx is not None:
-        score = compiled.scorer(store.get(version.onnx), version.signature)
+        answer = compiled.scorer(store.get(version.onnx), version.signature)
     else:
         native = store.get(version.artifact)
         ask = flavor(version.flavor).load(native, version.signature)
-        return Loaded(version.signature, answering(ask, version.signature))
-    return Loaded(version.signature, score)
+        answer = answering(ask, version.signature)
+    return Loaded(version.signature, answer)

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from setpoint.models.entities import ModelVersion
+from setpoint.models.entities import ModelVersion, Output
 from setpoint.runs.entities import Artifact
 from setpoint.transfer import pyfunc_loader
 
@@ -19,17 +19,18 @@ def folder(version: ModelVersion) -> dict[str, Artifact | bytes]:
 
     Empty if only Setpoint can load it: a pickle, of which no compiled form is proven the same.
     """
-    weights = _weights(version)
-    if weights is None:
+    weights, output = _weights(version), version.signature.sole
+    if weights is None or output is None:
         return {}
     told = {
         "inputs": version.signature.inputs,
         "missing": version.signature.missing,
         "infinite": version.signature.infinite,
+        "output": output,
     }
     needs = "onnxruntime" if version.onnx else "lightgbm"
     return {
-        "MLmodel": yaml.safe_dump(_description(version), sort_keys=False).encode(),
+        "MLmodel": yaml.safe_dump(_description(version, output), sort_keys=False).encode(),
         "requirements.txt": f"mlflow\nnumpy\npandas\n{needs}\n".encode(),
         f"code/{_LOADER}.py": Path(pyfunc_loader.__file__).read_bytes(),
         "data/inputs.json": msgspec.json.encode(told),
@@ -46,7 +47,7 @@ def _weights(version: ModelVersion) -> Artifact | None:
     return None
 
 
-def _description(version: ModelVersion) -> dict[str, object]:
+def _description(version: ModelVersion, output: Output) -> dict[str, object]:
     inputs = [
         {"type": _TYPES[each.datatype], "name": each.name, "required": True}
         for each in version.signature.inputs
@@ -58,8 +59,19 @@ def _description(version: ModelVersion) -> dict[str, object]:
         "flavors": {"python_function": {"loader_module": _LOADER, "code": "code", "data": "data"}},
         "signature": {
             "inputs": msgspec.json.encode(inputs).decode(),
-            "outputs": '[{"type": "double", "name": "score", "required": true}]',
+            "outputs": msgspec.json.encode([_told(output)]).decode(),
             "params": None,
         },
-        "metadata": {"setpoint.version": version.ref},
+        "metadata": {
+            "setpoint.version": version.ref,
+            **({"classes": version.signature.classes} if output.shape else {}),
+        },
     }
+
+
+def _told(output: Output) -> dict[str, object]:
+    """Return an output in MLflow's words: a column of numbers, or an array with a row a row."""
+    if not output.shape:
+        return {"type": "double", "name": output.name, "required": True}
+    spec = {"dtype": "float64", "shape": [-1, *output.shape]}
+    return {"type": "tensor", "name": output.name, "tensor-spec": spec}

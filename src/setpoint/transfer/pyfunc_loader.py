@@ -24,7 +24,8 @@ def _load_pyfunc(path: str) -> "Model":
 class Model:
     """Scores rows: the probability of the positive class, or the value of a regression.
 
-    A row with a NaN or an infinity that the model does not take scores NaN.
+    Of several classes, or values, it gives an array with a row of them for each row. A row with a
+    NaN or an infinity that the model does not take scores NaN.
     """
 
     def __init__(self, told: dict[str, Any], score: Callable[[dict[str, Any]], Any]) -> None:
@@ -32,19 +33,24 @@ class Model:
         self._score = score
 
     def predict(self, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002 - MLflow's
-        """Return the scores [n] of a data frame, of a mapping of columns, or of a matrix."""
+        """Return the scores [n] of a data frame, of a mapping of columns, or of a matrix.
+
+        Of several classes that is [n, classes], in the order of ``metadata: classes`` in MLmodel.
+        """
         inputs = self._told["inputs"]
         if not hasattr(model_input, "keys"):
             matrix = np.asarray(model_input)
             model_input = {each["name"]: matrix[:, at] for at, each in enumerate(inputs)}
         columns = {each["name"]: _column(model_input[each["name"]], each) for each in inputs}
         numbers = [columns[each["name"]] for each in inputs if each["datatype"] != "BYTES"]
-        scores = np.asarray(self._score(columns), np.float64).reshape(-1)
+        width = self._told.get("output", {}).get("shape", [])
+        scores = np.asarray(self._score(columns), np.float64).reshape(-1, *width)
         refused = np.zeros(len(scores), bool)
         for values in numbers:
             refused |= np.isnan(values) & (not self._told["missing"])
             refused |= np.isinf(values) & (not self._told["infinite"])
-        return np.where(refused, np.nan, scores)
+        scores[refused] = np.nan
+        return scores
 
 
 def _column(values: Any, of: dict[str, str]) -> Any:
@@ -67,7 +73,7 @@ def _onnx(folder: Path) -> Callable[[dict[str, Any]], Any]:
         else:
             feed = {each.name: columns[each.name].reshape(-1, 1) for each in wanted}
         feed = {each.name: feed[each.name].astype(kinds[each.type]) for each in wanted}
-        return session.run(["score"], feed)[0]
+        return session.run(None, feed)[0]
 
     return score
 

@@ -35,6 +35,7 @@ RNG = np.random.default_rng(3)
 NUMBERS = pl.DataFrame({name: RNG.normal(size=300) for name in ("distance", "gusts")})
 TEXT = pl.DataFrame({name: RNG.choice(["EWR", "JFK"], 300) for name in ("origin", "dest")})
 Y = (NUMBERS["distance"] + NUMBERS["gusts"] > 0).to_numpy().astype(int)
+THREE = np.digitize((NUMBERS["distance"] + NUMBERS["gusts"]).to_numpy(), [-1.0, 1.0])
 
 
 @pytest.fixture
@@ -67,9 +68,9 @@ def registered(
     return version
 
 
-def light() -> Any:
+def light(target: Any = Y) -> Any:
     model = lightgbm.LGBMClassifier(n_estimators=9, n_jobs=1, verbose=-1, random_state=0)
-    return model.fit(NUMBERS.to_numpy(), Y)
+    return model.fit(NUMBERS.to_numpy(), target)
 
 
 def fetched(url: str, version: ModelVersion, to: Path) -> Path:
@@ -125,6 +126,30 @@ def test_what_is_loaded_elsewhere_scores_as_what_serves_here(
     assert about["flavors"]["python_function"]["loader_module"] == "setpoint_model"
     named = [each["name"] for each in json.loads(about["signature"]["inputs"])]
     assert named == version.signature.names
+
+
+@pytest.mark.parametrize("form", ["onnx", "native", "linear"])
+def test_probabilities_of_several_classes_are_what_is_given_elsewhere(
+    form: str, backend: LocalBackend, empty: str, tmp_path: Path
+) -> None:
+    model, changes = light(THREE), {}
+    if form == "native":
+        changes = {"onnx": None, "size": len(model.booster_.model_to_string())}
+    if form == "linear":
+        model = LogisticRegression().fit(NUMBERS.to_numpy(), THREE)
+    version = registered(backend, "three", model, NUMBERS, **changes)
+    assert (version.onnx is None) == (form == "native")
+    folder = fetched(empty, version, tmp_path / "there")
+    loaded = _load_pyfunc(str(folder / "data"))
+    here = load(open_store(backend.settings), version)
+    for rows in (NUMBERS, hard(NUMBERS)):
+        wanted = here.predict(columns_of(rows, version.signature))["probabilities"]
+        found = loaded.predict({name: rows[name].to_numpy() for name in rows.columns})
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    about = yaml.safe_load((folder / "MLmodel").read_text())
+    (output,) = json.loads(about["signature"]["outputs"])
+    assert (output["name"], output["tensor-spec"]["shape"]) == ("probabilities", [-1, 3])
+    assert about["metadata"]["classes"] == [0, 1, 2]
 
 
 def test_what_only_setpoint_can_load_is_told(backend: LocalBackend, empty: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import Signature
+from setpoint.models.entities import SCORE, Signature
 from setpoint.models.flavors import catboost_onnx
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
@@ -57,7 +57,8 @@ class CatBoost:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.json")
             _loaded(data).save_model(str(path), format="json")
-            return catboost_onnx.convert(path.read_bytes(), len(signature.inputs))
+            said = path.read_bytes()
+        return catboost_onnx.convert(said, len(signature.inputs), signature.sole or SCORE)
 
 
 def _loss(model: Any) -> str:

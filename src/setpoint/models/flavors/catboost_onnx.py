@@ -13,18 +13,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from setpoint.models.entities import SCORE, Output
 from setpoint.models.flavors.ensemble import Step, Tree, graph
 from setpoint.models.flavors.errors import Uncompilable
 
-_IDENTITY = frozenset({"RMSE", "MAE", "Quantile", "MAPE", "Huber", "LogCosh", "Lq", "Expectile"})
+_IDENTITY = frozenset(
+    {"RMSE", "MAE", "Quantile", "MAPE", "Huber", "LogCosh", "Lq", "Expectile", "MultiRMSE"}
+)
+_SIGMOID = frozenset({"Logloss", "CrossEntropy", "MultiClassOneVsAll"})
 
 
-def convert(model: bytes, features: int) -> bytes:
+def convert(model: bytes, features: int, output: Output = SCORE) -> bytes:
     """Return the ONNX model of what ``save_model(…, format="json")`` wrote.
 
     Raises:
-        Uncompilable: For categories, texts, trees that are not oblivious, several outputs and
-            losses without a known output transformation.
+        Uncompilable: For categories, texts, trees that are not oblivious and losses without a
+            known output transformation.
     """
     said = msgspec.json.decode(model)
     about = said["features_info"]
@@ -33,20 +37,18 @@ def convert(model: bytes, features: int) -> bytes:
     if "oblivious_trees" not in said:
         raise Uncompilable("its trees are not oblivious")
     scale, bias = said.get("scale_and_bias", [1.0, [0.0]])
-    if np.size(bias) != 1:
-        raise Uncompilable("it has several outputs")
     columns = {each["feature_index"]: each for each in about["float_features"]}
     trees = [_tree(each, columns) for each in said["oblivious_trees"]]
-    steps = [Step("Mul", float(scale)), Step("Add", float(np.ravel(bias)[0]))]
+    steps = [Step("Mul", float(scale)), Step("Add", np.ravel(bias))]
     loss = said["model_info"]["params"]["loss_function"]["type"]
-    return graph(trees, features, [*steps, *_output(loss)], single=True)
+    return graph(trees, features, [*steps, *_output(loss)], single=True, output=output)
 
 
 def _tree(tree: Mapping[str, Any], columns: Mapping[int, Mapping[str, Any]]) -> Tree:
     splits = tree["splits"] or []
-    leaves = np.array(tree["leaf_values"], dtype=np.float64)
+    leaves = np.array(tree["leaf_values"], dtype=np.float64)  # the numbers of a leaf together
     if leaves.size != 2 ** len(splits):
-        raise Uncompilable("it has several outputs")
+        leaves = leaves.reshape(2 ** len(splits), -1)
     if any(split.get("split_type", "FloatFeature") != "FloatFeature" for split in splits):
         raise Uncompilable("it splits on categories")
     depth = len(splits)
@@ -75,7 +77,9 @@ def _tree(tree: Mapping[str, Any], columns: Mapping[int, Mapping[str, Any]]) -> 
 
 
 def _output(loss: str) -> list[Step]:
-    if loss in {"Logloss", "CrossEntropy"}:
+    if loss == "MultiClass":
+        return [Step("Softmax")]
+    if loss in _SIGMOID:
         return [Step("Sigmoid")]
     if loss in {"Poisson", "Tweedie"}:
         return [Step("Exp")]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import Signature
+from setpoint.models.entities import SCORE, Signature
 from setpoint.models.flavors import lightgbm_onnx
 from setpoint.models.flavors.openmp import provide_openmp
 from setpoint.models.protocols import Ask, Rows
@@ -44,7 +44,8 @@ class LightGBM:
         return answer
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
-        return lightgbm_onnx.convert(data.decode(), len(signature.inputs))
+        sole = signature.sole or SCORE
+        return lightgbm_onnx.convert(data.decode(), len(signature.inputs), sole)
 
 
 def _booster(model: Any) -> Any:

@@ -10,6 +10,7 @@ Source of the format and of the rules for missing values: LightGBM 4,
 import numpy as np
 from numpy.typing import NDArray
 
+from setpoint.models.entities import SCORE, Output
 from setpoint.models.flavors.ensemble import Step, Tree, graph
 from setpoint.models.flavors.errors import Uncompilable
 
@@ -19,31 +20,33 @@ _TINY = float(np.float32(1e-35))  #: kZeroThreshold: what is no larger, LightGBM
 _IDENTITY = frozenset({"regression", "regression_l1", "huber", "fair", "quantile", "mape"})
 
 
-def convert(text: str, features: int) -> bytes:
+def convert(text: str, features: int, output: Output = SCORE) -> bytes:
     """Return the ONNX model of a LightGBM text model.
 
     Args:
         text: What ``Booster.model_to_string()`` returns.
         features: Number of input columns.
+        output: How its output is to be called.
 
     Returns:
-        A serialised model: input ``rows`` double [n, features], output ``score`` double
-        [n, 1], which is what ``Booster.predict`` returns (binary: the probability).
+        A serialised model: input ``rows`` double [n, features], output double [n, 1] or, of
+        several classes, [n, classes], which is what ``Booster.predict`` returns (binary: the
+        probability).
 
     Raises:
-        Uncompilable: For more than one class, categorical splits, linear trees,
-            ``zero_as_missing`` and objectives without a known output transformation.
+        Uncompilable: For categorical splits, linear trees, ``zero_as_missing`` and objectives
+            without a known output transformation.
     """
     head, _, rest = text.partition("\nTree=")
     header = _fields(head)
-    if int(header.get("num_class", "1")) != 1:
-        raise Uncompilable("it has more than two classes")
+    classes = int(header.get("num_tree_per_iteration", "1"))
     body, _, _ = rest.partition("\nend of trees")
-    trees = [_tree(_fields(block)) for block in body.split("\nTree=")] if body else []
+    blocks = body.split("\nTree=") if body else []
+    trees = [_tree(_fields(block), at % classes) for at, block in enumerate(blocks)]
     steps = _output(header.get("objective", ""))
     if "average_output" in header:
-        steps = [Step("Div", float(len(trees))), *steps]
-    return graph(trees, features, steps)
+        steps = [Step("Div", float(len(trees) // classes)), *steps]
+    return graph(trees, features, steps, output=output)
 
 
 def _fields(block: str) -> dict[str, str]:
@@ -51,7 +54,7 @@ def _fields(block: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs if key}
 
 
-def _tree(block: dict[str, str]) -> Tree:
+def _tree(block: dict[str, str], output: int) -> Tree:
     if block.get("is_linear", "0") != "0":
         raise Uncompilable("its leaves are linear models")
 
@@ -75,6 +78,7 @@ def _tree(block: dict[str, str]) -> Tree:
         left=whole("left_child"),
         right=whole("right_child"),
         leaf=real("leaf_value"),
+        output=output,
     )
 
 
@@ -89,7 +93,9 @@ def _around_zero(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
 def _output(objective: str) -> list[Step]:
     name, *settings = objective.split() or [""]
     options = dict(each.partition(":")[::2] for each in settings)
-    if name in {"binary", "cross_entropy"}:
+    if name == "multiclass":
+        return [Step("Softmax")]
+    if name in {"binary", "cross_entropy", "multiclassova"}:
         return [Step("Mul", float(options.get("sigmoid") or 1.0)), Step("Sigmoid")]
     if name in {"poisson", "gamma", "tweedie"}:
         return [Step("Exp")]

@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from setpoint.models import compiled
-from setpoint.models.entities import Signature
+from setpoint.models.entities import SCORE, Output, Signature
 from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
 from setpoint.models.flavors.asking import asker
 from setpoint.models.flavors.errors import Uncompilable
@@ -37,13 +37,13 @@ class Sklearn:
         doubles where ONNX Runtime has all its operators for them, else in floats (imputers,
         scalers); parity then tells whether that is good enough.
         """
-        model = pickles.load(data)
+        model, output = pickles.load(data), signature.sole or SCORE
         if sklearn_trees.holds_trees(model):
             if not signature.numeric:
                 raise Uncompilable("trees over text are not compiled")
-            return sklearn_trees.convert(model, len(signature.inputs))
+            return sklearn_trees.convert(model, len(signature.inputs), output)
         if signature.numeric and sklearn_linear.is_linear(model):
-            return sklearn_linear.convert(model, len(signature.inputs))
+            return sklearn_linear.convert(model, len(signature.inputs), output)
         try:
             from skl2onnx import convert_sklearn  # noqa: PLC0415 - optional and slow
             from skl2onnx.common import data_types  # noqa: PLC0415
@@ -58,7 +58,7 @@ class Sklearn:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # skl2onnx's own, about its own code
                     found = convert_sklearn(model, initial_types=inputs, options=options)
-                made = _scored(found, classifies=classifies)
+                made = _alone(found, output, pick=classifies and output is SCORE)
                 compiled.scorer(made, signature)
             except Exception as error:  # noqa: BLE001 - its converters raise anything
                 why = _first_line(error)
@@ -79,23 +79,34 @@ def _by_name(model: Any) -> bool:
     return any(type(step).__name__ == "ColumnTransformer" for step in steps)
 
 
-def _scored(model: Any, *, classifies: bool) -> bytes:
-    """Return `model` with the one output ``score``: the positive class, or the value."""
+def _alone(model: Any, output: Output, *, pick: bool) -> bytes:
+    """Return `model` with its last output alone: if `pick`, the second of two probabilities."""
     import numpy as np  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - as skl2onnx above
 
     graph = model.graph
-    source = graph.output[-1].name
-    if classifies:
+    source = _renamed(graph, graph.output[-1].name)
+    if pick:
         graph.initializer.append(numpy_helper.from_array(np.array([1]), "setpoint_one"))
         graph.node.append(
             helper.make_node("Gather", [source, "setpoint_one"], ["setpoint_p"], axis=1)
         )
         source = "setpoint_p"
-    graph.node.append(helper.make_node("Cast", [source], ["score"], to=TensorProto.DOUBLE))
+    to = TensorProto.FLOAT if output.datatype == "FP32" else TensorProto.DOUBLE
+    shape = [None, *(output.shape or [1])]
+    graph.node.append(helper.make_node("Cast", [source], [output.name], to=to))
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("score", TensorProto.DOUBLE, [None, 1]))
+    graph.output.append(helper.make_tensor_value_info(output.name, to, shape))
     return bytes(model.SerializeToString())
+
+
+def _renamed(graph: Any, name: str) -> str:
+    """Give a value of a graph a name of ours, which frees its own, and return it."""
+    ours = "setpoint_given"
+    for node in graph.node:
+        node.input[:] = [ours if each == name else each for each in node.input]
+        node.output[:] = [ours if each == name else each for each in node.output]
+    return ours
 
 
 def _first_line(error: Exception) -> str:

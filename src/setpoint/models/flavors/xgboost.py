@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import Signature
+from setpoint.models.entities import SCORE, Signature
 from setpoint.models.flavors import xgboost_onnx
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
@@ -56,7 +56,8 @@ class XGBoost:
         if not signature.numeric:
             raise Uncompilable("it takes categories")
         booster = _library().Booster(model_file=bytearray(data))
-        return xgboost_onnx.convert(bytes(booster.save_raw("json")), len(signature.inputs))
+        said = bytes(booster.save_raw("json"))
+        return xgboost_onnx.convert(said, len(signature.inputs), signature.sole or SCORE)
 
 
 def _library() -> Any:

@@ -7,13 +7,14 @@ leaves in single precision, in an order of its own; here they are added in doubl
 that outputs differ by some 1e-7, which parity then judges.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from setpoint.models.entities import SCORE, Output
 from setpoint.models.flavors.ensemble import Step, Tree, graph
 from setpoint.models.flavors.errors import Uncompilable
 
@@ -30,26 +31,29 @@ _IDENTITY = frozenset(
 _EXPONENTIAL = frozenset({"count:poisson", "reg:gamma", "reg:tweedie"})
 
 
-def convert(model: bytes, features: int) -> bytes:
+def convert(model: bytes, features: int, output: Output = SCORE) -> bytes:
     """Return the ONNX model of what ``Booster.save_raw("json")`` gave, see `ensemble.graph`.
 
     Raises:
-        Uncompilable: For linear boosters and dart, several outputs, categorical splits and
-            objectives without a known output transformation.
+        Uncompilable: For linear boosters and dart, trees of several outputs, categorical splits
+            and objectives without a known output transformation.
     """
     learner = msgspec.json.decode(model)["learner"]
     booster, about = learner["gradient_booster"], learner["learner_model_param"]
     if booster["name"] != "gbtree":
         raise Uncompilable(f"its booster is {booster['name']}")
-    if int(about.get("num_class", 0)) > 1 or int(about.get("num_target", 1)) > 1:
-        raise Uncompilable("it has several outputs")
-    trees = [_tree(each) for each in booster["model"]["trees"]]
+    held = booster["model"]
+    # Which class (or target) a tree adds to.
+    outputs = held["tree_info"]
+    trees = [_tree(each, at) for each, at in zip(held["trees"], outputs, strict=True)]
     objective = learner["objective"]["name"]
-    start = float(str(about["base_score"]).strip("[]").split(",")[0])
-    return graph(trees, features, _output(objective, start), single=True)
+    start = np.array(str(about["base_score"]).strip("[]").split(","), dtype=np.float64)
+    return graph(trees, features, _output(objective, start), single=True, output=output)
 
 
-def _tree(tree: Mapping[str, Any]) -> Tree:
+def _tree(tree: Mapping[str, Any], output: int) -> Tree:
+    if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
+        raise Uncompilable("its trees have several outputs each")
     if tree.get("categories") or any(tree.get("split_type") or ()):
         raise Uncompilable("it splits on categories")
     left = np.array(tree["left_children"], dtype=np.int64)
@@ -67,15 +71,18 @@ def _tree(tree: Mapping[str, Any]) -> Tree:
         left=place[left[split]],
         right=place[right[split]],
         leaf=values[is_leaf].astype(np.float64),
+        output=output,
     )
 
 
-def _output(objective: str, start: float) -> list[Step]:
+def _output(objective: str, start: NDArray[np.float64]) -> list[Step]:
     """Return what follows the sum; `start` is told after the transformation, not before."""
+    if objective == "multi:softprob":
+        return [Step("Add", start), Step("Softmax")]
     if objective in _LOGISTIC:
-        return [Step("Add", math.log(start / (1 - start))), Step("Sigmoid")]
+        return [Step("Add", np.log(start / (1 - start))), Step("Sigmoid")]
     if objective in _EXPONENTIAL:
-        return [Step("Add", math.log(start)), Step("Exp")]
+        return [Step("Add", np.log(start)), Step("Exp")]
     if objective in _IDENTITY:
         return [Step("Add", start)]
     raise Uncompilable(f"the output of the objective {objective!r} is unknown")
