@@ -8,6 +8,7 @@ import joblib
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from setpoint.artifacts.store import open_store
@@ -162,3 +163,18 @@ def test_a_trained_model_is_brought_in_and_put_live(home: Path, tmp_path: Path) 
     assert "promoted" in run("releases", "deploy", "churn", "2", "--reason", "tried it")
     assert "v2" in run("models", "ls") or "2" in run("models", "ls")
     assert home.exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_model_of_several_classes_is_compiled_when_it_is_brought_in(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"a": [0.0, 1.0, 2.0] * 9, "b": [1.0, 0.0, 1.0] * 9})
+    rows.write_csv(tmp_path / "rows.csv")
+    fitted = RandomForestClassifier(5).fit(rows.to_numpy(), ["low", "mid", "top"] * 9)
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    file, example = str(tmp_path / "model.joblib"), str(tmp_path / "rows.csv")
+    said = run("models", "add", "three", file, "--example", example, "--trust")
+    assert "gives   score, probabilities" in said
+    assert "serves  compiled" in said
+    shown = run("models", "show", "three", "--number", "1")
+    assert "serves    ONNX" in shown
+    assert "0 decisions differ, outputs by 0 at most" in shown

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from tests.serve.conftest import Served
 from tests.serve.made import canary, live
 
 from setpoint.artifacts.files import FileStore
 from setpoint.models import adding
+from setpoint.models.entities import Stored
 from setpoint.models.runtime import load
 from setpoint.serve.entities import PredictionRecord
 
@@ -113,6 +116,53 @@ def test_a_yes_or_no_gives_its_score_and_what_is_asked_for(
     scores = infer(served)["score"]["data"]
     positive = np.array(found["probabilities"]["data"]).reshape(3, 2)[:, 1]
     assert positive.tolist() == scores
+
+
+def asked_in_every_way(served: Served) -> list[Any]:
+    """Return what is answered about the same rows, by protocol."""
+    plain = {"id": "one", "inputs": [tensor()]}
+    binary = {**plain, "parameters": {"binary_data_output": True}}
+    named = [dict(zip(("x0", "x1", "x2", "x3"), row, strict=True)) for row in ROWS]
+    csv = [JSON, (b"accept", b"text/csv")]
+    asked: list[tuple[str, Any, list[tuple[bytes, bytes]]]] = [
+        ("/v2/models/m/infer", plain, []),
+        ("/v2/models/m/infer", binary, []),
+        ("/v1/models/m:predict", {"instances": ROWS}, []),
+        ("/v1/models/m:predict", {"inputs": ROWS}, []),
+        ("/v1/models/m:classify", {"examples": named}, []),
+        ("/invocations", {"instances": ROWS}, [JSON]),
+        ("/invocations", {"instances": ROWS}, csv),
+    ]
+    answers = []
+    for path, body, headers in asked:
+        status, answer, _ = served.exchange("POST", path, json.dumps(body).encode(), headers)
+        assert status in {200, 400}, answer  # a regression does not classify
+        answers.append((status, re.sub(rb"prd_\w+", b"prd", answer)))
+    _, told = served.get("/v2/models/m")
+    return [*answers, told["outputs"]]
+
+
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_a_compiled_model_answers_in_every_protocol_as_the_native_one(
+    served: Served, tmp_path: Path, kind: str
+) -> None:
+    if kind == "classes":
+        model: Any = RandomForestClassifier(20, random_state=0)
+        model.fit(X, np.array(NAMES)[IRIS.target])
+    else:
+        model = RandomForestRegressor(20, random_state=0).fit(X, X[:, :2] * 2)
+    store = FileStore(tmp_path / "objects")
+    held = adding.stored(store, model, X)
+    assert held.onnx is not None, held.parity
+    native = Stored(flavor=held.flavor, artifact=held.artifact, signature=held.signature)
+    found = []
+    for form in (held, native):
+        served.predictors[1] = load(store, form)
+        served.deploy(live())
+        found.append(asked_in_every_way(served))
+    assert [status for status, _ in found[0][:4]] == [200] * 4
+    for compiled, other in zip(*found, strict=True):
+        assert compiled == other
 
 
 def test_an_output_that_there_is_not_is_refused(served: Served, tmp_path: Path) -> None:

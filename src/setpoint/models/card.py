@@ -146,7 +146,7 @@ def _serving(version: ModelVersion) -> str:
     facts = [
         ("form", form),
         ("size", f"{version.size:,} bytes"),
-        ("parity", _parity(version.parity)),
+        ("parity", parity(version.parity)),
         ("when it cannot answer", "the baseline answers" if fallback else "no fallback"),
         ("signed", by),
     ]
@@ -157,14 +157,15 @@ def _tags(tags: Mapping[str, str]) -> str:
     return _table(("tag", "value"), [(key, value[:_LONG]) for key, value in sorted(tags.items())])
 
 
-def _parity(parity: Parity | None) -> str:
-    if parity is None:
+def parity(found: Parity | None) -> str:
+    """Return in a line how the compiled form of a version compares, or why it has none."""
+    if found is None:
         return "not recorded"
-    if not parity.held:
-        return f"not compiled: {parity.why}"
+    if not found.held:
+        return f"not compiled: {found.why}"
     return (
-        f"held on {parity.rows:,} rows, {parity.flips} decisions differ, "
-        f"outputs by {_number(parity.max_difference)} at most"
+        f"held on {found.rows:,} rows, {found.flips} decisions differ, "
+        f"outputs by {_number(found.max_difference)} at most"
     )
 
 

@@ -20,6 +20,7 @@ import polars as pl
 
 from setpoint.artifacts.files import FileStore
 from setpoint.models import adding
+from setpoint.models.compiled import scorer
 from setpoint.models.flavors.answers import PROBABILITIES, answering, signed
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.frames import columns_of, signature_of
@@ -73,9 +74,15 @@ class FlavorContract:
         np.testing.assert_allclose(alone, together[:5], atol=self.tolerance)
 
     def test_a_compiled_form_is_right_or_refused(self) -> None:
-        data, signature = self.flavor.save(self.model()), signature_of(self.rows(), self.kind)
+        model, rows = self.model(), self.rows()
+        data, signature = self.flavor.save(model), signature_of(rows, self.kind)
+        columns = columns_of(rows, signature)
+        found = self.flavor.load(data, signature)(columns)
+        signature = signed(found, rows.height, signature, [])
         with suppress(Uncompilable):  # anything else fails: the native model could not serve then
-            assert isinstance(self.flavor.to_onnx(data, signature), bytes)
+            compiled = self.flavor.to_onnx(data, signature)
+            answer = scorer(compiled, signature)
+            self._same(answer(columns), self.expected(model, rows))
 
     def test_it_serves_what_is_brought_in(self) -> None:
         rows, model = self.rows(), self.model()

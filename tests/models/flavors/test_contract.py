@@ -64,6 +64,18 @@ class TestXGBoost(TestSklearn):
         return made.fit(self.rows().to_numpy(), label(self.rows()))
 
 
+class TestLightGBMOfSeveralClasses(TestLightGBM):
+    def model(self) -> Any:
+        made = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1)
+        return made.fit(self.rows().to_numpy(), label(self.rows(), 3))
+
+
+class TestXGBoostOfSeveralClasses(TestXGBoost):
+    def model(self) -> Any:
+        made = xgboost.XGBClassifier(n_estimators=5, n_jobs=1)
+        return made.fit(self.rows().to_numpy(), label(self.rows(), 3))
+
+
 class Mine:
     def __init__(self, weights: Any) -> None:
         self.weights = weights

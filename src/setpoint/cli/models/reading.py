@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from setpoint.cli.console import backend, home_option, json_option, say, table, when
+from setpoint.models import card
 from setpoint.models.cards.service import ShowCard
 from setpoint.models.cards.service import show as show_card
 from setpoint.models.compare.service import DiffVersions, diff
@@ -152,6 +153,7 @@ def _version(version: ModelVersion) -> str:
         f"run       {version.run_id}",
         f"datasets  {', '.join(f'{name}/{n}' for name, n in version.datasets.items()) or '-'}",
         f"serves    {'ONNX' if version.onnx else version.flavor}, {version.size:,} bytes",
+        f"parity    {card.parity(version.parity)}",
         f"gate      {_passed(version)}",
     ]
     if version.override:
