@@ -56,7 +56,7 @@ def build() -> None:
     """Install the npm packages named in the lock and bundle the sources."""
     sources = _digest(_sources())
     _install(development=False)
-    _node(
+    node(
         "node_modules/esbuild/bin/esbuild",
         "app=src/main.ts",
         *ESBUILD,
@@ -68,7 +68,7 @@ def build() -> None:
 def check() -> None:
     """Check the types of the sources."""
     _install(development=True)
-    _node("node_modules/typescript/bin/tsc", "--project", "tsconfig.json")
+    node("node_modules/typescript/bin/tsc", "--project", "tsconfig.json")
 
 
 def _sources() -> Iterator[Path]:
@@ -94,19 +94,19 @@ def _install(*, development: bool) -> None:
         return
     flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
     (npm,) = WHEEL.glob("**/npm/bin/npm-cli.js")
-    _node(str(npm), "ci", *flags, *([] if development else ["--omit=dev"]))
+    node(str(npm), "ci", *flags, *([] if development else ["--omit=dev"]))
     stamp.write_text(f"{lock} {'all' if development else 'build'}")
 
 
-def _node(program: str, *arguments: str) -> None:
+def node(program: str, *arguments: str) -> None:
     """Run a JavaScript program in `FRONTEND` with the wheel's Node.
 
     Raises:
         SystemExit: it failed; what it said is the message.
     """
-    node = WHEEL / ("node.exe" if sys.platform == "win32" else "bin/node")
+    interpreter = WHEEL / ("node.exe" if sys.platform == "win32" else "bin/node")
     done = subprocess.run(
-        [node, program, *arguments],
+        [interpreter, program, *arguments],
         cwd=FRONTEND,
         capture_output=True,
         text=True,

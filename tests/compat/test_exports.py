@@ -1,4 +1,4 @@
-"""Exported versions, in the hands of those they are for: boto3 against moto, MLflow itself."""
+"""Exported versions, in the hands of those they are for: boto3 against moto, KServe's client."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tests.cli.running import answers, until
 from tests.compat.environments import needed
 from tests.packaging import made
@@ -76,6 +77,48 @@ def test_sagemaker_takes_a_shadow(house: LocalBackend, tmp_path: Path) -> None:
     shadow = Deployment(model="Late flights", version=2, role=Role.SHADOW, weight=0.0)
     said = calls(house, tmp_path / "calls", shadow)
     assert said["weights"] == {"late-flights-v1": 1.0}
+
+
+@pytest.fixture
+def services(house: LocalBackend, tmp_path: Path) -> Path:
+    """What KServe is told of a live version and a canary: a folder."""
+    versions = {
+        number: made.registered(house, "Late flights", made.tree(), run_id=f"run {number}")
+        for number in (1, 2)
+    }
+    now = [
+        Deployment(model="Late flights", version=1, role=Role.LIVE, weight=1.0),
+        Deployment(model="Late flights", version=2, role=Role.CANARY, weight=0.25),
+    ]
+    traffic = traffic_of(versions[1], now, versions.__getitem__)
+    export("kserve", traffic, open_store(house.settings), tmp_path / "kserve", Wanted(image=IMAGE))
+    return tmp_path / "kserve"
+
+
+def test_kserve_knows_every_field_of_its_manifests(services: Path) -> None:
+    names = {path.name for path in services.iterdir()}
+    assert names == {"inferenceservice.yaml", "inferenceservice-canary.yaml"}
+    assert told("inference", "kserve_export_journeys.py", str(services)) == []
+
+
+def test_what_kserve_does_not_know_is_found(services: Path) -> None:
+    canary = services / "inferenceservice-canary.yaml"
+    document = yaml.safe_load(canary.read_text())
+    predictor = document["spec"]["predictor"]
+    predictor["canaryTrafficPercentage"] = predictor.pop("canaryTrafficPercent")
+    predictor["minReplicas"] = "1"
+    (container,) = predictor["containers"]
+    container["readinessProbe"]["httpGet"]["uri"] = "/v2/health/ready"
+    del container["name"]
+    canary.write_text(yaml.safe_dump(document))
+    said = told("inference", "kserve_export_journeys.py", str(services))
+    where = "inferenceservice-canary.yaml.spec.predictor"
+    assert sorted(said) == [
+        f"{where}.canaryTrafficPercentage is no field of V1beta1PredictorSpec",
+        f"{where}.containers[0].name: Field required",
+        f"{where}.containers[0].readinessProbe.httpGet.uri: Extra inputs are not permitted",
+        f"{where}.minReplicas is no int: '1'",
+    ]
 
 
 def test_mlflow_loads_a_folder_and_scores_as_the_version_does(

@@ -1,16 +1,19 @@
 """Versions as other systems take them, held against those systems' own schemas and code."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
 import yaml
-from tests.packaging import made
+from tests.packaging import gateway, made, seldon
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.cli.main import run
@@ -74,7 +77,7 @@ def test_manifests_are_valid_to_kubernetes(writes: Writes, releasing: Traffic) -
     for name, documents in found.items():
         for document in documents:
             kinds.append(document["kind"])
-            if name != "route.yaml":  # an extension, whose schema Kubernetes has not
+            if name != "route.yaml":  # an extension, whose schema Kubernetes does not have
                 kubernetes_validate.validate(document, "1.37", strict=True)
     workload = ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
     assert kinds == [*workload * 3, "HTTPRoute"]
@@ -85,6 +88,43 @@ def test_strict_validation_can_fail(writes: Writes, late: ModelVersion) -> None:
     deployment["spec"]["template"]["spec"]["containers"][0]["imagePullPolcy"] = "Always"
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, "1.37", strict=True)
+
+
+def test_routes_are_valid_to_the_gateway_api(
+    writes: Writes, releasing: Traffic, late: ModelVersion, tmp_path: Path
+) -> None:
+    for traffic in (releasing, alone(late)):
+        (route,) = writes("kubernetes", traffic)["route.yaml"]
+        gateway.validate(route, tmp_path)
+        shutil.rmtree(tmp_path / "kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "value", "said"),
+    [
+        ("rules/0/backendRefs/1", "wieght", 5, "may only specify known properties"),
+        ("rules/0/filters/0/requestMirror", "percentage", 5, "may only specify known properties"),
+        ("rules/0/backendRefs/0", "weight", -1, "weight must be >= 0"),
+        ("rules/0/backendRefs/0", "port", 70_000, "port must be <= 65535"),
+        ("rules/0/matches/0/path", "value", 5, "is not assignable to type 'string'"),
+    ],
+)
+def test_a_route_that_the_gateway_api_has_not_is_refused(
+    where: str,
+    field: str,
+    value: Any,
+    said: str,
+    writes: Writes,
+    releasing: Traffic,
+    tmp_path: Path,
+) -> None:
+    (route,) = writes("kubernetes", releasing)["route.yaml"]
+    part = route["spec"]
+    for step in where.split("/"):
+        part = part[int(step) if step.isdigit() else step]
+    part[field] = value
+    with pytest.raises(gateway.Refused, match=re.escape(said)):
+        gateway.validate(route, tmp_path)
 
 
 def test_a_pod_may_do_nothing_but_answer(writes: Writes, late: ModelVersion) -> None:
@@ -152,6 +192,39 @@ def test_seldon_gets_models_and_an_experiment(
         (model,) = found[f"late-flights-v{number}.yaml"]
         assert model["spec"]["storageUri"] == f"gs://bucket/models/late-flights-v{number}"
         assert (tmp_path / "seldon/models" / model["metadata"]["name"] / "MLmodel").exists()
+
+
+def test_manifests_have_the_fields_that_seldon_knows(writes: Writes, releasing: Traffic) -> None:
+    found = writes("seldon", releasing)
+    documents = [
+        document
+        for name, held in found.items()
+        if not name.startswith("models/")
+        for document in held
+    ]
+    assert [document["kind"] for document in documents] == ["Experiment", *["Model"] * 3]
+    for document in documents:
+        seldon.validate(document)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("experiment.yaml", "candidate", []),
+        ("experiment.yaml", "candidates", [{"name": "late-flights-v1", "weight": "950"}]),
+        ("experiment.yaml", "mirror", {"name": "late-flights-v3"}),
+        ("late-flights-v1.yaml", "storageURI", "gs://bucket"),
+        ("late-flights-v1.yaml", "memory", "192 MB"),
+        ("late-flights-v1.yaml", "requirements", "mlflow"),
+    ],
+)
+def test_what_seldon_does_not_know_is_refused(
+    file: str, field: str, value: Any, writes: Writes, releasing: Traffic
+) -> None:
+    (document,) = writes("seldon", releasing)[file]
+    document["spec"][field] = value
+    with pytest.raises(msgspec.ValidationError, match=field):
+        seldon.validate(document)
 
 
 def test_a_version_alone_answers_everything(writes: Writes, late: ModelVersion) -> None:
