@@ -6,15 +6,16 @@ import time
 
 import pytest
 
+from setpoint.cli.main import run as command
 from setpoint.config import Settings
 from setpoint.db.local import LocalBackend
-from setpoint.errors import Conflict, Denied, Invalid, SetpointError
+from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError
 from setpoint.serve import store
 from setpoint.serve.client import Inference
 from setpoint.serve.log import read
 from setpoint.serve.main import run
 
-from .made import live
+from .made import live, shadow
 from .processes import process
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -40,6 +41,31 @@ def test_a_server_answers_until_it_is_told_to_stop(
         assert server.wait(10) == 0
         assert not (settings.home / "run" / "inference.json").exists()
     assert len(list(read(settings.log))) == 3
+
+
+def test_a_tester_names_who_answers_by_the_client_and_by_the_command(
+    settings: Settings, backend: LocalBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with backend.engine.begin() as conn:
+        store.deploy(conn, "m", [live(1), shadow(2)])
+    columns = {"a": [1.0], "b": [2.0]}
+    with process(settings) as (_, port):
+        url = f"http://127.0.0.1:{port}"
+        client = Inference(url)
+        assert client.predict("m", columns).arms == []
+        named = client.predict("m", columns, route="shadow")
+        assert (named.scores, named.versions, named.arms) == ([6.0], [2], ["shadow"])
+        job = client.submit("m", columns, route="2")
+        assert job.wait(20).state == "done"
+        assert job.result().versions == [2]
+        with pytest.raises(NotFound, match=r"served now: live \(version 1\), shadow"):
+            client.predict("m", columns, route="blue")
+        client.close()
+        words = ["predict", "m", "a=1", "b=2", "--url", url]
+        assert command([*words, "--route", "shadow"]) == 0
+        assert capsys.readouterr().out.split()[-2:] == ["2", "shadow"]
+        assert command(words) == 0
+        assert "arm" not in capsys.readouterr().out
 
 
 def test_deployments_are_followed_without_being_told(

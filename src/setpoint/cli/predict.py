@@ -1,6 +1,7 @@
 """``setpoint predict``: rows in, predictions out, through the inference server."""
 
 import sys
+from contextlib import closing
 
 import click
 import msgspec
@@ -22,16 +23,23 @@ from setpoint.serve.client import Inference
 @click.argument("model")
 @click.argument("values", nargs=-1, metavar="[INPUT=VALUE]...")
 @click.option("--file", "file", metavar="FILE", help="JSON: a list of objects, one a row.")
+@click.option(
+    "--route", default="", metavar="WHO", help="As a tester: live, canary, an arm, or a version."
+)
 @click.option("--url", default="http://127.0.0.1:8766", show_default=True)
-def predict(as_json: bool, model: str, values: tuple[str, ...], file: str | None, url: str) -> None:
+def predict(
+    as_json: bool, model: str, values: tuple[str, ...], file: str | None, route: str, url: str
+) -> None:
     """Send rows to the inference server and show what MODEL answers."""
     rows = _from_file(file) if file else [_from_words(values)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
-    answer = Inference(url).predict(model, columns)
+    with closing(Inference(url)) as client:
+        answer = client.predict(model, columns, route=route)
     told = {name: [_short(each) for each in values] for name, values in answer.outputs.items()}
-    lines = list(zip(answer.ids, *told.values(), answer.versions, strict=True))
-    say(table(["prediction", *told, "version"], lines), answer, as_json=as_json)
+    by = {"version": answer.versions, **({"arm": answer.arms} if answer.arms else {})}
+    lines = list(zip(answer.ids, *told.values(), *by.values(), strict=True))
+    say(table(["prediction", *told, *by], lines), answer, as_json=as_json)
 
 
 def _short(value: object) -> object:

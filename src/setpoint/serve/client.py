@@ -29,6 +29,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     #: answer a row, because an input it needs is missing, or has no score at all.
     scores: list[float]
     versions: list[int]  #: the version that answered each row
+    #: Who answered each row, by name, where versions are tested beside one another or `route` was
+    #: given; else empty.
+    arms: list[str] = []
     #: All that was told, by name, a value or a list of values a row; None where there is none.
     outputs: dict[str, list[Any]] = {}
 
@@ -42,6 +45,7 @@ class _Output(Struct):
 class _Parameters(Struct, frozen=True):
     ids: list[str] = []
     versions: list[int] = []
+    arms: list[str] = []
 
 
 class _Reply(Struct):
@@ -84,6 +88,7 @@ class Inference:
         ids: Sequence[str] | None = None,
         keys: Sequence[str] | None = None,
         outputs: Sequence[str] = (),
+        route: str = "",
     ) -> Answer:
         """Ask for predictions.
 
@@ -94,14 +99,17 @@ class Inference:
             keys: What decides which version answers a row (a customer, say); its id if None.
             outputs: The names of what is to be told, such as ``label``; by default what the
                 model answers unasked.
+            route: Who is to answer all rows, for testers: ``live``, ``canary``, ``shadow``, an arm,
+                or the number of a version that is loaded. Such rows are no evidence about anybody.
 
         Raises:
             Invalid: If the rows do not fit the model's inputs.
-            NotFound: If no such model is served.
+            NotFound: If no such model is served, or nobody in it is called as `route` says.
             Unavailable: If the server cannot be reached or cannot answer.
         """
         inputs = [_tensor(name, list(values)) for name, values in columns.items()]
-        return self._infer(model, inputs, ids=ids, keys=keys, outputs=outputs)
+        body = _request(inputs, ids=ids, keys=keys, outputs=outputs, route=route)
+        return self._infer(model, body)
 
     def submit(
         self,
@@ -111,6 +119,7 @@ class Inference:
         ids: Sequence[str] | None = None,
         keys: Sequence[str] | None = None,
         outputs: Sequence[str] = (),
+        route: str = "",
     ) -> "Job":
         """Have predictions made later, behind those that somebody waits for.
 
@@ -119,15 +128,14 @@ class Inference:
 
         Raises:
             Invalid: If the rows do not fit the model's inputs.
-            NotFound: If no such model is served.
+            NotFound: If no such model is served, or nobody in it is called as `route` says.
             Conflict: If the server takes no jobs.
             Unavailable: If too many wait already, or the server cannot be reached.
         """
         inputs = [_tensor(name, list(values)) for name, values in columns.items()]
-        body = _request(inputs, ids=ids, keys=keys, outputs=outputs)
-        return Job(
-            self, model, _STATUS.decode(self._post(f"/v2/models/{quote(model)}/jobs", body)).id
-        )
+        body = _request(inputs, ids=ids, keys=keys, outputs=outputs, route=route)
+        taken = _STATUS.decode(self._post(f"/v2/models/{quote(model)}/jobs", body))
+        return Job(self, model, taken.id)
 
     def predict_matrix(
         self, model: str, matrix: Any, *, ids: Sequence[str] | None = None
@@ -143,18 +151,9 @@ class Inference:
             "datatype": "FP64",
             "data": data,
         }
-        return self._infer(model, [tensor], ids=ids, keys=None)
+        return self._infer(model, _request([tensor], ids=ids))
 
-    def _infer(
-        self,
-        model: str,
-        inputs: list[dict[str, Any]],
-        *,
-        ids: Sequence[str] | None,
-        keys: Sequence[str] | None,
-        outputs: Sequence[str] = (),
-    ) -> Answer:
-        body = _request(inputs, ids=ids, keys=keys, outputs=outputs)
+    def _infer(self, model: str, body: bytes) -> Answer:
         return _answer(self._post(f"/v2/models/{quote(model)}/infer", body))
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
@@ -308,14 +307,17 @@ def _request(
     inputs: list[dict[str, Any]],
     *,
     ids: Sequence[str] | None,
-    keys: Sequence[str] | None,
-    outputs: Sequence[str],
+    keys: Sequence[str] | None = None,
+    outputs: Sequence[str] = (),
+    route: str = "",
 ) -> bytes:
     parameters: dict[str, Any] = {}
     if ids is not None:
         parameters["ids"] = list(ids)
     if keys is not None:
         parameters["keys"] = list(keys)
+    if route:
+        parameters["route"] = route
     asked: dict[str, Any] = {"inputs": inputs, "parameters": parameters}
     if outputs:
         asked["outputs"] = [{"name": name} for name in outputs]
@@ -328,7 +330,7 @@ def _answer(data: bytes) -> Answer:
     told = {one.name: _rows(one) for one in reply.outputs}
     given = told.get("score") or [None] * len(said.ids)
     scores = [math.nan if score is None else float(score) for score in given]
-    return Answer(ids=said.ids, scores=scores, versions=said.versions, outputs=told)
+    return Answer(ids=said.ids, scores=scores, versions=said.versions, arms=said.arms, outputs=told)
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
