@@ -1,19 +1,22 @@
 """An inference server for foreign clients: ``python -m tests.compat.inference_server HOME PORT``.
 
 Model ``m`` adds two numbers; its canary, which answers nobody by itself, adds ten times as much.
-Model ``t`` adds a number and the length of a text.
+Model ``t`` adds a number and the length of a text. Model ``colour`` tells three apart by name.
 """
 
 import sys
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from tests.serve.made import Input, Sum
 
+from setpoint.artifacts.contract import ObjectStore
 from setpoint.artifacts.store import open_store
 from setpoint.config import settings
 from setpoint.db.local import LocalBackend, open_local
-from setpoint.models import entities, service
+from setpoint.models import adding, entities, service
 from setpoint.models.explaining import background
+from setpoint.models.runtime import load
 from setpoint.serve import store
 from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.listening import How
@@ -21,7 +24,16 @@ from setpoint.serve.main import run
 from setpoint.serve.protocols import Predictor
 
 
-def _load(model: str, version: int) -> Predictor:
+def _colour(store: ObjectStore) -> Predictor:
+    """Return a classifier that answers with texts, one of them outside of ASCII."""
+    rows = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]] * 5)
+    model = LogisticRegression(C=100.0).fit(rows, ["grün", "red", "blue"] * 5)
+    return load(store, adding.stored(store, model, rows))
+
+
+def _load(model: str, version: int, store: ObjectStore) -> Predictor:
+    if model == "colour":
+        return _colour(store)
     inputs = {"m": [Input("a"), Input("b")], "t": [Input("a"), Input("text", "BYTES")]}
     return Sum(10.0 ** (version - 1), inputs[model])
 
@@ -47,13 +59,21 @@ def main(home: str, grpc_port: int) -> None:
     where = settings(home)
     backend = open_local(where)
     with backend.engine.begin() as conn:
-        live = [Deployment(model=m, version=1, role=Role.LIVE, weight=1.0) for m in ("m", "t")]
-        canary = Deployment(model="m", version=2, role=Role.CANARY, weight=0.0)
-        store.deploy(conn, "m", [live[0], canary])
-        store.deploy(conn, "t", [live[1]])
+        for model in ("m", "t", "colour"):
+            deployed = [Deployment(model=model, version=1, role=Role.LIVE, weight=1.0)]
+            if model == "m":
+                canary = Deployment(model=model, version=2, role=Role.CANARY, weight=0.0)
+                deployed.append(canary)
+            store.deploy(conn, model, deployed)
     _register(backend)
     backend.engine.dispose()
-    run(where, port=0, load=_load, how=How(grpc_port=grpc_port))
+    objects = open_store(where)
+    run(
+        where,
+        port=0,
+        load=lambda model, version: _load(model, version, objects),
+        how=How(grpc_port=grpc_port),
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def scoring_of_a_frame() -> None:
 def scoring_is_told_what_is_wrong() -> None:
     frame = pd.DataFrame({"a": [1.0]})
     for client, said in (
-        (ScoringServerClient(PLACE.hostname, PLACE.port), "2 models are served"),
+        (ScoringServerClient(PLACE.hostname, PLACE.port), "3 models are served"),
         (Named("m"), "missing input 'b'"),
         (Named("other"), "no model 'other'"),
     ):

@@ -54,6 +54,21 @@ def grpc_tensors_of_any_type() -> None:
 
 
 @journey
+def grpc_texts_as_answers() -> None:
+    client = connected()
+    given = [matrix(np.array([[0.0, 5.0], [0.0, 0.0]]))]
+    answer = client.infer("colour", given)
+    assert [each.decode() for each in answer.as_numpy("label")] == ["blue", "grün"]
+    assert answer.as_numpy("probabilities").shape == (2, 3)
+    asked = client.infer("colour", given, outputs=[triton.InferRequestedOutput("label")])
+    assert [each.name for each in asked.get_response().outputs] == ["label"]
+    assert [each.decode() for each in asked.as_numpy("label")] == ["blue", "grün"]
+    config = client.get_model_config("colour", as_json=True)["config"]
+    kinds = {one["name"]: one["data_type"] for one in config["output"]}
+    assert kinds["label"] == "TYPE_STRING"
+
+
+@journey
 def grpc_ids_versions_and_parameters() -> None:
     client = connected()
     answer = client.infer(

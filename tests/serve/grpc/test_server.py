@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import grpc
 import numpy as np
@@ -12,8 +13,10 @@ from tests.ports import free_port
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Sum, canary, live, shadow
 from tests.serve.test_limits import Stuck
+from tests.serve.test_outputs import NAMES, ROWS, several
 
 from setpoint.errors import Conflict
+from setpoint.serve.app import App
 from setpoint.serve.entities import EndpointSettings, PredictionRecord, SplitArm
 from setpoint.serve.grpc import open_inference, server, tensorflow
 from setpoint.serve.splits import store as splits
@@ -31,7 +34,14 @@ def m(served: Served) -> Served:
     return served
 
 
-def speak(served: Served, story: Callable[[aio.Channel], Awaitable[None]]) -> None:
+class Serving(Protocol):
+    """An inference server without its sockets."""
+
+    app: App
+    _runner: asyncio.Runner
+
+
+def speak(served: Serving, story: Callable[[aio.Channel], Awaitable[None]]) -> None:
     """Run a story with a channel to a server of its own."""
 
     async def whole() -> None:
@@ -83,6 +93,35 @@ def test_lists_are_read_and_answered_by_a_list(m: Served) -> None:
     (record,) = m.logged()
     assert isinstance(record, PredictionRecord)
     assert record.texts == {"t": ["ab"]}
+
+
+def test_labels_are_answered_as_texts_in_lists_raw_and_by_tensorflow(
+    served: Served, tmp_path: Path
+) -> None:
+    several(served, tmp_path)
+    wanted = [name.encode() for name in NAMES]
+    rows = np.array(ROWS)
+
+    async def story(channel: aio.Channel) -> None:
+        listed = tensor("x", "FP64", [3, 4], fp64_contents=rows.ravel())
+        asked = V2.Infer(model_name="m", inputs=[listed], outputs=[V2.OutputAsked(name="label")])
+        answer = await ask(channel, INFER, asked, V2.Inferred)
+        (label,) = answer.outputs
+        assert (label.datatype, list(label.shape)) == ("BYTES", [3])
+        assert list(label.contents.bytes_contents) == wanted
+        asked.inputs[0].ClearField("contents")
+        asked.raw_input_contents.append(rows.tobytes())
+        answer = await ask(channel, INFER, asked, V2.Inferred)
+        sized = b"".join(len(name).to_bytes(4, "little") + name for name in wanted)
+        assert list(answer.raw_output_contents) == [sized]
+        one = TF.Tensor(dtype=2, double_val=rows.ravel())
+        one.tensor_shape.dim.extend([TF.Dim(size=3), TF.Dim(size=4)])
+        predict = TF.Predict(model_spec=TF.ModelSpec(name="m"), inputs={"x": one})
+        predict.output_filter.append("label")
+        answer = await ask(channel, PREDICT, predict, TF.Predicted)
+        assert list(answer.outputs["label"].string_val) == wanted
+
+    speak(served, story)
 
 
 @pytest.mark.parametrize(
