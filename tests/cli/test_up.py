@@ -5,14 +5,21 @@ import shutil
 import signal
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import grpc
+import joblib
+import polars as pl
 import psutil
 import pytest
+from sklearn.linear_model import LogisticRegression
 from tests.cli.running import free_ports, setpoint, until, up
+from tests.serve.test_workers import doors as of_workers
 
+from setpoint.config import settings
 from setpoint.serve.client import Inference
+from setpoint.serve.siblings import Door
 
 ROW = {
     "tenure_months": 3.0, "monthly_fee": 10.0, "logins_30d": 2.0, "support_tickets_90d": 1.0,
@@ -72,6 +79,58 @@ def test_several_processes_answer_where_it_is_told_to(store: Path) -> None:
     refused = setpoint(store, "up", "--workers", "0")
     assert refused.returncode != 0
     assert "no number of worker processes" in refused.stderr
+
+
+def test_several_processes_share_the_memory_for_models(store: Path) -> None:
+    beside(store, "other")
+    with up(store, "--workers", "2", "--model-memory", "1KB") as platform:  # less than any model
+        until(lambda: len(doors(store)) == 2, "both workers answer")
+        workers = [one for one in platform.inference().children() if "--worker" in one.cmdline()]
+        words = [one.cmdline() for one in workers]
+        assert [said[said.index("--model-memory") + 1] for said in words] == ["500", "500"]
+        for door in doors(store).values():
+            with closing(Inference(f"http://{door.host}:{door.port}")) as worker:
+                assert worker.predict("churn", {k: [v] for k, v in ROW.items()}).versions == [1]
+                assert worker.predict("other", {"a": [1.0], "b": [0.0]}).versions == [1]
+        held = metrics(platform.url)
+        assert held['model_loads_total{model="churn"}'] == 2
+        assert held['model_evictions_total{model="churn"}'] == 2
+        assert held["models_in_memory"] == 1, "the one that was asked last, in each of them"
+        assert not any(name.startswith('model_memory_bytes{model="churn"') for name in held)
+        before = set(doors(store))
+        psutil.Process(doors(store)[min(before)].pid).kill()
+        until(lambda: len(doors(store)) == 2 and set(doors(store)) != before, "another one began")
+        now = metrics(platform.url)
+        taken = 'model_memory_bytes{model="other",version="1"}'
+        assert 0 < now[taken] < held[taken], "what was killed holds nothing"
+        assert now['model_loads_total{model="other"}'] == 2, "and what it counted is kept"
+    refused = setpoint(store, "up", "--model-memory", "much")
+    assert refused.returncode != 0
+    assert "'much' is no size" in refused.stderr
+
+
+def beside(store: Path, model: str) -> None:
+    """Put another small model live in a store."""
+    rows = pl.DataFrame({"a": [0.0, 1.0] * 20, "b": [1.0, 0.0] * 20})
+    rows.write_csv(store / "rows.csv")
+    fitted = LogisticRegression().fit(rows.to_numpy(), [0, 1] * 20)
+    joblib.dump(fitted, store / f"{model}.joblib")
+    added = ("models", "add", model, f"{model}.joblib", "--example", "rows.csv", "--trust")
+    for words in (added, ("releases", "deploy", model, "1", "--reason", "beside the other")):
+        done = setpoint(store, *words)
+        assert done.returncode == 0, done.stderr
+
+
+def doors(store: Path) -> dict[str, Door]:
+    """Return where each worker is asked, by its name."""
+    return of_workers(settings(str(store / ".setpoint")))
+
+
+def metrics(url: str) -> dict[str, float]:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as reply:  # noqa: S310 - loopback
+        lines = reply.read().decode().splitlines()
+    told = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("setpoint_"): float(value) for name, _, value in told}
 
 
 def why(store: Path, row: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
 BUCKETS = (
@@ -175,6 +176,10 @@ class Metrics(Struct):
                 mine[key] = [a + b for a, b in zip(before, counts, strict=True)]
         for asked, at_us in other.last.items():
             self.last[asked] = max(self.last.get(asked, 0), at_us)
+
+    def outliving(self) -> "Metrics":
+        """Return what counts after the process has ended: nothing waits in it, it holds nothing."""
+        return replace(self, jobs_waiting=0, jobs_waiting_bytes=0, memory={})
 
     def text(self, generations: dict[str, int]) -> str:
         """Return everything as Prometheus reads it."""

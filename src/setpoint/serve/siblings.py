@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from setpoint.errors import Conflict, Unavailable
 from setpoint.serve.exchange import Reply, Request
@@ -136,7 +135,7 @@ def bury(folder: Path, name: str) -> None:
     except FileNotFoundError:  # it was never asked
         return
     gone = _gone(folder)
-    gone.metrics.add(replace(left.metrics, jobs_waiting=0, jobs_waiting_bytes=0))
+    gone.metrics.add(left.metrics.outliving())
     _write(folder / _GONE, msgspec.msgpack.encode(Counted(gone.metrics, {}, [*gone.workers, name])))
     path.unlink()
 
