@@ -19,21 +19,28 @@ import psutil
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from markupsafe import escape
+from sklearn.linear_model import LinearRegression
 from tests.cli.running import ROOT, until
 from tests.packaging import made
 from tests.ports import free_port
 
 from setpoint.artifacts.contract import ObjectStore
+from setpoint.cli.main import run
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid
+from setpoint.models import adding, service
 from setpoint.models.entities import Gate, ModelVersion
+from setpoint.models.flavors import pickles
 from setpoint.models.runtime import load
 from setpoint.packaging import images
 from setpoint.packaging.build import Wanted, build
 from setpoint.packaging.debian import PYTHON
 from setpoint.packaging.entities import Built
 from setpoint.packaging.references import Archive, Folder
+from setpoint.serve import store as serving
 from setpoint.serve.client import Inference
+from setpoint.serve.entities import EndpointSettings
 from setpoint.serve.log import read
 
 ROW = {"distance": [0.5, -1.5], "gusts": [1.0, 0.25]}
@@ -254,6 +261,31 @@ def test_a_linear_version_answers_without_onnx(
         client.close()
     expected = load(objects, other).predict(np.array([*zip(*ROW.values(), strict=True)]))
     assert scores == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_an_image_answers_by_the_fallback_function_of_its_spec_where_the_version_fails(
+    house: LocalBackend, objects: ObjectStore, tmp_path: Path, built: Built
+) -> None:
+    made.needs("umoci")
+    steep = LinearRegression().fit(made.ROWS.to_numpy(), made.ROWS.to_numpy() @ [3.0, 5.0])
+    held = adding.stored(objects, steep, made.ROWS, kind="regression")
+    house.call(service.register, adding.registration("steep", held))
+    function = objects.put(pickles.dump(lambda _: float(len(escape("<")))))
+    configured = EndpointSettings(fallback_code=function, fallback_source="project:usual")
+    with house.engine.begin() as conn:
+        serving.configure(conn, "steep", configured)
+    words = ["build", "steep:1", "--home", str(house.settings.home), "--to", f"{tmp_path}/image"]
+    assert run(words) == 0
+    unpack = ["umoci", "unpack", "--rootless", "--image", f"{tmp_path}/image:1"]
+    subprocess.run([*unpack, str(tmp_path / "bundle")], check=True, capture_output=True)
+    with container(tmp_path / "bundle" / "rootfs", tmp_path / "image") as (url, _):
+        client = Inference(url)
+        assert client.predict("steep", ROW).scores == pytest.approx([6.5, -3.25])
+        stood_in = client.predict("steep", {"distance": [1e308], "gusts": [1e308]})  # infinite
+        client.close()
+        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as told:  # noqa: S310 - loopback
+            assert b'setpoint_fallback_rows_total{model="steep"} 1' in told.read()
+    assert stood_in.scores == [4.0], "by a package that only the function needs"
 
 
 def test_a_version_that_may_not_serve_is_not_packed(house: LocalBackend) -> None:
