@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 from tests.server import seed
+from tests.server.arms import split_for_ten_days
 
 from setpoint.config import Settings
 from setpoint.core.clock import ManualClock
@@ -48,6 +49,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
     url = f"sqlite:///{home / 'setpoint.db'}"
     backend = open_local(Settings(home=home, database_url=url, actor="ada"), clock)
     seed.seed(backend, clock)
+    split_for_ten_days(backend, clock)
     yield backend
     backend.engine.dispose()
 

@@ -48,6 +48,7 @@ def pages_of(backend: LocalBackend) -> list[str]:
         *EMPTY,
         "/models/flights-late",
         "/models/flights-late?range=30d",
+        "/models/flights-late/arms",
         "/models/flights-late/1",
         "/models/flights-late/2",
         "/models/flights-late/2?describe=1",

@@ -196,10 +196,10 @@ def _number(value: float | None) -> str:
 
 
 def _error(tally: ArmTally) -> str:
-    """Return the mean squared error with the half of its 95% interval, rows being independent."""
-    if tally.error is None or tally.error_sd is None:
+    """Return the mean squared error with the half of its 95% interval."""
+    if tally.error is None or tally.error_half is None:
         return "-"
-    return f"{tally.error:.4g} ± {1.96 * tally.error_sd / tally.labelled**0.5:.2g}"
+    return f"{tally.error:.4g} ± {tally.error_half:.2g}"
 
 
 def _answer(name: str, operation: Operation[Answer, Release], help_: str) -> None:

@@ -267,6 +267,11 @@ class ArmTally(Struct, frozen=True, kw_only=True):
     error: float | None  #: mean of squared differences of score and label
     error_sd: float | None  #: standard deviation of those; None below two rows
 
+    @property
+    def error_half(self) -> float | None:
+        """Half of the 95% interval of `error`, rows being independent; None below two."""
+        return None if self.error_sd is None else 1.96 * self.error_sd / self.labelled**0.5
+
 
 class Labelled(Struct, frozen=True, kw_only=True):
     """A prediction whose label became known, or was corrected."""

@@ -37,6 +37,7 @@ from setpoint.server.ui.page import Answer, Ask, Page, answer, environment
 from setpoint.server.ui.pages import (
     activity,
     alarms,
+    arms,
     cards,
     channels,
     collections,
@@ -86,6 +87,7 @@ _PAGES: tuple[tuple[str, Handler], ...] = (
     ("/", models.overview),
     ("/models", registry.models),
     ("/models/{model}", models.model),
+    ("/models/{model}/arms", arms.arms),
     ("/models/{model}/{number:int}", versions.version),
     ("/models/{model}/{number:int}/card", cards.card),
     ("/models/{model}/{number:int}/diff", differences.differences),

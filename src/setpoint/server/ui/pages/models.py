@@ -15,6 +15,7 @@ from setpoint.monitor import store as monitor
 from setpoint.monitor.entities import Alarm, AlarmState, Traffic
 from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
+from setpoint.serve.splits import store as splits
 from setpoint.server.ui import figures, history, queries, status
 from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.page import Ask, Page, Table
@@ -192,6 +193,7 @@ def model(ask: Ask) -> Page:
             "range": shown,
             "history": {each.version: each for each in seen.lives},
             "releases_of": {r.version: r for r in reversed(seen.releases)},
+            "arms": ask.read(splits.arms, name),
             "served": bool(seen.lives or seen.traffic or seen.quality),
             "about": about,
             "talk": talk.of(ask, about.model.ref),
