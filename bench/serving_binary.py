@@ -1,6 +1,7 @@
 """V2's binary tensors beside V2's JSON: 32 rows of 30 features, logistic regression, one worker.
 
-The same server and the same rows, asked in turn; what differs is how they are written.
+The same server and the same rows, asked in turn; what differs is how they are written: in JSON as
+a client writes an array (all 17 digits, as tritonclient does), and of numbers with six decimals.
 """
 
 import json
@@ -23,7 +24,7 @@ Asked = tuple[bytes, Mapping[str, str]]  # body, headers
 
 def run() -> list[dict[str, Any]]:
     x, y = data()
-    values = x[:ROWS].round(6)
+    values = x[:ROWS]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         held = Store(Path(folder))
@@ -35,6 +36,10 @@ def run() -> list[dict[str, Any]]:
                 for c in CONNECTIONS:
                     one, two = in_turn(lambda asked, c=c: _ask(server, asked, c), raw, text)  # type: ignore[misc]
                     rows += _rows(f"{ROWS} rows of {datatype} in binary, {c} in flight", one, two)
+            short = _json(values.round(6), "FP64")
+            one, two = in_turn(lambda asked: _ask(server, asked, CONNECTIONS[-1]), raw, short)
+            named = f"{ROWS} rows of FP64 in binary, {CONNECTIONS[-1]} in flight"
+            rows += _rows(named, one, two, beside="V2 in JSON of 6 decimals")
         held.close()
     return rows
 
@@ -53,7 +58,8 @@ def binary(values: Any, datatype: str) -> Asked:
 
 
 def _json(values: Any, datatype: str) -> Asked:
-    flat = values.reshape(-1).tolist()
+    kind = "f4" if datatype == "FP32" else "f8"
+    flat = values.astype(kind).reshape(-1).tolist()
     tensor = {"name": "x", "shape": [ROWS, FEATURES], "datatype": datatype, "data": flat}
     return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
 
@@ -64,8 +70,8 @@ def _ask(server: tuple[int, int], asked: Asked, connections: int) -> Load:
     return drive(*server, path, body, connections=connections, seconds=SECONDS, headers=headers)
 
 
-def _rows(work: str, binary: Load, text: Load) -> list[dict[str, Any]]:
-    bar, beside = Bar(TIMES, "x"), "V2 in JSON"
+def _rows(work: str, binary: Load, text: Load, beside: str = "V2 in JSON") -> list[dict[str, Any]]:
+    bar = Bar(TIMES, "x") if beside == "V2 in JSON" else None
     cpu, rate = text.cpu_micros, text.per_second
     return [
         row(work, binary.cpu_micros, "server CPU us/request", peer=cpu, beside=beside, bar=bar),
