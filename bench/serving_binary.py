@@ -32,16 +32,20 @@ def run() -> list[dict[str, Any]]:
         held.deploy("m")
         with held.serving() as server:
             for datatype in ("FP32", "FP64"):
-                raw, text = binary(values, datatype), _json(values, datatype)
                 for c in CONNECTIONS:
-                    one, two = in_turn(lambda asked, c=c: _ask(server, asked, c), raw, text)  # type: ignore[misc]
-                    rows += _rows(f"{ROWS} rows of {datatype} in binary, {c} in flight", one, two)
-            short = _json(values.round(6), "FP64")
-            one, two = in_turn(lambda asked: _ask(server, asked, CONNECTIONS[-1]), raw, short)
-            named = f"{ROWS} rows of FP64 in binary, {CONNECTIONS[-1]} in flight"
-            rows += _rows(named, one, two, beside="V2 in JSON of 6 decimals")
+                    rows += _compared(server, values, datatype, c)
+            most = CONNECTIONS[-1]
+            rows += _compared(server, values.round(6), "FP64", most, "V2 in JSON of 6 decimals")
         held.close()
     return rows
+
+
+def _compared(
+    server: tuple[int, int], values: Any, datatype: str, c: int, beside: str = "V2 in JSON"
+) -> list[dict[str, Any]]:
+    raw, text = binary(values, datatype), _json(values, datatype)
+    one, two = in_turn(lambda asked: _ask(server, asked, c), raw, text)
+    return _rows(f"{ROWS} rows of {datatype} in binary, {c} in flight", one, two, beside)
 
 
 def binary(values: Any, datatype: str) -> Asked:
@@ -70,7 +74,7 @@ def _ask(server: tuple[int, int], asked: Asked, connections: int) -> Load:
     return drive(*server, path, body, connections=connections, seconds=SECONDS, headers=headers)
 
 
-def _rows(work: str, binary: Load, text: Load, beside: str = "V2 in JSON") -> list[dict[str, Any]]:
+def _rows(work: str, binary: Load, text: Load, beside: str) -> list[dict[str, Any]]:
     bar = Bar(TIMES, "x") if beside == "V2 in JSON" else None
     cpu, rate = text.cpu_micros, text.per_second
     return [
