@@ -1,4 +1,4 @@
-"""A version put before all traffic by hand, at once: for models that no spec holds."""
+"""A version put before all traffic at once: by hand, for models that no spec holds; or a graph."""
 
 from setpoint.core.ids import new_id
 from setpoint.core.operations import Context
@@ -8,11 +8,21 @@ from setpoint.releases import store, traffic
 from setpoint.releases.entities import Policy, Release, Stage, State
 
 
-def put_live(ctx: Context, model: str, version: int, *, reason: str) -> Release:
+def put_live(
+    ctx: Context, model: str, version: int, *, reason: str, person: bool = True
+) -> Release:
     """Put a version before all traffic of its model, in the caller's transaction.
 
     It needs no gate, but one that refused it stands. Doing it again returns the release that was
     made then.
+
+    Args:
+        ctx: The caller's.
+        model: The model.
+        version: Its version.
+        reason: Why, for the record.
+        person: Whether somebody decided it, without the rules; else it follows from what was
+            decided before.
 
     Raises:
         Invalid: If there is no reason.
@@ -50,9 +60,9 @@ def put_live(ctx: Context, model: str, version: int, *, reason: str) -> Release:
         limit_from=ctx.now,
         ended_at=ctx.now,
         policy=Policy(),
-        verdict_why=f"put live by hand: {reason.strip()}",
-        override_by=ctx.actor,
-        override_reason=reason.strip(),
+        verdict_why=f"put live by hand: {reason.strip()}" if person else reason.strip(),
+        override_by=ctx.actor if person else "",
+        override_reason=reason.strip() if person else "",
     )
     store.add(ctx.conn, release)
     traffic.serve(ctx, release, "release.promoted")

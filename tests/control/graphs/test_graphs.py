@@ -168,6 +168,9 @@ def test_it_follows_a_model_that_moves_on_and_back(well: Shop) -> None:
     assert versions(well.tick()) == {"small": "small:2", "large": "large:1"}
     assert well.status().live == 2
     assert well.whys()[-1] == "small went from small:1 to small:2"
+    told = [link.says for link in well.home.call(trace, Why(id="checkout/2")).links]
+    assert "checkout 1 → 2, promoted: small went from small:1 to small:2" in told
+    assert not any("in person" in says for says in told[-3:]), "nobody decided it"
     well.put_live("small", 1)
     assert well.tick().live == 1, "it was made of the same before"
     assert len(well.whys()) == 2

@@ -122,7 +122,7 @@ def put(ctx: Context, applied: AppliedGraph, whole: Composed, held: Stored | Non
         version = register(ctx, Register(model=applied.model, run_id="", why=why, **asdict(held)))
     if version is None:
         raise Conflict(f"a version of {applied.model} was deleted meanwhile", hint="do it again")
-    by_hand.put_live(ctx, applied.model, version.number, reason=why)
+    by_hand.put_live(ctx, applied.model, version.number, reason=why, person=False)
     key = Found(whole=whole).key
     store.note(ctx.conn, applied.model, tried=key, version=version.number, problem="")
     return version
