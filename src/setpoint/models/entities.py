@@ -238,6 +238,20 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
         return f"version:{self.model}/{self.number}"
 
     @property
+    def stored(self) -> Stored:
+        """The forms that it can be loaded from, without what else is known of it."""
+        return Stored(
+            flavor=self.flavor,
+            artifact=self.artifact,
+            onnx=self.onnx,
+            parity=self.parity,
+            signature=self.signature,
+            size=self.size,
+            background=self.background,
+            parts=self.parts,
+        )
+
+    @property
     def trained_here(self) -> bool:
         """Whether its weights are stored here in a form that can serve."""
         return bool(self.flavor)

@@ -114,22 +114,12 @@ def manifest_of(
     settings: EndpointSettings = EndpointSettings(),  # noqa: B008 - frozen
 ) -> Manifest:
     """Return what a package of a registered version says, for an endpoint with `settings`."""
-    held = Stored(
-        flavor=version.flavor,
-        artifact=version.artifact,
-        onnx=version.onnx,
-        parity=version.parity,
-        signature=version.signature,
-        size=version.size,
-        background=version.background,
-        parts=version.parts,
-    )
     return Manifest(
         model=version.model,
         number=version.number,
         run_id=version.run_id,
         created_at=version.created_at,
-        version=held,
+        version=version.stored,
         baseline=version.baseline,
         settings=settings,
     )

@@ -18,16 +18,7 @@ from setpoint.models.protocols import Predictor
 
 def part_of(node: str, version: ModelVersion) -> Part:
     """Return the part that a node is which means a version of a model."""
-    held = Stored(
-        flavor=version.flavor,
-        artifact=version.artifact,
-        onnx=version.onnx,
-        signature=version.signature,
-        size=version.size,
-        background=version.background,
-        parts=version.parts,
-    )
-    return Part(node=node, model=version.model, number=version.number, held=held)
+    return Part(node=node, model=version.model, number=version.number, held=version.stored)
 
 
 def composed(graph: Graph, parts: Mapping[str, Part]) -> Composed:
