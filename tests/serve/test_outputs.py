@@ -20,7 +20,9 @@ from setpoint.artifacts.files import FileStore
 from setpoint.models import adding
 from setpoint.models.entities import Stored
 from setpoint.models.runtime import load
-from setpoint.serve.entities import PredictionRecord
+from setpoint.serve.entities import EndpointSettings, Position, PredictionRecord
+from setpoint.serve.log import LogWriter
+from setpoint.serve.seal import seal
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -41,6 +43,20 @@ class Thumb:
             "size": np.array(sizes, dtype=np.int64),
             "first": [each[:2] for each in frame["image"]],
             "means": np.stack([frame["pixels"].to_numpy().mean(axis=(1, 2)), sizes], axis=1),
+        }
+
+
+class Wide:
+    """Gives numbers, pairs of them, texts, bytes, and more than is written down."""
+
+    def predict(self, frame: pl.DataFrame) -> dict[str, Any]:
+        a = frame["a"].to_numpy()
+        return {
+            "double": a * 2,
+            "pair": np.stack([a, -a], axis=1),
+            "word": [str(each) for each in a],
+            "raw": [each.tobytes() for each in a],
+            "wide": np.tile(a[:, None], (1, 65)),
         }
 
 
@@ -163,6 +179,57 @@ def test_a_compiled_model_answers_in_every_protocol_as_the_native_one(
     assert [status for status, _ in found[0][:4]] == [200] * 4
     for compiled, other in zip(*found, strict=True):
         assert compiled == other
+
+
+def sealed(served: Served) -> pl.DataFrame:
+    """Return the prediction log as others read it."""
+    served.writer.close()
+    LogWriter(served.folder).close()
+    return pl.concat(
+        [pl.read_parquet(path) for path in seal(served.folder, Position(99))],
+        how="diagonal_relaxed",
+    )
+
+
+def test_the_log_has_label_and_probabilities(served: Served, tmp_path: Path) -> None:
+    found = infer(several(served, tmp_path))
+    table = sealed(served)
+    assert table["output_label"].to_list() == NAMES
+    told = np.array(found["probabilities"]["data"]).reshape(3, 3)
+    assert np.array(table["output_probabilities"].to_list()) == pytest.approx(told)
+
+
+def test_the_log_has_numbers_and_texts_and_digests_of_the_rest(
+    served: Served, tmp_path: Path
+) -> None:
+    wide = Wide()
+    served.predictors[1] = brought(tmp_path, wide, {"a": [1.0, 2.0]}, kind="any")
+    served.deploy(live())
+    for rows in ([1.0, 2.0], [3.0]):
+        asked = {"name": "a", "datatype": "FP64", "shape": [len(rows)], "data": rows}
+        status, answer = served.post("/v2/models/m/infer", {"inputs": [asked]})
+        assert status == 200, answer
+    table = sealed(served)
+    assert table["output_double"].to_list() == [2.0, 4.0, 6.0]
+    assert table["output_pair"].to_list() == [[1.0, -1.0], [2.0, -2.0], [3.0, -3.0]]
+    assert table["output_word"].to_list() == ["1.0", "2.0", "3.0"]
+    for name in ("output_wide", "output_raw"):
+        digests = table[name].to_list()
+        assert len(set(digests)) == 3, name
+        assert all(re.fullmatch(r"b3:[0-9a-f]{32}", each) for each in digests), name
+
+
+def test_outputs_are_redacted_and_sampled_as_inputs_are(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    served.configure(EndpointSettings(redact=("label",), sample=0.5))
+    for _ in range(20):
+        infer(served)
+    table = sealed(served)
+    assert 0 < table.height < 60
+    assert "output_label" not in table.columns
+    assert set(table["redacted"].explode()) == {"label"}
+    scores = [max(each) for each in table["output_probabilities"]]
+    assert scores == pytest.approx(table["score"].to_list())
 
 
 def test_an_output_that_there_is_not_is_refused(served: Served, tmp_path: Path) -> None:

@@ -89,10 +89,11 @@ def as_tensor(values: Any, datatype: str, shape: Sequence[int], where: str) -> N
 
 def digests(blobs: Mapping[str, NDArray[Any]]) -> dict[str, list[str | None]]:
     """Return what the log has of them: a digest a row, null where there is nothing."""
-    return {name: [_digest(each) for each in values] for name, values in blobs.items()}
+    return {name: [digest(each) for each in values] for name, values in blobs.items()}
 
 
-def _digest(value: Any) -> str | None:
+def digest(value: Any) -> str | None:
+    """Return what the log has of bytes, or of an array of numbers."""
     if value is None:
         return None
     from blake3 import blake3  # noqa: PLC0415 - few models take any

@@ -139,11 +139,15 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, tag="p", omit_defaults
     failed: int = 0  #: the version that failed, 0 where none did
     sample: float = 1.0  #: the share of rows logged then; of what failed every row is
     unlogged: int = 0  #: rows of the same request that are not in the sample
-    redacted: tuple[str, ...] = ()  #: inputs whose values were left out: null in every row
+    redacted: tuple[str, ...] = ()  #: inputs and outputs whose values were left out: null
     arm: str = ""  #: of roles 4 and 5: the arm's name, or its part in a release
     #: of a graph: which of its nodes answered and in which version, as JSON; one a row, or one
     #: for all rows
     nodes: list[str] = []
+    #: what the model gave besides the score, by name: float64 packed as `values` are, as many a row
+    #: as it gives; and texts, or digests of bytes and of more numbers than are kept
+    given_numbers: dict[str, bytes] = {}
+    given_texts: dict[str, list[str | None]] = {}
 
 
 class BatchRecord(PredictionRecord, frozen=True, kw_only=True, tag="b"):

@@ -52,6 +52,9 @@ class Keeping:
         """Return a record without the values that are not to be kept."""
         numeric = [i for i, name in enumerate(record.columns) if name in self._redact]
         texts = [name for name in record.texts if name in self._redact]
+        given = [n for n in (*record.given_numbers, *record.given_texts) if n in self._redact]
+        if given:
+            record = _without(record, given)
         if not numeric and not texts:
             return record
         count = len(record.ids)
@@ -61,8 +64,18 @@ class Keeping:
             record,
             values=values.tobytes(),
             texts=record.texts | {name: [None] * count for name in texts},
-            redacted=(*(record.columns[i] for i in numeric), *texts),
+            redacted=(*record.redacted, *(record.columns[i] for i in numeric), *texts),
         )
+
+
+def _without(record: PredictionRecord, given: Sequence[str]) -> PredictionRecord:
+    """Return a record without some of what the model gave."""
+    return replace(
+        record,
+        given_numbers={n: each for n, each in record.given_numbers.items() if n not in given},
+        given_texts={n: each for n, each in record.given_texts.items() if n not in given},
+        redacted=(*record.redacted, *given),
+    )
 
 
 def keeping(settings: EndpointSettings, *, counted: bool = True) -> Keeping | None:

@@ -14,11 +14,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
+from setpoint.serve.blobs import digest, digests
 from setpoint.serve.protocols import Given, Predictor
 
 SCORE = "score"  #: positive-class probability or value, FP64 [n]; what is logged and watched
 LABEL = "label"  #: the likeliest class
 PROBABILITIES = "probabilities"  #: of the classes, in their order, FP64 [n, classes]
+MOST_KEPT = 64  #: numbers a row of an output that are logged
 _THRESHOLD = 0.5
 
 Label = str | int | float | bool
@@ -98,6 +100,29 @@ class Outputs:
         names = [str(each) for each in self.classes] or ["0", "1"]
         return names, self._probabilities(scores, given)
 
+    def kept(self, given: Given) -> tuple[dict[str, bytes], dict[str, list[str | None]]]:
+        """Return what the log has of what a model gave besides its score: numbers, and texts.
+
+        Of classes with probabilities the label too; of bytes and of more than `MOST_KEPT` numbers
+        a row a digest.
+        """
+        numbers: dict[str, bytes] = {}
+        texts: dict[str, list[str | None]] = {}
+        held = {spec.name: given[spec.name] for spec in self.given if spec.name in given}
+        if PROBABILITIES in held and LABEL not in held and self.classes:
+            labels = self._labels([], given).tolist()
+            texts[LABEL] = [None if each is None else str(each) for each in labels]
+        for name, values in held.items():
+            if name == self.trace:
+                continue
+            if values.dtype == object:
+                texts[name] = [_text(each) for each in values]
+            elif values[:1].size > MOST_KEPT:
+                texts |= digests({name: values})
+            else:
+                numbers[name] = np.asarray(values, dtype=np.float64).tobytes()
+        return numbers, texts
+
     def _values(self, spec: OutputSpec, scores: Sequence[float], given: Given) -> NDArray[Any]:
         if spec.name in given:
             return given[spec.name]
@@ -125,6 +150,13 @@ class Outputs:
             return given[PROBABILITIES]
         positive = np.array(scores, dtype=np.float64)
         return np.stack([1 - positive, positive], axis=1)
+
+
+def _text(value: Any) -> str | None:
+    """Return a text as it is, and a digest of bytes or of what is several texts."""
+    if value is None or isinstance(value, str):
+        return value
+    return digest(value if isinstance(value, bytes) else repr(value.tolist()).encode())
 
 
 def outputs_of(predictor: Predictor) -> Outputs:

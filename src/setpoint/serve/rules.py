@@ -53,6 +53,8 @@ def only(record: PredictionRecord, keep: Sequence[int]) -> PredictionRecord:
         values=_of(record.values, count, keep),
         texts={name: [texts[i] for i in keep] for name, texts in record.texts.items()},
         scores=_of(record.scores, count, keep),
+        given_numbers={name: _of(each, count, keep) for name, each in record.given_numbers.items()},
+        given_texts={name: [each[i] for i in keep] for name, each in record.given_texts.items()},
         nodes=[record.nodes[i] for i in keep] if len(record.nodes) > 1 else record.nodes,
     )
 

@@ -18,6 +18,7 @@ from setpoint.serve.protocols import Floats, Given
 from setpoint.serve.routing import CANARY, FIRST_ARM, LIVE
 from setpoint.serve.v2 import Rows
 
+_NOTHING: tuple[dict[str, bytes], dict[str, list[str | None]]] = ({}, {})
 _LIVE, _CANARY, _FALLBACK, _BATCH, _NAMED, _ARM, _TEST = range(7)  #: see `rules.ROLES`
 
 
@@ -113,6 +114,7 @@ def record(
     mine = ids if part.index is None else [ids[i] for i in part.index]
     count = len(mine)
     answered = part.scores is not None
+    numbers, told = endpoint.outputs.kept(part.given) if part.given else _NOTHING
     return PredictionRecord(
         at_us=at_us,
         model=endpoint.model,
@@ -130,6 +132,8 @@ def record(
         failed=part.failed,
         arm=part.arm,
         nodes=_traced(endpoint, part),
+        given_numbers=numbers,
+        given_texts=told,
     )
 
 

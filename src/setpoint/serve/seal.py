@@ -36,6 +36,7 @@ from setpoint.serve.rules import ROLES
 from setpoint.serve.writers import writers
 
 PREFIX = "feature_"  #: of the columns that hold a prediction's inputs
+GIVEN = "output_"  #: of those that hold what its model gave besides the score
 
 _KINDS = {
     PredictionRecord: "predictions",
@@ -137,8 +138,13 @@ def _table(records: Sequence[Any]) -> pl.DataFrame:
 
 
 def _features(record: Any) -> tuple[str, ...]:
-    """Return the names of the inputs that a record holds, none for those of a shadow."""
-    return (*record.columns, "", *record.texts) if isinstance(record, PredictionRecord) else ()
+    """Return what tells which columns a record has, nothing for those of a shadow."""
+    if not isinstance(record, PredictionRecord):
+        return ()
+    numbers = [
+        f"{name} {len(each) // len(record.ids)}" for name, each in record.given_numbers.items()
+    ]
+    return (*record.columns, "", *record.texts, "", *numbers, "", *record.given_texts)
 
 
 def _alike(records: Sequence[Any]) -> pl.DataFrame:
@@ -184,7 +190,22 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
         for name in first.texts:
             texts = chain.from_iterable(record.texts[name] for record in records)
             columns[PREFIX + name] = pl.Series(list(texts), dtype=pl.String)
+        columns |= _given(records, sum(counts))
     return pl.DataFrame(columns)
+
+
+def _given(records: Sequence[PredictionRecord], count: int) -> dict[str, pl.Series]:
+    """Return what models gave besides scores, a column each; several numbers a row are lists."""
+    columns: dict[str, pl.Series] = {}
+    for name in records[0].given_numbers:
+        numbers = np.frombuffer(b"".join(record.given_numbers[name] for record in records))
+        wide = len(numbers) != count
+        rows = numbers.reshape(count, -1) if wide else numbers
+        columns[GIVEN + name] = pl.Series(rows, dtype=pl.List(pl.Float64) if wide else None)
+    for name in records[0].given_texts:
+        texts = chain.from_iterable(record.given_texts[name] for record in records)
+        columns[GIVEN + name] = pl.Series(list(texts), dtype=pl.String)
+    return columns
 
 
 def _counts(records: Sequence[CountRecord]) -> pl.DataFrame:

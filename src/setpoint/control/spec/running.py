@@ -33,7 +33,7 @@ class Log(Struct, frozen=True, kw_only=True):
     redact: Annotated[
         tuple[Column, ...],
         Doc(
-            "inputs whose values are never logged, besides those that the contract marks as "
+            "inputs and outputs whose values are never logged, besides what the contract marks as "
             "personal",
             "null is logged instead, and nothing watches them",
         ),
