@@ -19,7 +19,7 @@ from bench.served import running, until
 from setpoint.config import settings
 from setpoint.db.local import open_local
 from setpoint.serve import store
-from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.entities import Deployment, EndpointSettings, Role
 
 NAME = "batching"
 FEATURES = 10
@@ -31,10 +31,9 @@ import numpy as np
 from msgspec import Struct
 from sklearn.ensemble import RandomForestClassifier
 from setpoint.config import settings
-from setpoint.serve import batching
 from setpoint.serve.main import run
 
-home, features, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+home, features = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(0)
 x = rng.normal(size=(2_000, features))
 forest = RandomForestClassifier(100, random_state=0, n_jobs=1).fit(x, x[:, 0] + x[:, 1] > 0)
@@ -52,7 +51,6 @@ class Forest:
         return forest.predict_proba(rows)[:, 1]
 
 
-batching._MOST_ROWS = rows
 run(settings(home), port=0, load=lambda model, version: Forest())
 """
 
@@ -88,10 +86,10 @@ def _serving(home: Path, *, shared: bool) -> Iterator[tuple[int, int]]:
     backend = open_local(settings(home / "store"))
     live = Deployment(model="m", version=1, role=Role.LIVE, weight=1.0)
     with backend.engine.begin() as conn:
+        store.configure(conn, "m", EndpointSettings(batch_rows=4_096 if shared else 1))
         store.deploy(conn, "m", [live])
     backend.engine.dispose()
-    rows = 4_096 if shared else 1
-    words = [sys.executable, "-c", _SERVES, str(home / "store"), str(FEATURES), str(rows)]
+    words = [sys.executable, "-c", _SERVES, str(home / "store"), str(FEATURES)]
     with running(words, home) as process:
         ready = home / "store" / "run" / "inference.json"
         until(ready.exists, process)

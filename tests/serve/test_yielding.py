@@ -1,7 +1,11 @@
+import ctypes
 import gc
+import re
 import sys
+import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +24,35 @@ def turns() -> Iterator[None]:
 @pytest.mark.usefixtures("turns")
 def test_a_thread_that_computes_is_asked_for_its_turn_sooner_than_usual() -> None:
     usual = sys.getswitchinterval()
-    take_short_turns()
+    thread = threading.Thread(target=take_short_turns)  # the system is told of that one
+    thread.start()
+    thread.join()
     assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
     assert sys.getswitchinterval() < usual / 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is told")
+@pytest.mark.usefixtures("turns")
+def test_the_system_is_told_to_run_the_thread_soon_and_no_other() -> None:
+    told: dict[str, int] = {}
+
+    def ask(name: str) -> None:
+        told[name] = ctypes.CDLL(None).prctl(30, 0, 0, 0, 0)  # how late its waits may end
+        said = Path(f"/proc/self/task/{threading.get_native_id()}/sched")
+        if said.exists() and (found := re.search(r"se\.slice +: +(\d+)", said.read_text())):
+            told[f"{name} turn"] = int(found[1])
+
+    def promptly() -> None:
+        take_short_turns()
+        ask("prompt")
+
+    for work in (promptly, lambda: ask("other")):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert told["prompt"] == 1 < told["other"]
+    if "prompt turn" in told:
+        assert told["prompt turn"] <= 100_000 < told["other turn"]
 
 
 @pytest.mark.usefixtures("turns")
