@@ -1,15 +1,31 @@
+import asyncio
 import ctypes
 import gc
+import json
 import re
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.serve.conftest import Served
+from tests.serve.made import Sum, live
 
-from setpoint.serve.yielding import TURN_SECONDS, take_short_turns, undisturbed
+from setpoint.serve.arms import Arm
+from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.entities import Deployment, Role
+from setpoint.serve.yielding import (
+    LOOK_SECONDS,
+    SHORT_SECONDS,
+    TURN_SECONDS,
+    hurry,
+    hurry_fast_models,
+    take_short_turns,
+    undisturbed,
+)
 
 
 @pytest.fixture
@@ -17,6 +33,7 @@ def turns() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.005)  # Python's own; whatever other tests have left
     yield
+    hurry("fast", wanted=False)
     sys.setswitchinterval(before)
     gc.unfreeze()
 
@@ -53,6 +70,67 @@ def test_the_system_is_told_to_run_the_thread_soon_and_no_other() -> None:
     assert told["prompt"] == 1 < told["other"]
     if "prompt turn" in told:
         assert told["prompt turn"] <= 100_000 < told["other turn"]
+
+
+@pytest.mark.usefixtures("turns")
+def test_turns_are_short_for_as_long_as_there_is_a_reason() -> None:
+    with undisturbed():
+        assert sys.getswitchinterval() == pytest.approx(SHORT_SECONDS)
+        hurry("fast", wanted=True)
+    assert sys.getswitchinterval() == pytest.approx(SHORT_SECONDS)
+    hurry("fast", wanted=False)
+    assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+
+
+class Slow(Sum):
+    """Takes until it may stop."""
+
+    def __init__(self, over: threading.Event) -> None:
+        super().__init__()
+        self.over = over
+
+    def predict(self, rows: Any) -> Any:
+        self.over.wait(20)
+        return super().predict(rows)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 - the switch interval tells nobody
+            await asyncio.sleep(0.01)
+
+
+def is_short() -> bool:
+    return sys.getswitchinterval() == pytest.approx(SHORT_SECONDS)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("turns")
+def test_a_fast_model_that_is_asked_beside_a_slow_one_makes_turns_short(served: Served) -> None:
+    over = threading.Event()
+    served.deploy(live())
+    deployed = Deployment(model="slow", version=1, role=Role.LIVE, weight=1.0)
+    slow = Endpoint("slow", 1, [deployed], {1: Arm(1, Slow(over))})
+    slow.slow = True
+    served.endpoints._put(slow)
+    tensor = {"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [1.0, 2.0]}
+    body = json.dumps({"inputs": [tensor]}).encode()
+
+    async def story() -> None:
+        watching = asyncio.create_task(hurry_fast_models(served.app))
+        asked = served._ask("POST", "/v2/models/slow/infer", body, ())
+        waiting = asyncio.create_task(asked)
+        await until(lambda: served.app.busy)
+        await asyncio.sleep(2 * LOOK_SECONDS)  # it looks, and finds that only the slow one is asked
+        assert not is_short()
+        await served._ask("POST", "/v2/models/m/infer", body, ())
+        await until(is_short)
+        over.set()
+        await waiting
+        await until(lambda: not is_short())
+        watching.cancel()
+
+    served._runner.run(story())
 
 
 @pytest.mark.usefixtures("turns")

@@ -40,7 +40,7 @@ from setpoint.serve.package import Package
 from setpoint.serve.protocols import Load
 from setpoint.serve.siblings import Door, Siblings
 from setpoint.serve.warming import Recent
-from setpoint.serve.yielding import take_short_turns
+from setpoint.serve.yielding import hurry_fast_models, take_short_turns
 
 _logger = logging.getLogger(__name__)
 
@@ -231,11 +231,13 @@ async def _serve(
 ) -> None:
     if jobs is not None:
         jobs.start(app)
+    turns = asyncio.create_task(hurry_fast_models(app))
     try:
         if grpc is not None:
             server.stop_too = await _speak_grpc(app, grpc, how)
         await server.serve(sockets=sockets)
     finally:
+        turns.cancel()
         if jobs is not None:
             await jobs.close()
         await app.close(until=server.until)
