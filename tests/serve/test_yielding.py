@@ -2,6 +2,7 @@ import asyncio
 import ctypes
 import gc
 import json
+import os
 import re
 import sys
 import threading
@@ -23,6 +24,7 @@ from setpoint.serve.yielding import (
     TURN_SECONDS,
     hurry,
     hurry_fast_models,
+    step_back,
     take_short_turns,
     undisturbed,
 )
@@ -63,11 +65,17 @@ def test_the_system_is_told_to_run_the_thread_soon_and_no_other() -> None:
         take_short_turns()
         ask("prompt")
 
-    for work in (promptly, lambda: ask("other")):
+    def behind() -> None:
+        step_back()
+        ask("behind")
+        told["nice"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    for work in (promptly, lambda: ask("other"), behind):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-    assert told["prompt"] == 1 < told["other"]
+    assert told["prompt"] == 1 < told["other"] < told["behind"]
+    assert told["nice"] == 10 + os.getpriority(os.PRIO_PROCESS, 0)
     if "prompt turn" in told:
         assert told["prompt turn"] <= 100_000 < told["other turn"]
 

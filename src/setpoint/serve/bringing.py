@@ -21,7 +21,7 @@ class Bringing:
 
     def __init__(self, held: Holding) -> None:
         self._held = held
-        self._lane = Lane("loading", 1)
+        self._lane = Lane("loading", 1, behind=True)
         self._coming: dict[Key, asyncio.Future[Endpoint]] = {}
         self._waiting: dict[Key, int] = {}
 

@@ -16,6 +16,7 @@ from setpoint.serve.memory import Memory, Version
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Source
 from setpoint.serve.warming import Recent
+from setpoint.serve.yielding import step_back
 
 _NAMES_SECONDS = 1.0  #: after which it is looked which versions policies mean by now
 
@@ -114,6 +115,7 @@ class Endpoints(Holding):
 
     def _refresh_often(self, seconds: float) -> None:
         told = ""
+        step_back()
         while not self._stop.wait(seconds):
             try:
                 self.refresh()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from queue import SimpleQueue
 from typing import Any
 
+from setpoint.serve.yielding import step_back
+
 MOST_THREADS = 64  #: in all lanes; endpoints beyond share the lanes there are
 
 Work = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Callable[..., Any], tuple[Any, ...]]
@@ -18,8 +20,10 @@ Work = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Callable[..., Any
 class Lane:
     """A few threads that take what is to be done in turn. Used by one event loop."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, *, behind: bool = False) -> None:
+        """Have so many threads, `behind` those that answer if nobody is to wait for these."""
         self._name = name
+        self._behind = behind
         self._most = threads
         self._threads = 0
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
@@ -40,6 +44,8 @@ class Lane:
             self._queue.put(None)
 
     def _work(self) -> None:
+        if self._behind:
+            step_back()
         # What was done is let go of before the next is waited for: it holds a model.
         while _done(self._queue.get()):
             pass

@@ -8,9 +8,6 @@ decides once.
 
 import asyncio
 import logging
-import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +27,7 @@ from setpoint.serve.jobs.disk import Folder
 from setpoint.serve.jobs.entities import Job, Outcome, State
 from setpoint.serve.jobs.pace import Pace
 from setpoint.serve.rest import open_inference
+from setpoint.serve.yielding import step_back
 
 MOST_WAITING = 1_000  #: jobs that may wait
 MOST_BYTES = 1 << 30  #: of their requests
@@ -38,7 +36,6 @@ MOST_KEPT = 10_000  #: jobs that ended; the oldest are forgotten sooner
 _SWEEP_SECONDS = 60.0
 _LOOK_SECONDS = 0.002  #: how often it is looked whether somebody still waits
 _RETRY_SECONDS = 1.0  #: after which a full disk is tried again
-_NICE = 10  #: of the thread, as in nice(1)
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,7 +88,7 @@ class Jobs:
         self._serving = serving
         self._folder = folder
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jobs-disk")
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs", initializer=step_back)
         self._paces: dict[str, Pace] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -372,9 +369,3 @@ def _chunk(asked: Asked, start: int, stop: int, pace: Pace) -> Sequence[scoring.
         structs.replace(part, index=[start + i for i in part.index or range(stop - start)])
         for part in found
     ]
-
-
-def _step_back() -> None:
-    """Have the system run this thread after those that answer requests."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
