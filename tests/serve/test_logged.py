@@ -92,3 +92,14 @@ def test_a_prediction_logged_without_its_personal_inputs_is_not_taken_for_one_wi
     with pytest.raises(Conflict, match="'p1' was logged without a, city"):
         logged.of(tmp_path, wanted("p1"))
     assert logged.of(tmp_path, wanted("p2")).inputs["a"] == 0.0
+
+
+def test_a_prediction_logged_without_an_output_has_all_of_its_inputs(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    writer.append(predicted("p1", at_us=AT, redacted=("label",)))
+    writer.close()
+    before = logged.of(tmp_path, wanted("p1"))
+    LogWriter(tmp_path).close()
+    seal(tmp_path, Position(9, 0))
+    assert before == logged.of(tmp_path, wanted("p1"))
+    assert before.inputs == {"a": 0.0, "b": 1.0, "city": "Zürich"}

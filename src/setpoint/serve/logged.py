@@ -63,17 +63,20 @@ def _in_segments(folder: Path, wanted: Prediction) -> Logged | None:
             if not isinstance(record, PredictionRecord) or not record.scores:
                 continue
             if record.model == wanted.model and record.at_us == at_us and wanted.id in record.ids:
-                _require_whole(wanted, record.redacted)
-                return _row(record, record.ids.index(wanted.id))
+                found = _row(record, record.ids.index(wanted.id))
+                return _whole(wanted, found, record.redacted)
     return None
 
 
-def _require_whole(wanted: Prediction, redacted: Sequence[str]) -> None:
-    if redacted:
+def _whole(wanted: Prediction, found: Logged, redacted: Sequence[str]) -> Logged:
+    """Return what was found, unless inputs are not in it; outputs may be missing."""
+    missing = [name for name in redacted if name in found.inputs]
+    if missing:
         raise Conflict(
-            f"prediction {wanted.id!r} was logged without {', '.join(redacted)}",
+            f"prediction {wanted.id!r} was logged without {', '.join(missing)}",
             hint="personal inputs are redacted: ask again with the whole row, to explain that",
         )
+    return found
 
 
 def _row(record: PredictionRecord, at: int) -> Logged:
@@ -100,7 +103,6 @@ def _in_parquet(folder: Path, wanted: Prediction) -> Logged | None:
         found = pl.scan_parquet(path).filter(mine).head(1).collect()
         if found.height:
             row = found.row(0, named=True)
-            _require_whole(wanted, row.get("redacted") or ())
             inputs = {
                 name.removeprefix(PREFIX): float("nan")
                 if value is None and found.schema[name].is_numeric()
@@ -108,5 +110,6 @@ def _in_parquet(folder: Path, wanted: Prediction) -> Logged | None:
                 for name, value in row.items()
                 if name.startswith(PREFIX)
             }
-            return Logged(inputs=inputs, nodes=_nodes(row.get("nodes")))
+            logged = Logged(inputs=inputs, nodes=_nodes(row.get("nodes")))
+            return _whole(wanted, logged, row.get("redacted") or ())
     return None
