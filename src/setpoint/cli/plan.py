@@ -56,7 +56,7 @@ def apply(home: str | None, as_json: bool, project: str, no_wait: bool) -> int:
     applying.check(found)
     store = backend(home)
     applied = applying.apply(store, found)
-    names = {file.spec.model for file in found.files} | {each.model for each in found.graphs}
+    names = {spec.model for spec in found.specs} | {spec.model for spec in found.graphs}
     if not no_wait and not applied.empty:
         _settle(store, names, quiet=as_json)
     statuses = [s for s in store.call(ls, ListStatus()).models if s.model in names]

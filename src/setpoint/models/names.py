@@ -21,6 +21,20 @@ def model_name(name: str) -> str:
     return name
 
 
+def split_version(said: str) -> tuple[str, str, str]:
+    """Return the model, the sign and the rest of what names one of its versions.
+
+    Example:
+        >>> split_version("churn"), split_version("churn@champion"), split_version("churn:3")
+        (('churn', '', ''), ('churn', '@', 'champion'), ('churn', ':', '3'))
+    """
+    for sign in ("@", ":"):
+        model, found, which = said.rpartition(sign)
+        if found:
+            return model, sign, which
+    return said, "", ""
+
+
 def alias_name(name: str) -> str:
     """Return `name` if an alias may have it.
 

@@ -126,10 +126,10 @@ def _onnx(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, byt
 def _folder(version: ModelVersion, store: ObjectStore) -> dict[str, bytes]:
     files = pyfunc.folder(version)
     if not files:
-        what = "a graph of models" if version.parts else "a pickle, of which no compiled form is"
+        pickled = "a pickle, of which no compiled form is proven the same"
         raise Conflict(
             f"only Setpoint can load version {version.number} of {version.model!r}: "
-            f"it is {what}{'' if version.parts else ' proven the same'}",
+            f"it is {'a graph of models' if version.parts else pickled}",
             where=version.parity.why if version.parity else "",
             hint="serve its image: setpoint build",
         )

@@ -5,6 +5,7 @@ import difflib
 from setpoint.core.operations import Backend
 from setpoint.errors import Invalid, NotFound
 from setpoint.models.entities import ModelVersion
+from setpoint.models.names import split_version
 from setpoint.models.service import ListModels, ShowModel, ls, show
 
 LIVE = "live"
@@ -17,7 +18,7 @@ def version_of(backend: Backend, said: str) -> ModelVersion:
         NotFound: If there is no such model, alias or version; says which there are.
         Invalid: If a number is none.
     """
-    model, sign, which = _parts(said)
+    model, sign, which = split_version(said)
     try:
         found = backend.call(show, ShowModel(model=model))
     except NotFound:
@@ -45,14 +46,6 @@ def version_of(backend: Backend, said: str) -> ModelVersion:
         f"there is no version {number} of {model!r}",
         hint=f"its versions: {', '.join(str(each.number) for each in found.versions) or 'none'}",
     )
-
-
-def _parts(said: str) -> tuple[str, str, str]:
-    for sign in ("@", ":"):
-        model, found, which = said.rpartition(sign)
-        if found:
-            return model, sign, which
-    return said, "", ""
 
 
 def _number(which: str) -> int:

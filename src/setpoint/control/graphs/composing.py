@@ -14,6 +14,7 @@ from setpoint.artifacts.contract import ObjectStore, address_of
 from setpoint.control.functions import Kept
 from setpoint.control.graphs import store
 from setpoint.control.graphs.entities import AppliedGraph
+from setpoint.control.inforce import parsed
 from setpoint.control.spec.graphs import GraphSpec, graph_of
 from setpoint.control.spec.parse import graph_from_document
 from setpoint.core.operations import Context
@@ -21,7 +22,7 @@ from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, NotFound
 from setpoint.models import store as models
 from setpoint.models.entities import ModelVersion, Part, Stored
-from setpoint.models.graphs import composing
+from setpoint.models.graphs import composing, rules
 from setpoint.models.graphs.entities import (
     Chain,
     Composed,
@@ -49,7 +50,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 def spec_of(applied: AppliedGraph) -> GraphSpec:
     """Return the spec of what is in force."""
-    return graph_from_document(applied.content)
+    return parsed(applied.hash, applied.content, graph_from_document)
 
 
 def find(ctx: Context, spec: GraphSpec, functions: Mapping[str, Kept]) -> Found:
@@ -151,7 +152,7 @@ def described(graph: Graph) -> dict[str, tuple[str, str]]:
     """Return the kind of each node, and what it is made of in words."""
     found: dict[str, tuple[str, str]] = {}
     for name, node in graph.nodes.items():
-        kind = type(node).__name__.lower()
+        kind = rules.kind_of(node)
         if isinstance(node, Model):
             which = "" if node.which == "@live" else node.which
             found[name] = kind, f"{node.model}{which}"

@@ -5,7 +5,7 @@ from msgspec import Struct
 from setpoint.control.entities import State
 from setpoint.control.graphs import composing, store
 from setpoint.control.graphs.entities import AppliedGraph, GraphStatus, NodeStatus
-from setpoint.control.spec.graphs import graph_of
+from setpoint.control.spec.graphs import GraphSpec, graph_of
 from setpoint.core.operations import Context, operation
 from setpoint.models import store as models
 from setpoint.models.graphs import rules
@@ -30,7 +30,7 @@ def ls(ctx: Context, cmd: ListGraphs) -> Graphs:
 def _status(ctx: Context, applied: AppliedGraph) -> GraphStatus:
     spec = composing.spec_of(applied)
     live = traffic.live(ctx, applied.model)
-    state, why = _standing(ctx, applied, live)
+    state, why = _standing(ctx, applied, spec, live)
     versions = {}
     if live is not None:
         parts = models.get(ctx.conn, applied.model, live).parts
@@ -52,8 +52,10 @@ def _status(ctx: Context, applied: AppliedGraph) -> GraphStatus:
     )
 
 
-def _standing(ctx: Context, applied: AppliedGraph, live: int | None) -> tuple[State, str]:
-    found = composing.find(ctx, composing.spec_of(applied), applied.functions)
+def _standing(
+    ctx: Context, applied: AppliedGraph, spec: GraphSpec, live: int | None
+) -> tuple[State, str]:
+    found = composing.find(ctx, spec, applied.functions)
     if found.whole is None:
         return State.SETTLING, f"it waits for {found.waits}"
     if composing.is_due(applied, found):

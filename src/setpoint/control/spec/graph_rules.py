@@ -23,8 +23,7 @@ def findings(spec: GraphSpec) -> list[Finding]:
     if found:
         return found
     return [
-        (f"graph.{one.node}" if one.node else "answer", f"{_at(one)}: {one.message}", one.hint)
-        for one in rules.problems(graph_of(spec))
+        (_at(one), f"{_at(one)}: {one.message}", one.hint) for one in rules.problems(graph_of(spec))
     ]
 
 

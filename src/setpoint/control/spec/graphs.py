@@ -9,6 +9,7 @@ from setpoint.control.spec.fields import Code, Column, Doc, ModelName, Name, Whi
 from setpoint.control.spec.running import Serve
 from setpoint.models.graphs import entities
 from setpoint.models.graphs.entities import Combine
+from setpoint.models.names import split_version
 
 Values = Literal["number", "text"]
 _DATATYPES = {"number": "FP64", "text": "BYTES"}
@@ -133,11 +134,8 @@ def split(said: str) -> tuple[str, str]:
         >>> split("fraud"), split("fraud@champion"), split("fraud:3")
         (('fraud', '@live'), ('fraud', '@champion'), ('fraud', ':3'))
     """
-    for sign in ("@", ":"):
-        model, found, which = said.rpartition(sign)
-        if found:
-            return model, f"{sign}{which}"
-    return said, "@live"
+    model, sign, which = split_version(said)
+    return model, f"{sign}{which}" or "@live"
 
 
 def _typed(columns: dict[str, Values]) -> dict[str, str]:

@@ -102,10 +102,7 @@ def from_document(document: Mapping[str, Any], file: str = "spec") -> Spec:
     Raises:
         SpecInvalid: If it is no valid spec.
     """
-    try:
-        return _settle(nodes.from_python(document), file)[0]
-    except nodes.Unreadable as error:
-        raise _unreadable(error, file) from None
+    return _settle(_root(document, file), file)[0]
 
 
 def graph_from_document(document: Mapping[str, Any], file: str = "spec") -> GraphSpec:
@@ -114,10 +111,7 @@ def graph_from_document(document: Mapping[str, Any], file: str = "spec") -> Grap
     Raises:
         SpecInvalid: If it is no valid spec.
     """
-    try:
-        return _settle_graph(nodes.from_python(document), file)[0]
-    except nodes.Unreadable as error:
-        raise _unreadable(error, file) from None
+    return _settle_graph(_root(document, file), file)[0]
 
 
 def to_document(spec: Struct) -> dict[str, Any]:
@@ -151,9 +145,10 @@ def hash_of(spec: Spec | GraphSpec) -> str:
     return "blake3:" + blake3.blake3(canonical(spec)).hexdigest()
 
 
-def _root(data: bytes, file: str) -> nodes.Node:
+def _root(said: bytes | Mapping[str, Any], file: str) -> nodes.Node:
+    """Return the root of YAML, or of plain values."""
     try:
-        return nodes.from_yaml(data)
+        return nodes.from_yaml(said) if isinstance(said, bytes) else nodes.from_python(said)
     except nodes.Unreadable as error:
         raise _unreadable(error, file) from None
 

@@ -44,6 +44,11 @@ def children(node: Node) -> list[str]:
     return []
 
 
+def kind_of(node: Node) -> str:
+    """Return what a node is in a word, as specs have it: ``model``, ``switch``, …"""
+    return str(node.__struct_config__.tag)
+
+
 def problems(graph: Graph) -> list[Problem]:
     """Return what is wrong with a graph by itself, whatever its models take and give.
 

@@ -94,8 +94,7 @@ class Running:
         self.signature = signature
         self._versions = versions
         self._outputs = [each.name for each in signature.outputs if not each.trace]
-        self._made = _Maker(graph, models, functions, versions)
-        self._step = self._made.step(graph.answer)
+        self._step = _Maker(graph, models, functions, versions).step(graph.answer)
 
     def predict(self, rows: Rows) -> Given:
         """Return the score, other outputs by name, and which nodes answered each row.

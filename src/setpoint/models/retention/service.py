@@ -151,8 +151,7 @@ def _addresses(version: ModelVersion) -> set[str]:
     held.append(version.background)
     if (baseline := version.baseline) is not None:
         held += [baseline.artifact, baseline.onnx, baseline.background]
-    for part in version.parts:
-        held += [part.function, *(part.held.addresses if part.held is not None else ())]
+    held += version.stored.addresses
     if version.signed is not None:
         held.append(version.signed.bundle)
     return {address for address in held if address}

@@ -7,7 +7,7 @@ from setpoint.charts.lineage import Node, lineage
 from setpoint.charts.palette import of_version
 from setpoint.charts.reliability import reliability
 from setpoint.models.entities import ModelVersion
-from setpoint.models.graphs import flows
+from setpoint.models.graphs import flows, rules
 from setpoint.models.graphs.entities import Composed, Ensemble, Switch
 from setpoint.profiles.quality import calibration
 from setpoint.profiles.reference import Reference
@@ -76,7 +76,7 @@ def made_of(found: ModelVersion, composed: Composed, width: float) -> str:
     way = flows.flow(composed.graph)
     boxes = []
     for box in way.boxes:
-        part, kind = parts.get(box.node), type(nodes[box.node]).__name__.lower()
+        part, kind = parts.get(box.node), rules.kind_of(nodes[box.node])
         known = part is not None and part.model
         boxes.append(
             Node(
