@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 from tests.serve.conftest import Served
 from tests.serve.made import Sum, live
 
+from setpoint.serve import yielding
 from setpoint.serve.arms import Arm
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Deployment, Role
 from setpoint.serve.yielding import (
     LOOK_SECONDS,
+    RESTS,
     SHORT_SECONDS,
     TURN_SECONDS,
     hurry,
@@ -186,3 +189,84 @@ def test_a_collector_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def loaded_beside(answers: Callable[[], None], work: Callable[[], None]) -> None:
+    """Have a thread load something while this one does what answers do."""
+
+    def load() -> None:
+        with undisturbed():
+            work()
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    while thread.is_alive():
+        answers()
+    thread.join()
+
+
+def some_calls() -> None:
+    for number in range(200_000):
+        str(number).strip()
+
+
+@pytest.fixture
+def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a thread was to rest, each time."""
+    found: list[float] = []
+    monkeypatch.setattr(yielding, "sleep", found.append)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread ran")
+@pytest.mark.usefixtures("turns")
+def test_a_load_rests_for_most_of_the_time_while_requests_are_answered(rests: list[float]) -> None:
+    loaded_beside(lambda: None, some_calls)
+    assert len(rests) > 50
+    assert min(rests) > RESTS * 0.0001
+    assert max(rests) <= 0.1
+
+
+@pytest.mark.usefixtures("turns")
+def test_a_load_does_not_rest_where_nobody_asks(rests: list[float]) -> None:
+    loaded_beside(lambda: time.sleep(0.05), some_calls)
+    assert len(rests) < 5  # it runs for a moment when the thread starts
+
+
+@pytest.mark.usefixtures("turns")
+def test_nothing_rests_in_the_thread_that_answers(rests: list[float]) -> None:
+    with undisturbed():
+        assert sys.getprofile() is None
+        some_calls()
+    assert not rests
+
+
+@pytest.mark.usefixtures("turns")
+def test_who_profiles_a_load_is_left_alone() -> None:
+    calls: list[str] = []
+
+    def profiled() -> None:
+        sys.setprofile(lambda _frame, event, _value: calls.append(event))
+        with undisturbed():
+            some_calls()
+        calls.clear()
+        str(1).strip()
+        sys.setprofile(None)
+
+    loaded_beside(lambda: time.sleep(0.01), profiled)
+    assert "c_call" in calls
+
+
+@pytest.mark.usefixtures("turns")
+def test_a_load_that_failed_looks_at_no_calls_any_more() -> None:
+    left: list[object] = []
+
+    def fails() -> None:
+        with pytest.raises(ValueError, match="broken"), undisturbed():
+            raise ValueError("broken")
+        left.append(sys.getprofile())
+
+    thread = threading.Thread(target=fails)
+    thread.start()
+    thread.join()
+    assert left == [None]

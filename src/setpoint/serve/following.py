@@ -115,7 +115,7 @@ class Endpoints(Holding):
 
     def _refresh_often(self, seconds: float) -> None:
         told = ""
-        step_back()
+        step_back(nice=0)
         while not self._stop.wait(seconds):
             try:
                 self.refresh()

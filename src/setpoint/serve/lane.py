@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from setpoint.serve.awake import Awake
 from setpoint.serve.guarding import Guarded, most_connections
 
 _START = b"POST /v2/models/"
@@ -89,7 +90,7 @@ def lane(answer: Answer, after: Callable[[], None], seconds: float = 30.0) -> ty
         seconds: That a client may keep the server waiting; see `Guarded`.
     """
     members: dict[str, Any] = {"answer": staticmethod(answer), "after": staticmethod(after)}
-    members |= {"heads": {}, "seconds": seconds, "most": most_connections()}
+    members |= {"heads": {}, "awake": Awake(), "seconds": seconds, "most": most_connections()}
     return type("Lane", (_Lane,), members)
 
 
@@ -100,10 +101,12 @@ def _later(model: str, body: bytes, json: int) -> None:
 class _Lane(Guarded):
     answer: Answer
     after: Callable[[], None]
+    awake: Awake  #: of all connections
     draining = False  #: whether the server is about to end
     heads: dict[bytes, Head | None]  #: what is known of heads, of all connections
 
     def data_received(self, data: bytes) -> None:
+        self.awake.came(id(self))
         self._got += len(data)
         if self._head:
             data, self._head = self._head + data, b""
@@ -174,3 +177,4 @@ class _Lane(Guarded):
             % (status, _REASONS.get(status, b"Error"), told, len(body), body)
         )
         self.after()
+        self.awake.answered(self.loop.call_soon)

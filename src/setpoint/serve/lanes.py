@@ -45,7 +45,7 @@ class Lane:
 
     def _work(self) -> None:
         if self._behind:
-            step_back()
+            step_back(nice=0)
         # What was done is let go of before the next is waited for: it holds a model.
         while _done(self._queue.get()):
             pass

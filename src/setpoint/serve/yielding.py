@@ -1,12 +1,14 @@
 """Letting the event loop have its turn while models are loaded, or asked, beside it.
 
-All threads of a Python take turns, and so do all of a system. Four things keep the one that answers
+All threads of a Python take turns, and so do all of a system. Five things keep the one that answers
 waiting. A turn lasts 5 ms unless said otherwise. A thread that lets go of Python's lock for some
 microseconds again and again, as a forest does for each of its trees, is back before another has
 woken: only one that waited for a whole turn makes it give way, and the system has it wait for 50 µs
 longer than it asked. The system lets a thread that runs end a turn of 3 ms. And the garbage
 collector, which looks at every object there is when many are made, lets nobody else run meanwhile:
-60 ms, once scikit-learn is loaded.
+60 ms, once scikit-learn is loaded. And the loop lets go of the lock with every answer and waits for
+it before the next: beside a thread that never rests it does less than half of what it can, and
+requests pile up for as long as a load takes.
 """
 
 import asyncio
@@ -19,7 +21,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from time import clock_gettime, perf_counter, pthread_getcpuclockid, sleep
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from setpoint.serve.answering import Answering
@@ -33,6 +37,12 @@ _SET_SCHEDULING = {"x86_64": 314, "aarch64": 274}  #: number of the system call,
 _SCHEDULING = struct.Struct("<IIQiIQQQ")  #: size, policy, flags, nice, priority, runtime, …
 _SET_SLACK, _LEAST_NANOS, _BEHIND_NANOS = 29, 1, 2_000_000  #: how late a wait may end
 _NICE = 10  #: of threads that nobody waits for, as in nice(1)
+
+RESTS = 6  #: times as long as it worked, a load rests beside a busy event loop
+_WORK_SECONDS = 0.0001  #: at least, between two rests
+_MOST_REST_SECONDS = 0.1
+_BUSY = 0.1  #: share of the time for which the event loop ran lately, from which it is busy
+_CALLS = 50  #: of functions, and ends of such, between two looks at the clock
 
 _hurried: set[str] = set()  #: why turns are short now
 
@@ -56,15 +66,16 @@ def take_short_turns() -> None:
             system.syscall(call, 0, asked, 0)
 
 
-def step_back() -> None:
-    """Have this thread run behind those that answer, and wait longer for Python's lock.
+def step_back(nice: int = _NICE) -> None:
+    """Have this thread wait longer for Python's lock than those that answer, and run behind them.
 
-    While a forest of 50 MB is loaded into a server of 2 cores at half of what it can answer, 99 of
-    100 requests then take 30 to 64 ms and not 61 to 330.
+    Args:
+        nice: How far behind; 0 for one that mostly holds the lock. The system may put that one
+            off for some 10 ms while it holds it, and the one that answers waits for both.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
             ctypes.CDLL(None).prctl(_SET_SLACK, _BEHIND_NANOS, 0, 0, 0)
 
 
@@ -75,6 +86,11 @@ def hurry(why: str, *, wanted: bool) -> None:
     else:
         _hurried.discard(why)
     sys.setswitchinterval(SHORT_SECONDS if _hurried else TURN_SECONDS)
+
+
+def hurried() -> bool:
+    """Tell whether turns are short: another thread of the process wants Python's lock."""
+    return bool(_hurried)
 
 
 async def hurry_fast_models(serving: "Answering") -> None:
@@ -98,6 +114,48 @@ def _asks_fast(serving: "Answering") -> bool:
     )
 
 
+class _Resting:
+    """Has a thread rest now and then while the one that answers is busy.
+
+    As the thread's profile function it is told of every call, and can hold it up there: what
+    loads a model is foreign code that knows of nobody who waits. A call of C it cannot divide.
+    """
+
+    def __init__(self) -> None:
+        self._answering = pthread_getcpuclockid(threading.main_thread().ident or 0)
+        self._left = _CALLS
+        self._look()
+
+    def __call__(self, _frame: FrameType, _event: str, _value: Any) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self._left = _CALLS
+            worked = perf_counter() - self._at
+            if worked > _WORK_SECONDS:
+                answered = clock_gettime(self._answering) - self._answered
+                if answered > _BUSY * worked:
+                    sleep(min(RESTS * worked, _MOST_REST_SECONDS))
+                self._look()
+
+    def _look(self) -> None:
+        self._answered = clock_gettime(self._answering)
+        self._at = perf_counter()
+
+
+@contextmanager
+def _resting() -> Iterator[None]:
+    """Rest beside the thread that answers, where nobody else looks at this one's calls."""
+    answers = threading.current_thread() is threading.main_thread()
+    if answers or sys.platform != "linux" or sys.getprofile() is not None:
+        yield
+        return
+    sys.setprofile(_Resting())
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Load something without holding up the event loop for longer than needed.
@@ -105,12 +163,18 @@ def undisturbed() -> Iterator[None]:
     No garbage is collected meanwhile, and what stays is never looked at. Modules stay: once some
     were imported, all that exists is taken out of the collector's sight. A model alone may go
     again, so it stays in.
+
+    While requests are answered in the main thread, a load in another one takes up to `RESTS` times
+    longer. While a forest of 50 MB is loaded for the first time, with its library, into a server of
+    2 cores at half of what it can answer, 99 of 100 requests then take 4 to 8 ms and not 60 to
+    100, and the longest 8 to 16 and not 111. To look at the calls costs an import two thirds more.
     """
     collects, known = gc.isenabled(), len(sys.modules)
     hurry("loading", wanted=True)
     gc.disable()
     try:
-        yield
+        with _resting():
+            yield
     finally:
         hurry("loading", wanted=False)
         if collects:  # else somebody else sees to it
