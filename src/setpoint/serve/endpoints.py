@@ -1,6 +1,7 @@
 """What is served of one model: loaded versions behind an endpoint, swapped as a whole."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from setpoint.serve.arms import Absent, Arm, Broken, spec_of
 from setpoint.serve.entities import (
@@ -164,4 +165,13 @@ def _inputs(live: Arm, arms: Sequence[Arm], key: str) -> Inputs:
             found.setdefault(known.name, spec_of(known, required=False))
     if key:
         found.setdefault(key, InputSpec(key, text=True, required=False, datatype="BYTES"))
-    return Inputs(tuple(found.values()))
+    return _shared(tuple(found.values()))
+
+
+@lru_cache(maxsize=1024)
+def _shared(specs: tuple[InputSpec, ...]) -> Inputs:
+    """Return the inputs of all endpoints that have these: of a thousand models many are alike.
+
+    They take memory once, and stay in the processor's caches whichever of them is asked.
+    """
+    return Inputs(specs)

@@ -259,8 +259,7 @@ class Holding:
         return found
 
     def _asked_us(self, endpoint: Endpoint) -> int:
-        asked = self.metrics.last
-        times = [asked.get((endpoint.model, version), 0) for version in endpoint.parts]
+        times = [self.metrics.asked_us(endpoint.model, version) for version in endpoint.parts]
         return max([self._since.get(endpoint.key, 0), *times])
 
     def _bytes(self, endpoint: Endpoint) -> dict[Version, int]:

@@ -36,12 +36,12 @@ class Measuring:
         meter = self._provider.get_meter("setpoint.serve", v2.VERSION)
         served = (_MODEL, _VERSION, _ROLE)
         for name, unit, labels, values in (
-            ("requests", "{request}", (*served, "http.response.status_code"), metrics.requests),
-            ("rows", "{row}", served, metrics.rows),
-            ("labels", "{label}", (_MODEL,), metrics.labels),
-            ("shadow.rows", "{row}", (_MODEL,), metrics.shadows),
-            ("fallback.rows", "{row}", (_MODEL,), metrics.fallbacks),
-            ("unlogged.rows", "{row}", (_MODEL,), metrics.not_logged),
+            ("requests", "{request}", (*served, "http.response.status_code"), lambda: metrics.requests),
+            ("rows", "{row}", served, lambda: metrics.rows),
+            ("labels", "{label}", (_MODEL,), lambda: metrics.labels),
+            ("shadow.rows", "{row}", (_MODEL,), lambda: metrics.shadows),
+            ("fallback.rows", "{row}", (_MODEL,), lambda: metrics.fallbacks),
+            ("unlogged.rows", "{row}", (_MODEL,), lambda: metrics.not_logged),
         ):
             meter.create_observable_counter(f"setpoint.{name}", [_read(values, labels)], unit)
 
@@ -51,12 +51,12 @@ class Measuring:
 
 
 def _read(
-    values: Values, labels: tuple[str, ...]
+    values: Callable[[], Values], labels: tuple[str, ...]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     """Return a function that tells counters by their labels."""
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
-        for key, count in list(values.items()):
+        for key, count in list(values().items()):
             parts = key if isinstance(key, tuple) else (key,)
             yield Observation(count, dict(zip(labels, parts, strict=True)))
 

@@ -4,8 +4,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
+
+from setpoint.serve.rules import ROLES
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
 BUCKETS = (
@@ -20,9 +22,9 @@ OK = 200
 
 #: What is added up key by key.
 _ADDED = (
-    *("requests", "rows", "spent", "batch_sums", "refused", "latency_sum", "swaps"),
-    *("load_failures", "labels", "shadows", "fallbacks", "explanations", "explained_rows", "jobs"),
-    *("loads", "load_micros", "given_up", "memory", "arms"),
+    *("batch_sums", "refused", "swaps", "load_failures", "labels", "shadows", "fallbacks"),
+    *("explanations", "explained_rows", "jobs", "loads", "load_micros", "given_up", "memory"),
+    "arms",
 )
 
 Labels = tuple[str, ...]
@@ -38,23 +40,41 @@ class Counted(NamedTuple):
     last_us: int  #: when the last one came, microseconds since 1970; 0: none has
 
 
+class Tally(Struct):
+    """What one version answered in one part of a release.
+
+    All that a request counts is in one place: where a thousand models are asked in turn, a request
+    finds little in the processor's caches, and each place it has to look in costs it.
+    """
+
+    answered: int = 0  #: requests, or parts of them
+    failed: dict[int, int] = {}  #: likewise, by status
+    rows: int = 0
+    micros: int = 0  #: that all of them took
+    last_us: int = 0  #: when the last one came, microseconds since 1970
+    #: requests by how long they took, see `BUCKETS`
+    latency: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+
+    def add(self, other: "Tally") -> None:
+        """Add what was answered in another process, or another part of a release."""
+        self.answered += other.answered
+        for status, count in other.failed.items():
+            self.failed[status] = self.failed.get(status, 0) + count
+        self.rows += other.rows
+        self.micros += other.micros
+        self.last_us = max(self.last_us, other.last_us)
+        self.latency = [a + b for a, b in zip(self.latency, other.latency, strict=True)]
+
+
 class Metrics(Struct):
     """What happened in this process since it started. One thread adds, any reads."""
 
-    #: requests by (model, version, role, status)
-    requests: dict[tuple[str, int, str, int], int] = {}
-    #: rows by (model, version, role)
-    rows: dict[tuple[str, int, str], int] = {}
-    #: microseconds that a version took in all, by (model, version)
-    spent: dict[tuple[str, int], int] = {}
-    #: when it was last asked, microseconds since 1970
-    last: dict[tuple[str, int], int] = {}
+    #: what was answered, by (model, version, role)
+    tallies: dict[tuple[str, int, str], Tally] = {}
     #: calls of slow models by what was counted and model, then by bucket; and their sums
     batches: dict[tuple[str, str], list[int]] = {}
     batch_sums: dict[tuple[str, str], int] = {}
     refused: dict[tuple[str, str], int] = {}  #: requests by (model, why)
-    latency: dict[str, list[int]] = {}
-    latency_sum: dict[str, int] = {}
     swaps: dict[str, int] = {}
     load_failures: dict[str, int] = {}
     loads: dict[str, int] = {}  #: versions that were loaded
@@ -80,19 +100,18 @@ class Metrics(Struct):
         self, model: str, version: int, role: str, status: int, rows: int, micros: int, at_us: int
     ) -> None:
         """Count one arm's part of a request."""
-        asked = model, version
-        self.spent[asked] = self.spent.get(asked, 0) + micros
-        self.last[asked] = at_us
-        key = (model, version, role, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        served = key[:3]
-        self.rows[served] = self.rows.get(served, 0) + rows
-        buckets = self.latency.get(model)
-        if buckets is None:
-            buckets = self.latency[model] = [0] * (len(BUCKETS) + 1)
-            self.latency_sum[model] = 0
-        buckets[bisect_left(BUCKETS, micros)] += 1
-        self.latency_sum[model] += micros
+        key = model, version, role
+        tally = self.tallies.get(key)
+        if tally is None:
+            tally = self.tallies[key] = Tally()
+        if status == OK:
+            tally.answered += 1
+        else:
+            tally.failed[status] = tally.failed.get(status, 0) + 1
+        tally.rows += rows
+        tally.micros += micros
+        tally.last_us = at_us
+        tally.latency[bisect_left(BUCKETS, micros)] += 1
 
     def batched(self, model: str, requests: int, rows: int) -> None:
         """Count a call of a slow model, by how many requests shared it, and rows."""
@@ -147,17 +166,38 @@ class Metrics(Struct):
         """Count labels of predictions that are not in the log's sample."""
         self.labels_not_sampled[model] = self.labels_not_sampled.get(model, 0) + count
 
+    @property
+    def requests(self) -> dict[tuple[str, int, str, int], int]:
+        """Requests by (model, version, role, status)."""
+        found: dict[tuple[str, int, str, int], int] = {}
+        for key, tally in list(self.tallies.items()):
+            counts = {OK: tally.answered} if tally.answered else {}
+            found |= {(*key, status): n for status, n in (counts | tally.failed).items()}
+        return found
+
+    @property
+    def rows(self) -> dict[tuple[str, int, str], int]:
+        """Rows of those requests by (model, version, role)."""
+        return {key: tally.rows for key, tally in list(self.tallies.items())}
+
     def of_version(self, model: str, version: int) -> Counted:
         """Return what one version answered since the server started."""
-        micros, last_us = (known.get((model, version), 0) for known in (self.spent, self.last))
-        mine = [(key, n) for key, n in list(self.requests.items()) if key[:2] == (model, version)]
+        total = Tally()
+        for key, tally in list(self.tallies.items()):
+            if key[:2] == (model, version):
+                total.add(tally)
         return Counted(
-            answered=sum(count for key, count in mine if key[3] == OK),
-            failed=sum(count for key, count in mine if key[3] != OK),
-            rows=sum(n for key, n in list(self.rows.items()) if key[:2] == (model, version)),
-            micros=micros,
-            last_us=last_us,
+            answered=total.answered,
+            failed=sum(total.failed.values()),
+            rows=total.rows,
+            micros=total.micros,
+            last_us=total.last_us,
         )
+
+    def asked_us(self, model: str, version: int) -> int:
+        """Return when a version was last asked, microseconds since 1970; 0: it never was."""
+        tallies = (self.tallies.get((model, version, role.value)) for role in ROLES)
+        return max([tally.last_us for tally in tallies if tally is not None], default=0)
 
     def add(self, other: "Metrics") -> None:
         """Add what happened in another process."""
@@ -169,13 +209,11 @@ class Metrics(Struct):
             mine = getattr(self, name)
             for key, value in getattr(other, name).items():
                 mine[key] = mine.get(key, 0) + value
-        for name in ("batches", "latency"):
-            mine = getattr(self, name)
-            for key, counts in getattr(other, name).items():
-                before = mine.get(key, [0] * len(counts))
-                mine[key] = [a + b for a, b in zip(before, counts, strict=True)]
-        for asked, at_us in other.last.items():
-            self.last[asked] = max(self.last.get(asked, 0), at_us)
+        for what, counts in other.batches.items():
+            before = self.batches.get(what, [0] * len(counts))
+            self.batches[what] = [a + b for a, b in zip(before, counts, strict=True)]
+        for key, tally in other.tallies.items():
+            self.tallies.setdefault(key, Tally()).add(tally)
 
     def outliving(self) -> "Metrics":
         """Return what counts after the process has ended: nothing waits in it, it holds nothing."""
@@ -236,8 +274,11 @@ class Metrics(Struct):
         name = "setpoint_request_seconds"
         _head(lines, name, "Time in the server until the answer was logged")
         bounds = [f"{bound / 1e6:g}" for bound in BUCKETS]
-        for model, counts in list(self.latency.items()):
-            _buckets(lines, name, model, bounds, counts, self.latency_sum[model] / 1e6)
+        by_model: dict[str, Tally] = {}
+        for (model, *_), tally in list(self.tallies.items()):
+            by_model.setdefault(model, Tally()).add(tally)
+        for model, total in by_model.items():
+            _buckets(lines, name, model, bounds, total.latency, total.micros / 1e6)
 
     def _sizes(self, lines: list[str]) -> None:
         for what, about in (("requests", "Requests that shared a call of a slow model"),

@@ -107,9 +107,9 @@ async def hurry_fast_models(serving: "Answering") -> None:
 
 def _asks_fast(serving: "Answering") -> bool:
     """Tell whether a model that is scored in the event loop was asked lately."""
-    since, last = serving.micros() - _LATELY_MICROS, serving.metrics.last
+    since, asked_us = serving.micros() - _LATELY_MICROS, serving.metrics.asked_us
     return any(
-        not one.slow and any(last.get((one.model, v), 0) > since for v in one.parts)
+        not one.slow and any(asked_us(one.model, version) > since for version in one.parts)
         for one in serving.endpoints.all().values()
     )
 
