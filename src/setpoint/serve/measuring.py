@@ -3,8 +3,7 @@
 The SDK's thread reads them now and then: requests neither count anything more nor wait.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -17,8 +16,6 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.tracing import resource
 
 _MODEL, _VERSION, _ROLE = "setpoint.model", "setpoint.version", "setpoint.role"
-
-Values = Mapping[Any, int]
 
 
 class Measuring:
@@ -35,15 +32,17 @@ class Measuring:
         self._provider = MeterProvider([reader], resource=resource(), shutdown_on_exit=False)
         meter = self._provider.get_meter("setpoint.serve", v2.VERSION)
         served = (_MODEL, _VERSION, _ROLE)
-        for name, unit, labels, values in (
-            ("requests", "{request}", (*served, "http.response.status_code"), lambda: metrics.requests),
-            ("rows", "{row}", served, lambda: metrics.rows),
-            ("labels", "{label}", (_MODEL,), lambda: metrics.labels),
-            ("shadow.rows", "{row}", (_MODEL,), lambda: metrics.shadows),
-            ("fallback.rows", "{row}", (_MODEL,), lambda: metrics.fallbacks),
-            ("unlogged.rows", "{row}", (_MODEL,), lambda: metrics.not_logged),
+        for name, unit, labels, counted in (
+            ("requests", "{request}", (*served, "http.response.status_code"), "requests"),
+            ("rows", "{row}", served, "rows"),
+            ("labels", "{label}", (_MODEL,), "labels"),
+            ("shadow.rows", "{row}", (_MODEL,), "shadows"),
+            ("fallback.rows", "{row}", (_MODEL,), "fallbacks"),
+            ("unlogged.rows", "{row}", (_MODEL,), "not_logged"),
         ):
-            meter.create_observable_counter(f"setpoint.{name}", [_read(values, labels)], unit)
+            meter.create_observable_counter(
+                f"setpoint.{name}", [_read(metrics, counted, labels)], unit
+            )
 
     def close(self) -> None:
         """Send the counters once more, for a short time at most, and stop."""
@@ -51,12 +50,12 @@ class Measuring:
 
 
 def _read(
-    values: Callable[[], Values], labels: tuple[str, ...]
+    metrics: Metrics, counted: str, labels: tuple[str, ...]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     """Return a function that tells counters by their labels."""
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
-        for key, count in list(values().items()):
+        for key, count in list(getattr(metrics, counted).items()):
             parts = key if isinstance(key, tuple) else (key,)
             yield Observation(count, dict(zip(labels, parts, strict=True)))
 
