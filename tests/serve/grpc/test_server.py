@@ -277,6 +277,8 @@ def test_nothing_is_begun_for_a_call_whose_own_deadline_has_passed(served: Serve
         with pytest.raises(aio.AioRpcError) as caught:
             await call(PAIR, timeout=0.1)
         assert caught.value.code() == CODE.DEADLINE_EXCEEDED
+        live = "/inference.GRPCInferenceService/ServerLive"
+        await ask(channel, live, V2.Empty(), V2.Live)  # behind it: the server knows of the end
         model.go.set()
         await patient
         assert (await call(PAIR)).model_version == "1"
