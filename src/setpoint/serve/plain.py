@@ -20,6 +20,7 @@ from setpoint.serve import v2
 from setpoint.serve.arms import ModelFailed
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.outputs import SCORE
+from setpoint.serve.protocols import Floats
 from setpoint.serve.scoring import Part
 
 
@@ -100,7 +101,7 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
     return request, v2.Rows(count, _matrix(tensor.data, count, width), {})
 
 
-def _matrix(data: list[float], count: int, width: int) -> v2.Floats:
+def _matrix(data: list[float], count: int, width: int) -> Floats:
     """Return ``[count, width]`` of floats that a list has, in a third of `numpy.array`'s time."""
     values = np.empty((count, width))
     _packer(len(data))(values, 0, *data)
