@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from setpoint.models import compiled
@@ -9,8 +10,7 @@ from setpoint.models.entities import SCORE, Output, Signature
 from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
 from setpoint.models.flavors.asking import asker
 from setpoint.models.flavors.errors import Uncompilable
-from setpoint.models.frames import frame, handing
-from setpoint.models.protocols import Ask
+from setpoint.models.protocols import Ask, Rows
 from setpoint.models.rows import matrix
 
 
@@ -26,9 +26,7 @@ class Sklearn:
 
     def load(self, data: bytes, signature: Signature) -> Ask:
         model = pickles.load(data)
-        named = hasattr(model, "feature_names_in_") or not signature.numeric
-        prepare = frame if named else matrix
-        return asker(model, signature, handing(signature.frame) if signature.frame else prepare)
+        return asker(model, signature, _preparing(model, signature))
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         """See `Flavor.to_onnx`.
@@ -65,6 +63,16 @@ class Sklearn:
             else:
                 return made
         raise Uncompilable(f"skl2onnx refused it: {why}")
+
+
+def _preparing(model: Any, signature: Signature) -> Callable[[Rows, Signature], Any]:
+    """Return what makes of rows what a model was trained on."""
+    named = hasattr(model, "feature_names_in_") or not signature.numeric
+    if not named and not signature.frame:
+        return matrix
+    from setpoint.models.frames import frame, handing  # noqa: PLC0415 - Polars, for who needs it
+
+    return handing(signature.frame) if signature.frame else frame
 
 
 def _inputs(model: Any, signature: Signature, number: Any, text: Any) -> list[Any]:

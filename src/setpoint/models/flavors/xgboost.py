@@ -1,5 +1,6 @@
 """XGBoost models: stored as XGBoost's own binary JSON, which runs no code when it is loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from setpoint.models.entities import SCORE, Signature
 from setpoint.models.flavors import xgboost_onnx
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
-from setpoint.models.frames import frame
 from setpoint.models.protocols import Ask, Rows
 from setpoint.models.rows import matrix
 
@@ -42,12 +42,16 @@ class XGBoost:
         booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(data))
         numeric = signature.numeric
         in_place = numeric and '"gblinear"' not in booster.save_config()  # which cannot
+        table: Callable[[Rows, Signature], Any] = matrix
+        if not numeric:
+            from setpoint.models.frames import frame  # noqa: PLC0415 - Polars, for who needs it
+
+            table = frame
 
         def answer(rows: Rows) -> Any:
             if in_place:
                 return booster.inplace_predict(matrix(rows, signature), validate_features=False)
-            table = matrix(rows, signature) if numeric else frame(rows, signature)
-            given = xgboost.DMatrix(table, enable_categorical=not numeric)
+            given = xgboost.DMatrix(table(rows, signature), enable_categorical=not numeric)
             return booster.predict(given, validate_features=not numeric)
 
         return answer
