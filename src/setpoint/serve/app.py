@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
-from setpoint.serve import choosing, cloudevents, http, plain, problems, scoring, v2, v2_binary
+from setpoint.serve import choosing, cloudevents, http, plain, problems, v2, v2_binary
 from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import Endpoint
@@ -145,25 +145,24 @@ class App(Answering):
         request, rows = found
         at_us = self.micros()
         request_id, ids, keys = name(request.id or "", request.parameters, rows.count, at_us)
-        part = plain.score(endpoint, rows, keys)
-        if part is None:
+        scored = plain.score(endpoint, rows, keys)
+        if scored is None:
             return None
         micros = (perf_counter_ns() - started) // 1000
-        record = scoring.record(endpoint, part, ids, request_id, at_us, micros)
+        record = plain.record(endpoint, rows, scored, ids, request_id, at_us, micros)
         if endpoint.keeping is None:
             self.log.append(record)
         else:
             self.keeper.answered(endpoint.keeping, record)
         self.metrics.answered(
-            endpoint.model, part.version, ROLES[part.role], 200, rows.count, micros, at_us
+            endpoint.model, scored.version, ROLES[scored.role], 200, rows.count, micros, at_us
         )
         if not endpoint.alone:
-            self.owe(Job(endpoint, [part], ids, request_id, at_us))
-        versions = [part.version] * rows.count
-        parameters = v2.AnswerParameters(ids, versions)
+            self.owe(Job(endpoint, [scored.part(rows)], ids, request_id, at_us))
+        parameters = v2.AnswerParameters(ids, record.versions)
         if json and plain.is_raw_wanted(request):
-            return plain.encoded_raw(endpoint.model, part, request_id, parameters)
-        return plain.encoded(endpoint.model, part, request_id, parameters), 0
+            return plain.encoded_raw(endpoint.model, scored, request_id, parameters)
+        return plain.encoded(endpoint.model, scored, request_id, parameters), 0
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -59,15 +59,10 @@ def name(
     request_id: str, parameters: v2.Parameters | None, count: int, at_us: int
 ) -> tuple[str, list[str], list[str]]:
     """Return the request's id, the rows' prediction ids and the rows' routing keys."""
-    ids = parameters.ids if parameters else None
-    keys = parameters.keys if parameters else None
-    for what, given in (("ids", ids), ("keys", keys)):
-        if given is not None and len(given) != count:
-            raise Invalid(
-                f"{len(given)} {what} for {count} rows",
-                where=f"$.parameters.{what}",
-                hint=f"send one a row, or no {what}",
-            )
+    ids = keys = None
+    if parameters is not None:
+        ids, keys = parameters.ids, parameters.keys
+        _check_counts(ids, keys, count)
     if ids is not None:
         v2.check_ids(ids, "$.parameters.ids", unique=True)
         request_id = request_id or _request_ids(at_us)
@@ -76,3 +71,13 @@ def name(
         ids = [made] if count == 1 else _numbered(made, count)
         request_id = request_id or made
     return request_id, ids, ids if keys is None else keys
+
+
+def _check_counts(ids: list[str] | None, keys: list[str] | None, count: int) -> None:
+    for what, given in (("ids", ids), ("keys", keys)):
+        if given is not None and len(given) != count:
+            raise Invalid(
+                f"{len(given)} {what} for {count} rows",
+                where=f"$.parameters.{what}",
+                hint=f"send one a row, or no {what}",
+            )

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from time import perf_counter_ns
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,8 +19,10 @@ from msgspec import Meta, Struct
 from setpoint.serve import v2
 from setpoint.serve.arms import ModelFailed
 from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.entities import PredictionRecord
 from setpoint.serve.outputs import SCORE
 from setpoint.serve.protocols import Floats
+from setpoint.serve.rules import ROLES
 from setpoint.serve.scoring import Part
 
 
@@ -75,6 +77,20 @@ class _RawAnswer(Struct):
     outputs: list[_RawOutput]
 
 
+class Scored(NamedTuple):
+    """Rows that one version scored."""
+
+    role: int  #: see `rules.ROLES`
+    version: int
+    scores: Floats
+    nanos: int  #: how long that took
+
+    def part(self, rows: v2.Rows) -> Part:
+        """Return the same as the long way has it."""
+        return Part(self.role, rows, None, self.scores, self.version, self.nanos)
+
+
+_ROLES = [bytes((role,)) for role in range(len(ROLES))]
 _decode = msgspec.json.Decoder(PlainRequest).decode
 _decode_raw = msgspec.json.Decoder(RawRequest).decode
 _DTYPES: dict[str, np.dtype[Any]] = {"FP64": np.dtype("<f8"), "FP32": np.dtype("<f4")}
@@ -149,23 +165,23 @@ def is_raw_wanted(request: PlainRequest | RawRequest) -> bool:
 
 
 def encoded_raw(
-    model: str, part: Part, request_id: str, parameters: v2.AnswerParameters
+    model: str, scored: Scored, request_id: str, parameters: v2.AnswerParameters
 ) -> tuple[bytes, int]:
     """Return the answer as `encoded`, its scores as raw bytes, and the length of its JSON."""
-    raw: bytes = part.scores.tobytes()  # type: ignore[union-attr]
+    raw = scored.scores.tobytes()
     output = _RawOutput(SCORE, [len(raw) // 8], "FP64", _Size(len(raw)))
-    head = v2.encode(_RawAnswer(model, str(part.version), request_id, parameters, [output]))
+    head = v2.encode(_RawAnswer(model, str(scored.version), request_id, parameters, [output]))
     return head + raw, len(head)
 
 
-def encoded(model: str, part: Part, request_id: str, parameters: v2.AnswerParameters) -> bytes:
+def encoded(model: str, scored: Scored, request_id: str, parameters: v2.AnswerParameters) -> bytes:
     """Return the answer to a plain request that one version scored."""
-    scores: list[float] = part.scores.tolist()  # type: ignore[union-attr]
+    scores: list[float] = scored.scores.tolist()
     output = v2.Output(SCORE, [len(scores)], "FP64", scores)
-    return v2.encode(v2.InferAnswer(model, str(part.version), request_id, parameters, [output]))
+    return v2.encode(v2.InferAnswer(model, str(scored.version), request_id, parameters, [output]))
 
 
-def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Part | None:
+def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Scored | None:
     """Score rows that all go to one version, None if they do not or if it fails."""
     arm, role = endpoint.live, 0
     if endpoint.route is not None and endpoint.canary is not None:
@@ -181,4 +197,29 @@ def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Part | None:
         return None
     nanos = perf_counter_ns() - began
     endpoint.took(nanos)
-    return Part(role, rows, None, scores, arm.version, nanos)
+    return Scored(role, arm.version, scores, nanos)
+
+
+def record(
+    endpoint: Endpoint,
+    rows: v2.Rows,
+    scored: Scored,
+    ids: list[str],
+    request_id: str,
+    at_us: int,
+    micros: int,
+) -> PredictionRecord:
+    """Return the line of the log, as `scoring.record` does."""
+    count = rows.count
+    return PredictionRecord(
+        at_us=at_us,
+        model=endpoint.model,
+        request_id=request_id,
+        ids=ids,
+        versions=[scored.version] * count,
+        roles=_ROLES[scored.role] * count,
+        columns=endpoint.inputs.numeric,
+        values=rows.values.tobytes(),
+        scores=scored.scores.tobytes(),
+        micros=micros,
+    )
