@@ -36,7 +36,7 @@ _TURN_NANOS = 100_000  #: of the system's; the shortest that Linux takes
 _SET_SCHEDULING = {"x86_64": 314, "aarch64": 274}  #: number of the system call, by machine
 _SCHEDULING = struct.Struct("<IIQiIQQQ")  #: size, policy, flags, nice, priority, runtime, …
 _SET_SLACK, _LEAST_NANOS, _BEHIND_NANOS = 29, 1, 2_000_000  #: how late a wait may end
-_NICE = 10  #: of threads that nobody waits for, as in nice(1)
+_NICE, _LEAST_NICE = 10, 19  #: of threads that nobody waits for, as in nice(1); the most there is
 
 RESTS = 6  #: times as long as it worked, a load rests beside a busy event loop
 _WORK_SECONDS = 0.0001  #: at least, between two rests
@@ -75,7 +75,9 @@ def step_back(nice: int = _NICE) -> None:
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+            thread = threading.get_native_id()
+            now = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(now + nice, _LEAST_NICE))
             ctypes.CDLL(None).prctl(_SET_SLACK, _BEHIND_NANOS, 0, 0, 0)
 
 
