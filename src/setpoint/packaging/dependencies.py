@@ -28,10 +28,11 @@ _SERVER = (
     *(f"setpoint.serve.{module}" for module in ("__main__", "main", "several", "own")),
     *("setpoint.models.flavors.registry", "uvloop", "httptools"),
 )
+_FRAMES = "setpoint.models.frames"  #: imported for models that take frames: only they know
 #: What a flavor's native model is loaded by, besides what its module imports.
 _NATIVE: dict[str, tuple[str, ...]] = {
     "lightgbm": ("lightgbm",),
-    "xgboost": ("xgboost",),
+    "xgboost": ("xgboost", _FRAMES),
     "catboost": ("catboost", "pandas"),
     "torch": ("torch", "cloudpickle"),
     "keras": ("keras",),
@@ -39,7 +40,7 @@ _NATIVE: dict[str, tuple[str, ...]] = {
     "transformers": ("transformers", "torch"),
     "onnx": ("onnxruntime",),
     "mlflow": ("mlflow", "pandas"),
-    "sklearn": ("sklearn", "cloudpickle"),
+    "sklearn": ("sklearn", "cloudpickle", _FRAMES),
 }
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 

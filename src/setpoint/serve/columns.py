@@ -1,6 +1,8 @@
 """Rows as other protocols have them (records, columns, a matrix) in an endpoint's order."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
 from setpoint.serve import blobs, tensors
+from setpoint.serve.numbers import packed
 from setpoint.serve.protocols import Floats
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
@@ -18,6 +21,8 @@ def from_records(records: Sequence[Any], inputs: Inputs, where: str) -> Rows:
     Raises:
         Invalid: If a row is no mapping, a name is unknown, or a value has the wrong type.
     """
+    if (numbers := _of_records(records, inputs)) is not None:
+        return Rows(len(records), numbers, {})
     names: dict[str, None] = {}
     for i, record in enumerate(records):
         if not isinstance(record, Mapping):
@@ -51,6 +56,8 @@ def from_columns(
     if count == 0 and not named:
         return Rows(0, np.empty((0, len(inputs.numeric))), {})
     tensors.check_names(named, inputs, where)
+    if (numbers := _of_columns(named, inputs)) is not None:
+        return Rows(len(numbers), numbers, {})
     tensors_of = {known.name for known in inputs.specs if known.shape}
     columns = {
         name: values if name in tensors_of else _flat(values, f"{where}.{name}")
@@ -83,6 +90,22 @@ def from_columns(
     return Rows(size, values, texts, inputs.optional - named.keys(), held)
 
 
+def from_rows(names: Sequence[str], rows: Sequence[list[Any]], inputs: Inputs, where: str) -> Rows:
+    """Read one sequence a row, with a value for each of the inputs that are named, in their order.
+
+    Raises:
+        Invalid: As `from_columns` does.
+    """
+    if not inputs.mixed and inputs.names == set(names):
+        numbers = packed(chain.from_iterable(rows), len(rows), len(names))
+        if numbers is not None:
+            if list(names) != inputs.numeric:
+                numbers = numbers.take([names.index(name) for name in inputs.numeric], axis=1)
+            return Rows(len(rows), numbers, {})
+    named = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    return from_columns(named, inputs, where, count=len(rows))
+
+
 def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
     """Read one sequence a row, its values in the order of the inputs.
 
@@ -103,8 +126,7 @@ def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
     names = [known.name for known in inputs.specs]
     if lengths == {width}:
         names = inputs.required
-    named = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    return from_columns(named, inputs, where, count=len(rows))
+    return from_rows(names, rows, inputs, where)
 
 
 def from_instances(rows: Any, inputs: Inputs, where: str) -> Rows:
@@ -129,6 +151,33 @@ def from_instances(rows: Any, inputs: Inputs, where: str) -> Rows:
     return from_columns({inputs.required[0]: rows}, inputs, where)
 
 
+def _of_records(records: Sequence[Any], inputs: Inputs) -> Floats | None:
+    """Return rows that have all inputs and nothing else, as numbers; None if they are others."""
+    width = len(inputs.numeric)
+    if (
+        inputs.mixed
+        or width == 1
+        or any(type(one) is not dict or len(one) != width for one in records)
+    ):
+        return None
+    values = chain.from_iterable(map(itemgetter(*inputs.numeric), records))
+    try:
+        return packed(values, len(records), width)
+    except KeyError:
+        return None
+
+
+def _of_columns(named: Mapping[str, Any], inputs: Inputs) -> Floats | None:
+    """Return all inputs, one list of numbers each; None if they are anything else."""
+    if inputs.mixed or named.keys() != inputs.names:
+        return None
+    columns = [named[name] for name in inputs.numeric]
+    if any(type(column) is not list or len(column) != len(columns[0]) for column in columns):
+        return None
+    found = packed(chain.from_iterable(columns), len(columns), len(columns[0]))
+    return None if found is None else np.ascontiguousarray(found.T)
+
+
 def _blob(column: Sequence[Any], known: InputSpec, where: str) -> NDArray[Any]:
     if known.shape:
         return blobs.as_tensor(column, known.datatype, known.shape, where)
@@ -145,6 +194,9 @@ def _flat(values: Any, where: str) -> Sequence[Any]:
 
 
 def _numbers(column: Sequence[Any], where: str) -> Floats:
+    found = packed(column, len(column), 1)
+    if found is not None:
+        return found.reshape(-1)
     for i, value in enumerate(column):
         if value is not None and not isinstance(value, int | float):
             raise Invalid(

@@ -6,9 +6,6 @@ that a request runs through, and not its arithmetic, is what it costs: caches ar
 comes. Whatever is not plain is left to the long way before anything happened.
 """
 
-import struct
-from collections.abc import Callable
-from functools import lru_cache
 from time import perf_counter_ns
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -20,6 +17,7 @@ from setpoint.serve import v2
 from setpoint.serve.arms import ModelFailed
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import PredictionRecord
+from setpoint.serve.numbers import packed
 from setpoint.serve.outputs import SCORE
 from setpoint.serve.protocols import Floats
 from setpoint.serve.rules import ROLES
@@ -114,19 +112,8 @@ def read(body: bytes, inputs: v2.Inputs) -> tuple[PlainRequest, v2.Rows] | None:
         or len(tensor.data) != count * width
     ):
         return None
-    return request, v2.Rows(count, _matrix(tensor.data, count, width), {})
-
-
-def _matrix(data: list[float], count: int, width: int) -> Floats:
-    """Return ``[count, width]`` of floats that a list has, in a third of `numpy.array`'s time."""
-    values = np.empty((count, width))
-    _packer(len(data))(values, 0, *data)
-    return values
-
-
-@lru_cache(maxsize=1024)
-def _packer(count: int) -> Callable[..., None]:
-    return struct.Struct(f"={count}d").pack_into
+    values = packed(tensor.data, count, width)
+    return None if values is None else (request, v2.Rows(count, values, {}))
 
 
 def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.Rows] | None:

@@ -85,6 +85,16 @@ def test_texts_may_be_in_base_64(served: Served) -> None:
     assert served.post(PREDICT, {"instances": rows}) == (200, {"predictions": [5.0, 3.0]})
 
 
+def test_the_mark_of_base_64_may_be_written_in_escapes(served: Served) -> None:
+    served.predictors[1] = Sum(inputs=[Input("a"), Input("t", "BYTES")])
+    served.deploy(live())
+    body = rb'{"instances": [{"a": 1, "t": {"\u0062\u0036\u0034": "Z3LDvG4="}}]}'
+    status, _ = served.ask("POST", "/v1/models/m:predict", body)
+    assert status == 200
+    served.sync()
+    assert served.logged()[-1].texts == {"t": ["grün"]}
+
+
 def test_a_models_state_is_there_for_both_clients(m: Served) -> None:
     _, state = m.get("/v1/models/m")
     assert (state["name"], state["ready"]) == ("m", True)  # KServe's

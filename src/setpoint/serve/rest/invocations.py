@@ -242,8 +242,7 @@ def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
             )
     if len(set(split.columns)) != width:
         raise Invalid("a column is given twice", where=f"{where}.columns")
-    named = {name: [row[i] for row in split.data] for i, name in enumerate(split.columns)}
-    return columns.from_columns(named, inputs, f"{where}.data", count=len(split.data))
+    return columns.from_rows(split.columns, split.data, inputs, f"{where}.data")
 
 
 def _identified(

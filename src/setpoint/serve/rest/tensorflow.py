@@ -7,7 +7,7 @@ that TensorFlow's do.
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -126,10 +126,11 @@ def _asked(request: Request, endpoint: Endpoint) -> tuple[_Predict, v2.Rows]:
     check_signature(body.signature_name)
     if (body.instances is None) == (body.inputs is None):
         raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
+    plain = _plainly(request.body)
     if body.inputs is None:
-        given = columns.from_instances(_plain(body.instances), endpoint.inputs, "$.instances")
+        given = columns.from_instances(plain(body.instances), endpoint.inputs, "$.instances")
     else:
-        given = _columnar(_plain(body.inputs), endpoint.inputs)
+        given = _columnar(plain(body.inputs), endpoint.inputs)
     return body, given
 
 
@@ -145,7 +146,8 @@ async def _ask_examples(
     started = perf_counter_ns()
     body = read(_examples.decode, request.body, "request")
     check_signature(body.signature_name)
-    records = [_plain(body.context | example) for example in body.examples]
+    plain = _plainly(request.body)
+    records = [plain(body.context | example) for example in body.examples]
     given = columns.from_records(records, endpoint.inputs, "$.examples")
     asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
     predicted = await serving.predict(asked)
@@ -170,8 +172,17 @@ def check_signature(name: str) -> None:
         )
 
 
+def _plainly(body: bytes) -> Callable[[Any], Any]:
+    """Return a function that makes of a value of a body of JSON what it stands for.
+
+    That is bytes for ``{"b64": …}``; most bodies have none, and their values stay as they are.
+    """
+    if b"b64" not in body and b"\\u" not in body:  # the name may be written in escapes
+        return lambda value: value
+    return _plain
+
+
 def _plain(value: Any) -> Any:
-    """Return a value of JSON with ``{"b64": …}`` as the bytes that it stands for."""
     try:
         return _decoded(value)
     except RecursionError:
