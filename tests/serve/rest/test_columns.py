@@ -1,5 +1,6 @@
 """Rows mean the same however a protocol writes them: by row, by column, by name or by place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,13 @@ def test_a_value_that_is_no_number_is_told_in_every_form(value: Any, said: str) 
     rows = [[1, 2, 3], [1, value, 3]]
     by_column = {name: [row[i] for row in rows] for i, name in enumerate(NAMES)}
     records = [dict(zip(NAMES, row, strict=True)) for row in rows]
-    for read in (
+    forms: list[Callable[[], Rows]] = [
         lambda: columns.from_records(records, INPUTS, "$"),
         lambda: columns.from_columns(by_column, INPUTS, "$"),
         lambda: columns.from_rows(NAMES, rows, INPUTS, "$"),
         lambda: columns.from_matrix(rows, INPUTS, "$"),
-    ):
+    ]
+    for read in forms:
         with pytest.raises(Invalid, match=said) as caught:
             read()
         assert caught.value.where.startswith("$.b")

@@ -92,7 +92,9 @@ def test_the_mark_of_base_64_may_be_written_in_escapes(served: Served) -> None:
     status, _ = served.ask("POST", "/v1/models/m:predict", body)
     assert status == 200
     served.sync()
-    assert served.logged()[-1].texts == {"t": ["grün"]}
+    record = served.logged()[-1]
+    assert isinstance(record, PredictionRecord)
+    assert record.texts == {"t": ["grün"]}
 
 
 def test_a_models_state_is_there_for_both_clients(m: Served) -> None:
