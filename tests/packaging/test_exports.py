@@ -260,6 +260,18 @@ def test_an_mlflow_folder_has_what_its_description_names(
     assert f"{flavor['data']}/model.onnx" in done.files
 
 
+def test_another_file_is_not_overwritten(
+    late: ModelVersion, objects: ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "late.onnx"
+    for _ in range(2):  # the same again is no other
+        export("onnx", alone(late), objects, path, WANTED)
+    path.write_bytes(b"somebody's own")
+    with pytest.raises(Conflict, match="something else"):
+        export("onnx", alone(late), objects, path, WANTED)
+    assert path.read_bytes() == b"somebody's own"
+
+
 def test_what_is_served_as_trained_has_no_onnx_form(
     house: LocalBackend, objects: ObjectStore, tmp_path: Path
 ) -> None:

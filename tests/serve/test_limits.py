@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from setpoint.serve import store
 from setpoint.serve.app import App
+from setpoint.serve.endpoints import LONG_NANOS, MANY_ROWS
 from setpoint.serve.entities import (
     Deployment,
     EndpointSettings,
@@ -324,3 +325,63 @@ def test_a_server_with_nothing_to_answer_with_is_not_ready_and_says_why(served: 
     served.app.draining = True
     assert served.get("/v2/health/ready")[0] == served.get("/healthz")[0] == 503
     assert "about to end" in served.get("/ping")[1]["message"]
+
+
+def test_an_answered_fallback_gives_its_place_in_the_queue_to_the_next(served: Served) -> None:
+    model = stuck(served)
+    served.configure(replace(BRIEF, queue=2, fallback_value=0.3))
+    served.deploy(live())
+    told = [served.infer([[1.0, 2.0]])[0] for _ in range(6)]
+    model.go.set()
+    assert told == [200] * 6
+
+
+class Sleeps(Sum):
+    """Takes long for some rows, after its warm-up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.begun = threading.Event()
+
+    def predict(self, rows: Any) -> Any:
+        if len(rows) >= MANY_ROWS:
+            self.begun.set()
+            assert self.go.wait(20)
+        elif rows[0][0] < 0:
+            time.sleep(2 * LONG_NANOS / 1e9)
+        return super().predict(rows)
+
+
+def test_very_many_rows_are_scored_aside_and_nobody_waits_for_them(served: Served) -> None:
+    model = served.predictors[1] = Sleeps()
+    served.deploy(live())
+
+    def body(count: int) -> bytes:
+        shape, data = [count, 2], [1.0, 2.0] * count
+        tensor = {"name": "x", "datatype": "FP64", "shape": shape, "data": data}
+        return json.dumps({"inputs": [tensor]}).encode()
+
+    async def story() -> tuple[int, int]:
+        path = "/v2/models/m/infer"
+        many = asyncio.create_task(served._ask("POST", path, body(MANY_ROWS), ()))
+        await asyncio.to_thread(model.begun.wait, 20)
+        few = await served._ask("POST", path, body(1), ())
+        model.go.set()
+        return few[0], (await many)[0]
+
+    assert served._runner.run(story()) == (200, 200)
+    endpoint = served.endpoints.get("m")
+    assert endpoint is not None
+    assert not endpoint.slow, "many rows say nothing of a few"
+
+
+def test_one_call_that_takes_very_long_is_enough_to_be_scored_aside(served: Served) -> None:
+    served.predictors[1] = Sleeps()
+    served.deploy(live())
+    assert served.infer([[1.0, 2.0]])[0] == 200
+    endpoint = served.endpoints.get("m")
+    assert endpoint is not None
+    assert not endpoint.slow
+    assert served.infer([[-1.0, 2.0]])[0] == 200
+    assert endpoint.slow

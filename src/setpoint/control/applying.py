@@ -83,6 +83,8 @@ def apply(home: LocalBackend, project: Project) -> Plan:
     for graph in project.graphs:
         if kinds[graph.model].kind != "unchanged" or kinds[graph.model].actions:
             graphs.apply(home, objects, project, graph)
+        else:
+            graphs.redact(home, graph)  # a model of it was just applied, maybe
     return found
 
 

@@ -57,7 +57,14 @@ def export(kind: str, traffic: Traffic, store: ObjectStore, path: Path, wanted: 
     files = KINDS[kind](traffic, store, wanted)
     if kind == "onnx":
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(next(iter(files.values())))
+        data = next(iter(files.values()))
+        if path.exists() and (path.is_dir() or path.read_bytes() != data):
+            raise Conflict(
+                "there is something else already",
+                where=str(path),
+                hint="remove it, or name another file",
+            )
+        path.write_bytes(data)
         written = [path.name]
     else:
         _write(path, files)

@@ -22,7 +22,7 @@ from setpoint.serve import choosing, rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.bringing import Bringing
 from setpoint.serve.choosing import Choice
-from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.entities import LabelRecord
 from setpoint.serve.explaining import Explaining
 from setpoint.serve.following import Endpoints
@@ -225,7 +225,7 @@ class Answering:
         began = 0 if self.tracing is None else perf_counter_ns()
         if not asked.ids:
             parts = []
-        elif asked.endpoint.slow:
+        elif asked.endpoint.slow or len(asked.ids) >= MANY_ROWS:
             parts = await self._aside(asked)
         else:
             parts = _score(asked)

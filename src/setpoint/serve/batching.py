@@ -16,7 +16,7 @@ import numpy as np
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
 from setpoint.serve.choosing import Choice
-from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.entities import EndpointSettings
 from setpoint.serve.lanes import Lane
 from setpoint.serve.metrics import Metrics
@@ -46,6 +46,10 @@ class _Queue:
         self.workers = 0  #: that take from it
         self.calls = 0  #: of the model that go on
         self.full = asyncio.Event()  #: enough waits for a call of its own
+
+    def forget_the_gone(self) -> None:
+        """Let go of requests that nobody waits for any more, as a fallback has answered them."""
+        self.waiting = deque(one for one in self.waiting if not one.parts.done())
 
     def rows(self) -> int:
         """Return how many rows wait."""
@@ -83,6 +87,8 @@ class Batches:
         if queue is None:
             queue = self._queues[endpoint] = _Queue()
         idle = settings.concurrency - queue.calls
+        if len(queue.waiting) >= settings.queue + idle:
+            queue.forget_the_gone()
         if len(queue.waiting) >= settings.queue + idle:
             self._metrics.refuse(endpoint.model, "queue")
             raise Crowded(
@@ -167,9 +173,15 @@ def _together(endpoint: Endpoint, batch: Sequence[_Waiting]) -> list[Parts]:
         if not any(part.failed for part in parts):
             return _split(parts, [one.rows.count for one in batch])
     return [
-        [] if one.parts.done() else scoring.score(endpoint, one.rows, one.keys, version)
+        [] if one.parts.done() else _alone(endpoint, one, version)
         for one in batch  # nobody waits any more for what is done
     ]
+
+
+def _alone(endpoint: Endpoint, one: _Waiting, version: Choice) -> Parts:
+    """Score a request; how long very many rows take says nothing of others."""
+    score = scoring.score_apart if one.rows.count >= MANY_ROWS else scoring.score
+    return score(endpoint, one.rows, one.keys, version)
 
 
 def _joined(several: Sequence[Rows]) -> Rows:

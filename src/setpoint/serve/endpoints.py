@@ -20,6 +20,9 @@ from setpoint.serve.watched import Watched
 
 SLOW_MICROS = 500  #: from which a thread of its own, and company, cost less than they give
 
+LONG_NANOS = 50_000_000  #: from which one call is enough: everybody waited for it
+MANY_ROWS = 1_024  #: of a request, from which it is scored aside whatever its model is
+
 _LIVE, _NAMED = ROLES.index(Role.LIVE), ROLES.index(Role.NAMED)
 
 
@@ -100,9 +103,11 @@ class Endpoint:
 
     def took(self, nanos: int) -> None:
         """Note how long scoring a request took: a slow moving mean, so that one that was
-        held up by something else does not count as slow.
+        held up by something else does not count as slow. One that took very long does.
         """
-        self._micros += (min(nanos / 1000, 4 * SLOW_MICROS) - self._micros) * 0.05
+        most = 4 * SLOW_MICROS
+        weight = 1.0 if nanos > LONG_NANOS else 0.05
+        self._micros += (min(nanos / 1000, most) - self._micros) * weight
         self.slow = self._micros > self._bound
 
     def goes_on_as(self, before: "Endpoint") -> None:

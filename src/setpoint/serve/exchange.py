@@ -9,6 +9,8 @@ TEXT = b"text/plain; charset=utf-8"
 #: The version that answered a request; the ids of its rows, by commas.
 VERSION_HEADER = b"setpoint-model-version"
 ID_HEADER = b"setpoint-prediction-id"
+#: There where another answered than should have: see `serve.fallback`.
+FALLBACK_HEADER = b"setpoint-fallback"
 #: The arm of a test that answered a request, or its rows, by commas.
 ARM_HEADER = b"setpoint-arm"
 

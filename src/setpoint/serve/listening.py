@@ -123,7 +123,25 @@ def tell_on_stderr(log_level: str) -> None:
     logging.basicConfig(level=log_level.upper())
     told = "%(levelname)s %(name)s %(message)s%(trace_id)s"
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(logging.Formatter(told, defaults={"trace_id": ""}))
+        handler.setFormatter(_Words(told, defaults={"trace_id": ""}))
+
+
+class _Words(logging.Formatter):
+    """Writes what a record is about besides its message, and what a model said, below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        besides = {k: v for k, v in vars(record).items() if k not in _OF_EVERY_RECORD}
+        trace = str(besides.pop("trace", "")).rstrip()
+        words = [super().format(record), *(f"{key}={value}" for key, value in besides.items())]
+        head, _, rest = words[0].partition("\n")  # a traceback of ours stands below the line
+        lines = [" ".join([head, *words[1:]]), rest, trace]
+        return "\n".join(line for line in lines if line)
+
+
+_OF_EVERY_RECORD = {
+    *vars(logging.LogRecord("", 0, "", 0, "", None, None)),
+    *("message", "asctime", "trace_id", "span_id", "taskName"),
+}
 
 
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address

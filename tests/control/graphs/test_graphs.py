@@ -33,7 +33,7 @@ from setpoint.models.service import ShowModel, register, show
 from setpoint.releases import by_hand
 from setpoint.serve import store
 from setpoint.serve.client import Inference
-from setpoint.serve.entities import Position, PredictionRecord, Record
+from setpoint.serve.entities import EndpointSettings, Position, PredictionRecord, Record
 from setpoint.serve.log import LogWriter, read
 from setpoint.serve.seal import seal
 
@@ -324,3 +324,32 @@ def test_the_sealed_log_and_the_trace_of_a_prediction_tell_them_too(well: Shop) 
     assert after.nodes["small"] == "small:1"
     traced = well.home.call(trace, Why(id="order-1")).links
     assert {"small/1", "large/1"} <= {link.id for link in traced if link.kind == "version"}
+
+
+def redacted(shop: Shop) -> tuple[str, ...]:
+    with shop.home.reading() as conn:
+        return store.settings_of(conn, "checkout").redact
+
+
+def test_what_a_model_does_not_log_its_graph_does_not_either(well: Shop) -> None:
+    assert redacted(well) == ()
+    with well.home.engine.begin() as conn:
+        store.configure(conn, "small", EndpointSettings(redact=("amount",)))
+    (change,) = well.plan().changes
+    assert (change.path, change.before, change.after) == (
+        *("redacted by its models", "nothing"),
+        "amount",
+    )
+    well.apply()
+    assert redacted(well) == ("amount",)
+    assert well.plan().kind == "unchanged"
+
+
+def test_a_graph_that_is_declared_later_logs_no_more_than_its_models(shop: Shop) -> None:
+    shop.live("small", 1.0)
+    shop.live("large", 2.0)
+    with shop.home.engine.begin() as conn:
+        store.configure(conn, "large", EndpointSettings(redact=("amount",)))
+    shop.write(SPEC + "serve: {log: {redact: [size]}}\n")
+    shop.apply()
+    assert redacted(shop) == ("amount", "size")

@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.serve.conftest import Served
-from tests.serve.made import Input, Sum, canary, live
+from tests.serve.made import Input, Raises, Sum, canary, live
+
+from setpoint.serve.entities import EndpointSettings
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -171,3 +173,26 @@ def test_without_a_model_one_is_told_so(served: Served) -> None:
     status, answer, _ = invoke(served, {"instances": [[1, 2]]})
     assert status == 400
     assert "none is served yet" in answer
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v1/models/m:predict"])
+def test_headers_stay_short_however_many_rows_there_are(m: Served, path: str) -> None:
+    body = json.dumps({"instances": [[1, 2]] * 5_000}).encode()
+    status, raw, headers = m.exchange("POST", path, body, [(b"content-type", b"application/json")])
+    assert (status, len(json.loads(raw)["predictions"])) == (200, 5_000)
+    first, dots, last = headers["setpoint-prediction-id"].split(",")
+    assert (dots, last) == ("...", first.removesuffix(".0") + ".4999")
+    assert max(map(len, headers.values())) < 4_000
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v1/models/m:predict"])
+def test_an_answer_of_the_fallback_is_marked(served: Served, path: str) -> None:
+    served.predictors[1] = Raises()
+    served.configure(EndpointSettings(fallback_value=0.3))
+    served.deploy(live())
+    body = json.dumps({"instances": [[1, 2]]}).encode()
+    status, raw, headers = served.exchange(
+        "POST", path, body, [(b"content-type", b"application/json")]
+    )
+    assert (status, json.loads(raw)) == (200, {"predictions": [0.3]})
+    assert headers["setpoint-fallback"] == "true"

@@ -2,6 +2,8 @@
 
 import json
 
+from msgspec.structs import replace
+
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.control import store as specs
 from setpoint.control.fallbacks import fallback_changed, keep_fallback
@@ -18,6 +20,7 @@ from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict
 from setpoint.events.store import record
+from setpoint.models.names import split_version
 from setpoint.releases import traffic
 from setpoint.serve import store as serving
 
@@ -49,8 +52,9 @@ def apply(home: LocalBackend, objects: ObjectStore, project: Project, spec: Grap
     with home.reading() as conn:
         was = store.applied(conn, spec.model)
     functions = _kept(objects, project, spec, {} if was is None else was.functions)
-    settings = endpoint_settings(spec, fallback=keep_fallback(home, objects, project, spec))
+    fallback = keep_fallback(home, objects, project, spec)
     with home.reading() as conn:
+        settings = endpoint_settings(spec, _redacted_by_models(home.context(conn), spec), fallback)
         found = composing.find(home.context(conn), spec, functions)
     held = None
     if found.whole is not None:
@@ -75,6 +79,22 @@ def apply(home: LocalBackend, objects: ObjectStore, project: Project, spec: Grap
         record(ctx, "graph.applied", f"model:{spec.model}", hash=applied.hash)
         if found.whole is not None and composing.is_due(applied, found):
             composing.put(ctx, applied, found.whole, held)
+
+
+def redact(home: LocalBackend, spec: GraphSpec) -> None:
+    """Have a graph in force log nothing that its models would not, once that is otherwise."""
+    with home.engine.begin() as conn:
+        ctx = home.context(conn)
+        now = serving.settings_of(conn, spec.model)
+        wanted = endpoint_settings(spec, _redacted_by_models(ctx, spec)).redact
+        if now.redact != wanted:
+            serving.configure(conn, spec.model, replace(now, redact=wanted))
+
+
+def _redacted_by_models(ctx: Context, spec: GraphSpec) -> set[str]:
+    """Return the inputs that are not logged of the models in a graph: not of the graph either."""
+    models = {split_version(node.model)[0] for node in spec.graph.values() if node.model}
+    return {name for model in models for name in serving.settings_of(ctx.conn, model).redact}
 
 
 def check(project: Project, spec: GraphSpec) -> None:
@@ -128,12 +148,24 @@ def _differences(
         if kept.source != (now := source_of(project, node.transform)):
             found.append(Change(path=f"code of {name}", before=kept.source, after=now))
     found += fallback_changed(ctx, project, spec)
+    found += _redacted(ctx, spec)
     file = str(project.file(spec.model).path.absolute())
     if was.file != file:
         found.append(Change(path="file", before=was.file, after=file))
     if was.hash != hash_of(spec) and not found:
         found.append(Change(path="spec", before=was.hash, after=hash_of(spec)))
     return found
+
+
+def _redacted(ctx: Context, spec: GraphSpec) -> list[Change]:
+    """Return what the models in a graph change about what it does not log."""
+    listed = set(spec.serve.log.redact)
+    before = set(serving.settings_of(ctx.conn, spec.model).redact) - listed
+    after = _redacted_by_models(ctx, spec) - listed
+    if before == after:
+        return []
+    names = [", ".join(sorted(some)) or "nothing" for some in (before, after)]
+    return [Change(path="redacted by its models", before=names[0], after=names[1])]
 
 
 def _actions(ctx: Context, was: AppliedGraph | None, spec: GraphSpec, kind: str) -> list[str]:
