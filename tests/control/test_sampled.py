@@ -226,7 +226,7 @@ def test_a_prediction_outside_the_sample_is_said_not_to_have_been_sampled(
     sampled.take([predicted([name], at=NOON) for name in names])
     outside = next(name for name in names if not is_sampled(name, SHARE))
     inside = next(name for name in names if is_sampled(name, SHARE))
-    with pytest.raises(NotFound, match="was not sampled: m logs 20% of its predictions"):
+    with pytest.raises(NotFound, match="it was not sampled: m logs 20% of its predictions"):
         sampled.home.call(trace, Why(id=outside))
     assert sampled.home.call(trace, Why(id=inside)).subject == f"prediction:{inside}"
     never = next(name for i in range(99) if is_sampled(name := f"never{i}", SHARE))

@@ -20,7 +20,7 @@ from setpoint.artifacts.files import FileStore
 from setpoint.models import adding
 from setpoint.models.entities import Stored
 from setpoint.models.runtime import load
-from setpoint.serve.entities import EndpointSettings, Position, PredictionRecord
+from setpoint.serve.entities import EndpointSettings, LabelRecord, Position, PredictionRecord
 from setpoint.serve.log import LogWriter
 from setpoint.serve.seal import seal
 
@@ -78,6 +78,20 @@ def yes_or_no(served: Served, tmp_path: Path, **labels: Any) -> Served:
     served.predictors[1] = brought(tmp_path, model, X)
     served.deploy(live())
     return served
+
+
+def test_classes_are_told_by_name_and_labels_may_be(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    assert served.get("/v2/models/m")[1]["classes"] == NAMES
+    given = {"ids": ["a", "b", "c"], "labels": ["virginica", 1, "setosa"]}
+    assert served.post("/v2/models/m/labels", given)[0] == 200
+    record = served.logged()[-1]
+    assert isinstance(record, LabelRecord)
+    assert record.labels == [2.0, 1.0, 0.0]
+    status, told = served.post("/v2/models/m/labels", {"ids": ["a"], "labels": ["rose"]})
+    assert status == 400
+    assert "'rose' is no class of the model" in told["error"]
+    assert "setosa, versicolor, virginica" in told["error"]
 
 
 def tensor(data: Any = ROWS) -> Any:

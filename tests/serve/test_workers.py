@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
@@ -163,6 +164,28 @@ def test_replacing_the_workers_under_load_loses_nothing(settings: Settings) -> N
     logged = rows(settings)
     assert set(answered(clients)) <= set(logged)
     assert set(logged.values()) == {1}
+
+
+def children(pid: int) -> set[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return {int(child) for told in tasks for child in told.read_text().split()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of children")
+@pytest.mark.usefixtures("deployed")
+def test_a_worker_that_is_killed_before_it_takes_anothers_place_is_started_once_more(
+    settings: Settings,
+) -> None:
+    with process(settings, workers=2) as (server, port):
+        before, old = set(doors(settings)), children(server.pid)
+        server.send_signal(signal.SIGHUP)
+        until(lambda: bool(children(server.pid) - old), "a new one is started")
+        os.kill((children(server.pid) - old).pop(), signal.SIGKILL)
+        until(lambda: not before & set(doors(settings)), "both are replaced")
+        until(lambda: len(doors(settings)) == 2, "both answer")
+        with asking(port) as asked:
+            asked.predict("m", {"a": [1.0], "b": [2.0]})
+        end(server, [])
 
 
 @pytest.mark.usefixtures("deployed")

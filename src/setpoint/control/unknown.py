@@ -21,9 +21,10 @@ def unknown_prediction(conn: Connection, name: str, model: str | None, *, hint: 
         share = serving.settings_of(conn, one).sample
         if not is_sampled(name, share):
             return NotFound(
-                f"prediction {name!r} was not sampled: {one} logs {format_percent(share)} of its "
-                "predictions, and this id is none of them",
-                hint="if it was answered, only what its client kept tells of it; a larger "
-                "serve.log.sample keeps more of those to come",
+                f"no prediction {name!r} is on record: if {one} answered, it was not sampled: "
+                f"{one} logs {format_percent(share)} of its predictions, and this id is none of "
+                "them",
+                hint="is the id right? What was answered and not sampled, only its client can "
+                "tell; a larger serve.log.sample keeps more of those to come",
             )
     return NotFound(f"no prediction {name!r}", hint=hint)

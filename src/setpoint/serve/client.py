@@ -156,8 +156,14 @@ class Inference:
     def _infer(self, model: str, body: bytes) -> Answer:
         return _answer(self._post(f"/v2/models/{quote(model)}/infer", body))
 
-    def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
-        """Tell the truth about earlier predictions; acknowledged means kept."""
+    def label(self, model: str, ids: Sequence[str], labels: Sequence[float | str]) -> None:
+        """Tell the truth about earlier predictions; acknowledged means kept.
+
+        Args:
+            model: The endpoint's.
+            ids: Of the predictions.
+            labels: What turned out, a number or the name of a class for each.
+        """
         body = _ENCODE({"ids": list(ids), "labels": list(labels)})
         self._post(f"/v2/models/{quote(model)}/labels", body)
 

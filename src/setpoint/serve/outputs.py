@@ -100,6 +100,23 @@ class Outputs:
         names = [str(each) for each in self.classes] or ["0", "1"]
         return names, self._probabilities(scores, given)
 
+    def label_of(self, told: Label, where: str) -> float:
+        """Return a label as it is kept: a number, or the place among the classes of one's name.
+
+        Raises:
+            Invalid: If it is a text and the name of no class.
+        """
+        if not isinstance(told, str):
+            return float(told)
+        names = [str(each) for each in self.classes]
+        if told not in names:
+            raise Invalid(
+                f"the label {told[:60]!r} is no class of the model",
+                where=where,
+                hint=f"its classes are {', '.join(names)}" if names else "send numbers",
+            )
+        return float(names.index(told))
+
     def kept(self, given: Given) -> tuple[dict[str, bytes], dict[str, list[str | None]]]:
         """Return what the log has of what a model gave besides its score: numbers, and texts.
 

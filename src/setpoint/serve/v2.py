@@ -113,7 +113,7 @@ class InferAnswer(Struct):
 
 class LabelRequest(Struct):
     ids: list[str]
-    labels: list[float | bool]
+    labels: list[float | bool | str]  #: a class may be told by its name
 
 
 class InputSpec(Struct, frozen=True):

@@ -26,6 +26,7 @@ from setpoint.serve.listening import refuse_more
 from setpoint.serve.siblings import bury, door_of
 
 _START_SECONDS = 120.0  #: models may be large
+_TRIES = 2  #: to start a worker in another's place: it may be killed for no fault of its own
 _LOOK_SECONDS = 0.02
 _GRACE_SECONDS = 2.0  #: besides the time to drain
 _WELL_SECONDS = 10.0  #: a worker that lived as long was well
@@ -126,17 +127,19 @@ class Workers:
     def _replace(self, slot: _Slot) -> None:
         """Have another worker answer on a socket before the one that does ends."""
         old, name = slot.process, slot.name
-        self._start(slot)
-        if not self._answers(slot):
-            if not self._stops:
-                _logger.error("worker not replaced: the new one does not answer")
+        for _ in range(_TRIES):
+            self._start(slot)
+            if self._answers(slot):
+                if old is not None:
+                    _end(old, self._server.drain)
+                    bury(self._server.folder, name)
+                return
             if slot.process is not None and slot.process.poll() is None:
                 _end(slot.process, self._server.drain)
             bury(self._server.folder, slot.name)
-            slot.process, slot.name = old, name
-        elif old is not None:
-            _end(old, self._server.drain)
-            bury(self._server.folder, name)
+        if not self._stops:
+            _logger.error("worker not replaced: the new one does not answer")
+        slot.process, slot.name = old, name
 
     def _start(self, slot: _Slot) -> None:
         self._count += 1

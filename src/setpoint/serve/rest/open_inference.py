@@ -144,7 +144,9 @@ def written(
 
 def _label(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
     asked = v2.label_request(request.body)
-    serving.label(endpoint, asked.ids, [float(label) for label in asked.labels])
+    number = endpoint.outputs.label_of
+    labels = [number(label, f"$.labels[{i}]") for i, label in enumerate(asked.labels)]
+    serving.label(endpoint, asked.ids, labels)
     return Reply(v2.encode({"accepted": len(asked.ids)}))
 
 
@@ -191,8 +193,10 @@ async def _told(
 
 
 def metadata(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what a model takes and gives, in the protocol's fields."""
+    """Return what a model takes and gives, in the protocol's fields; and its classes by name."""
+    classes = endpoint.outputs.classes
     return {
+        **({"classes": classes} if classes else {}),
         "name": endpoint.model,
         "versions": [str(one.version) for one in endpoint.deployed],
         "platform": "setpoint",

@@ -81,7 +81,7 @@ SCHEMAS: dict[str, Schema] = {
     "Labels": fields(
         "ids labels",
         ids=array({"type": "string", "minLength": 1, "maxLength": v2.LONGEST_ID}),
-        labels=array({"type": ["number", "boolean"]}),
+        labels=array({"type": ["number", "boolean", "string"]}),
     ),
     "Metadata": fields(
         "name versions platform inputs outputs",
