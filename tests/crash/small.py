@@ -138,7 +138,7 @@ class Acknowledged(Inference):
         self._note(["p", answer.ids, answer.versions, answer.scores])
         return answer
 
-    def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> None:
+    def label(self, model: str, ids: Sequence[str], labels: Sequence[float | str]) -> None:
         super().label(model, ids, labels)
         self._note(["l", list(ids), list(labels)])
 
