@@ -60,6 +60,13 @@ class Wide:
         }
 
 
+class Thirds:
+    """Gives three numbers a row, of which none is the score."""
+
+    def predict(self, frame: pl.DataFrame) -> Any:
+        return np.full((len(frame), 3), 1 / 3)
+
+
 def brought(tmp_path: Path, model: Any, example: Any, **more: Any) -> Any:
     store = FileStore(tmp_path / "objects")
     return load(store, adding.stored(store, model, example, **more))
@@ -78,6 +85,19 @@ def yes_or_no(served: Served, tmp_path: Path, **labels: Any) -> Served:
     served.predictors[1] = brought(tmp_path, model, X)
     served.deploy(live())
     return served
+
+
+@pytest.mark.parametrize("what", ["classify", "regress"])
+def test_a_model_without_a_score_is_not_asked_to_classify(
+    served: Served, tmp_path: Path, what: str
+) -> None:
+    served.predictors[1] = brought(tmp_path, Thirds(), pl.DataFrame({"a": [1.0, 2.0]}))
+    served.deploy(live())
+    status, told = served.post(f"/v1/models/m:{what}", {"examples": [{"a": 1.0}]})
+    assert status == 400
+    assert "the model gives no" in told["error"]
+    assert "--class" in told["error"]
+    assert not served.logged(), "nothing was predicted"
 
 
 def test_classes_are_told_by_name_and_labels_may_be(served: Served, tmp_path: Path) -> None:

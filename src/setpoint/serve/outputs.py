@@ -95,6 +95,20 @@ class Outputs:
         """Return the values of outputs for rows with these scores and what the model gave."""
         return [(spec, self._values(spec, scores, given)) for spec in chosen]
 
+    def require(self, what: str) -> None:
+        """Refuse to ``classify`` or ``regress`` by a model that cannot.
+
+        Raises:
+            Invalid: If it gives no score, and for classes no probabilities either.
+        """
+        if self.scored or (what == "classify" and PROBABILITIES in self._by_name):
+            return
+        raise Invalid(
+            f"the model gives no {'probabilities' if what == 'classify' else 'score'}",
+            hint=f"ask for what it gives: {', '.join(self._by_name)}; a classifier that was added "
+            "from a file has classes if they were named (--class)",
+        )
+
     def classified(self, scores: Sequence[float], given: Given) -> tuple[list[str], NDArray[Any]]:
         """Return the names of the classes, and [n, classes] probabilities."""
         names = [str(each) for each in self.classes] or ["0", "1"]

@@ -206,7 +206,7 @@ def _misshapen(shape: list[int], where: str) -> Invalid:
 
 
 async def _classify(serving: Answering, request: Any) -> Any:
-    predicted = await _of_examples(serving, request)
+    predicted = await _of_examples(serving, request, "classify")
     names, probabilities = predicted.classified()
     classes = [
         _m.Classes(classes=[_m.Class(label=n, score=p) for n, p in zip(names, row, strict=True)])
@@ -218,15 +218,16 @@ async def _classify(serving: Answering, request: Any) -> Any:
 
 
 async def _regress(serving: Answering, request: Any) -> Any:
-    predicted = await _of_examples(serving, request)
+    predicted = await _of_examples(serving, request, "regress")
     result = _m.RegressionResult(regressions=[_m.Value(value=score) for score in predicted.scores])
     spec = _spec(predicted.endpoint, predicted.version)
     return Told(_m.Regressed(result=result, model_spec=spec), predicted)
 
 
-async def _of_examples(serving: Answering, request: Any) -> Predicted:
+async def _of_examples(serving: Answering, request: Any, what: str) -> Predicted:
     started = perf_counter_ns()
     endpoint, version = _asked_of(serving, request.model_spec)
+    endpoint.outputs.require(what)
     given, context = request.input.example_list.examples, {}
     if request.input.HasField("example_list_with_context"):
         shared = request.input.example_list_with_context

@@ -144,6 +144,7 @@ async def _ask_examples(
     serving: Answering, request: Request, endpoint: Endpoint, version: int, what: str
 ) -> Reply:
     started = perf_counter_ns()
+    endpoint.outputs.require(what.removeprefix(":"))
     body = read(_examples.decode, request.body, "request")
     check_signature(body.signature_name)
     plain = _plainly(request.body)
