@@ -6,9 +6,12 @@ import xml.etree.ElementTree as ET
 from datetime import timedelta
 
 import pytest
+from tests.releases.test_by_hand import added
 from tests.server.conftest import serving
 from tests.server.web import Answer, ask, send
 
+from setpoint.control.graphs import store as graphs
+from setpoint.control.graphs.entities import AppliedGraph
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.events.store import record
@@ -227,3 +230,29 @@ def test_an_artifact_is_sent_as_a_file_never_as_a_page(site: str, lived: LocalBa
     assert answer.body == b"tree"
     assert answer.headers["content-disposition"].startswith("attachment")
     assert ask(site, "/objects/b3:nope").status == 400
+
+
+def test_the_page_of_a_graph_says_what_it_is_for(empty: str, backend: LocalBackend) -> None:
+    assert added(backend) == 1
+    graph = AppliedGraph(
+        model="iris",
+        hash="h",
+        content={
+            **{"model": "iris", "purpose": "tell flowers apart", "owner": "botany"},
+            "graph": {"tulips": {"model": "tulips"}},
+        },
+        functions={},
+        file="iris.setpoint.yaml",
+        applied_at=backend.clock.now(),
+        applied_by="ada",
+    )
+    before = ask(empty, "/models/iris").text
+    with backend.engine.begin() as conn:
+        graphs.apply(conn, graph)
+    assert "Tell flowers apart. Owner: botany." in ask(empty, "/models/iris").text
+    assert "botany" not in before
+
+
+def test_the_page_of_a_model_says_what_it_is_for(site: str) -> None:
+    said = "Warn passengers whose flight will arrive 15 minutes late or more"
+    assert said in ask(site, "/models/flights-late").text

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection, select
 
+from setpoint.control.graphs import store as graphs
 from setpoint.control.store import all_applied, applied
 from setpoint.events.tables import events as e
 from setpoint.monitor import store as monitor
@@ -41,14 +42,19 @@ class Live(Struct, frozen=True, kw_only=True):
     until: datetime | None  #: None: it still is
 
 
+class Purpose(Struct, frozen=True):
+    """What a model is for, and who answers for it."""
+
+    what: str
+    owner: str
+
+
 class Promise(Struct, frozen=True, kw_only=True):
     """The objective of the spec in force."""
 
     metric: str
     at_least: float | None
     at_most: float | None
-    purpose: str
-    owner: str
 
     @property
     def words(self) -> str:
@@ -125,9 +131,15 @@ def promise(conn: Connection, model: str) -> Promise | None:
         metric=objective.get("metric", "roc_auc"),
         at_least=objective.get("at_least"),
         at_most=objective.get("at_most"),
-        purpose=found.content.get("purpose") or "",
-        owner=found.content.get("owner") or "",
     )
+
+
+def purpose(conn: Connection, model: str) -> Purpose | None:
+    """Return what the spec in force says a model or a graph is for; None if it does not."""
+    found = applied(conn, model) or graphs.applied(conn, model)
+    if found is None or not isinstance(found.content, dict) or not found.content.get("purpose"):
+        return None
+    return Purpose(what=found.content["purpose"], owner=found.content.get("owner") or "")
 
 
 def metrics(conn: Connection) -> set[str]:
