@@ -238,7 +238,9 @@ def test_the_page_of_a_graph_says_what_it_is_for(empty: str, backend: LocalBacke
         model="iris",
         hash="h",
         content={
-            **{"model": "iris", "purpose": "tell flowers apart", "owner": "botany"},
+            "model": "iris",
+            "purpose": "tell flowers apart",
+            "owner": "botany",
             "graph": {"tulips": {"model": "tulips"}},
         },
         functions={},
