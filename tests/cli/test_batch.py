@@ -189,7 +189,7 @@ def test_a_server_that_holds_the_log_takes_the_predictions(here: Path) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_batch_that_is_killed_again_and_again_comes_to_the_same(here: Path, workers: str) -> None:
     rows(40_000).write_parquet("t.parquet")
-    words = ["batch", "churn", "t.parquet", "--chunk", "400", "--workers", workers, "--json"]
+    words = ["batch", "churn", "t.parquet", "--chunk", "80", "--workers", workers, "--json"]
     whole = setpoint(here, *words, "-o", "whole.parquet")
     assert whole.returncode == 0, whole.stderr
     rng = np.random.default_rng(int(workers))
@@ -376,6 +376,8 @@ def test_two_at_once_on_an_output_do_not_mix(here: Path) -> None:
     )
     try:
         until(lambda: _parts(here / "t.scores.parquet.partial" / "parts") > 1, "it has begun")
+        first.send_signal(signal.SIGSTOP)  # however fast it is, it is at it still
+        assert first.poll() is None
         out = setpoint(here, "batch", "churn", "t.parquet", "--chunk", "50")
         assert out.returncode == 4
         assert "another process is scoring into" in out.stderr
