@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from msgspec.structs import replace
 from tests.serve.processes import CRASHES, EXITS, GROWS, HANGS, RAISES, load, process
 
 from setpoint.config import Settings
@@ -231,3 +232,16 @@ def well(port: int) -> bool:
     reply.read()
     connection.close()
     return reply.status == 200
+
+
+@pytest.mark.parametrize("redact", [(), ("a",)])
+def test_what_a_model_says_of_a_row_is_not_told_where_values_are_left_out(
+    redact: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    own = Own(partial(load, "fragile", 1), replace(OWN, redact=redact), "fragile version 1")
+    with pytest.raises(Exception, match="no luck"):
+        own.predict(row(RAISES))
+    (said,) = [one for one in caplog.records if one.message == "model raised in its process"]
+    assert any("no luck" in str(value) for value in vars(said).values()) is not bool(redact)
+    del own
+    gc.collect()

@@ -191,8 +191,8 @@ def test_a_collector_that_was_off_stays_off() -> None:
         gc.enable()
 
 
-def loaded_beside(answers: Callable[[], None], work: Callable[[], None]) -> None:
-    """Have a thread load something while this one does what answers do."""
+def loaded_beside(work: Callable[[], None], *, busy: bool) -> None:
+    """Have a thread load something while this one is busy, or only waits."""
 
     def load() -> None:
         with undisturbed():
@@ -200,8 +200,8 @@ def loaded_beside(answers: Callable[[], None], work: Callable[[], None]) -> None
 
     thread = threading.Thread(target=load)
     thread.start()
-    while thread.is_alive():
-        answers()
+    while busy and thread.is_alive():
+        pass
     thread.join()
 
 
@@ -221,7 +221,13 @@ def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread ran")
 @pytest.mark.usefixtures("turns")
 def test_a_load_rests_for_most_of_the_time_while_requests_are_answered(rests: list[float]) -> None:
-    loaded_beside(lambda: None, some_calls)
+    end = time.monotonic() + 20
+
+    def until_it_has_rested() -> None:
+        while len(rests) <= 50 and time.monotonic() < end:
+            some_calls()
+
+    loaded_beside(until_it_has_rested, busy=True)
     assert len(rests) > 50
     assert min(rests) > RESTS * 0.0001
     assert max(rests) <= 0.1
@@ -229,7 +235,7 @@ def test_a_load_rests_for_most_of_the_time_while_requests_are_answered(rests: li
 
 @pytest.mark.usefixtures("turns")
 def test_a_load_does_not_rest_where_nobody_asks(rests: list[float]) -> None:
-    loaded_beside(lambda: time.sleep(0.05), some_calls)
+    loaded_beside(some_calls, busy=False)
     assert len(rests) < 5  # it runs for a moment when the thread starts
 
 
@@ -253,7 +259,7 @@ def test_who_profiles_a_load_is_left_alone() -> None:
         str(1).strip()
         sys.setprofile(None)
 
-    loaded_beside(lambda: time.sleep(0.01), profiled)
+    loaded_beside(profiled, busy=False)
     assert "c_call" in calls
 
 

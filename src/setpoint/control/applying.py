@@ -17,7 +17,7 @@ from setpoint.control.graphs import store as graph_store
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
-from setpoint.control.policies import approvers, endpoint_settings
+from setpoint.control.policies import approvers, endpoint_settings, redaction_changed
 from setpoint.control.project import Project, code_hash, code_of, function
 from setpoint.control.spec.enforced import unenforced
 from setpoint.control.spec.entities import Spec
@@ -150,16 +150,10 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
 
 def _redacted(ctx: Context, project: Project, was: Applied, spec: Spec) -> list[Change]:
     """Return what the contract, beside the spec's own list, changes about what is not logged."""
-    in_force = set(serving.settings_of(ctx.conn, spec.model).redact)
-    wanted = set(endpoint_settings(spec, personal_of(project, spec)).redact)
-    if in_force == wanted:
-        return []
+    in_force = serving.settings_of(ctx.conn, spec.model)
     listed = was.content.get("serve", {}).get("log", {}).get("redact", [])
-    before, after = in_force - set(listed), wanted - set(spec.serve.log.redact)
-    if before == after:
-        return []  # the list tells it
-    names = [", ".join(sorted(some)) or "nothing" for some in (before, after)]
-    return [Change(path="redacted by contract", before=names[0], after=names[1])]
+    personal = personal_of(project, spec)
+    return redaction_changed(in_force, listed, spec, personal, "redacted by contract")
 
 
 def _differences(project: Project, was: Applied, new: Applied, spec: Spec) -> list[Change]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from setpoint.control.functions import Kept
 from setpoint.control.spec.entities import Spec
+from setpoint.control.spec.explain import Change
 from setpoint.control.spec.graphs import GraphSpec
 from setpoint.models.entities import ModelVersion
 from setpoint.monitor import rules
@@ -155,6 +156,30 @@ def watching(spec: Spec, reference: Reference, redacted: Collection[str] = ()) -
         estimate=quality(rules.QUALITY_ESTIMATE),
         errors=errors,
     )
+
+
+def redaction_changed(
+    in_force: EndpointSettings,
+    listed: Collection[str],
+    spec: Spec | GraphSpec,
+    besides: Collection[str],
+    path: str,
+) -> list[Change]:
+    """Return what changes about what is not logged, beside what the spec's own list tells.
+
+    Args:
+        in_force: Of the endpoint.
+        listed: What the list of the spec in force has.
+        spec: The one that is to be.
+        besides: What is not logged whatever its list says.
+        path: What the change is called.
+    """
+    now, wanted = set(in_force.redact), set(endpoint_settings(spec, besides).redact)
+    before, after = now - set(listed), wanted - set(spec.serve.log.redact)
+    if now == wanted or before == after:
+        return []
+    names = [", ".join(sorted(some)) or "nothing" for some in (before, after)]
+    return [Change(path=path, before=names[0], after=names[1])]
 
 
 def endpoint_settings(

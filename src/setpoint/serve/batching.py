@@ -47,9 +47,11 @@ class _Queue:
         self.calls = 0  #: of the model that go on
         self.full = asyncio.Event()  #: enough waits for a call of its own
 
-    def forget_the_gone(self) -> None:
-        """Let go of requests that nobody waits for any more, as a fallback has answered them."""
-        self.waiting = deque(one for one in self.waiting if not one.parts.done())
+    def is_full(self, most: int) -> bool:
+        """Tell whether so many wait; who was answered by a fallback meanwhile is none of them."""
+        if len(self.waiting) >= most:
+            self.waiting = deque(one for one in self.waiting if not one.parts.done())
+        return len(self.waiting) >= most
 
     def rows(self) -> int:
         """Return how many rows wait."""
@@ -87,9 +89,7 @@ class Batches:
         if queue is None:
             queue = self._queues[endpoint] = _Queue()
         idle = settings.concurrency - queue.calls
-        if len(queue.waiting) >= settings.queue + idle:
-            queue.forget_the_gone()
-        if len(queue.waiting) >= settings.queue + idle:
+        if queue.is_full(settings.queue + idle):
             self._metrics.refuse(endpoint.model, "queue")
             raise Crowded(
                 f"{len(queue.waiting)} requests wait for the model {endpoint.model!r}",

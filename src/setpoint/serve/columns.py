@@ -55,9 +55,16 @@ def from_columns(
     """
     if count == 0 and not named:
         return Rows(0, np.empty((0, len(inputs.numeric))), {})
-    tensors.check_names(named, inputs, where)
     if (numbers := _of_columns(named, inputs)) is not None:
         return Rows(len(numbers), numbers, {})
+    return _column_by_column(named, inputs, where, count)
+
+
+def _column_by_column(
+    named: Mapping[str, Any], inputs: Inputs, where: str, count: int | None
+) -> Rows:
+    """Read what is not all numbers, or say what is wrong with it; as `from_columns`."""
+    tensors.check_names(named, inputs, where)
     tensors_of = {known.name for known in inputs.specs if known.shape}
     columns = {
         name: values if name in tensors_of else _flat(values, f"{where}.{name}")
@@ -102,8 +109,10 @@ def from_rows(names: Sequence[str], rows: Sequence[list[Any]], inputs: Inputs, w
             if list(names) != inputs.numeric:
                 numbers = numbers.take([names.index(name) for name in inputs.numeric], axis=1)
             return Rows(len(rows), numbers, {})
+    if not rows and not names:
+        return from_columns({}, inputs, where, count=0)
     named = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    return from_columns(named, inputs, where, count=len(rows))
+    return _column_by_column(named, inputs, where, len(rows))
 
 
 def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
@@ -169,7 +178,7 @@ def _of_records(records: Sequence[Any], inputs: Inputs) -> Floats | None:
 
 def _of_columns(named: Mapping[str, Any], inputs: Inputs) -> Floats | None:
     """Return all inputs, one list of numbers each; None if they are anything else."""
-    if inputs.mixed or named.keys() != inputs.names:
+    if inputs.mixed or not named or named.keys() != inputs.names:
         return None
     columns = [named[name] for name in inputs.numeric]
     if any(type(column) is not list or len(column) != len(columns[0]) for column in columns):

@@ -132,10 +132,16 @@ class _Words(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         besides = {k: v for k, v in vars(record).items() if k not in _OF_EVERY_RECORD}
         trace = str(besides.pop("trace", "")).rstrip()
-        words = [super().format(record), *(f"{key}={value}" for key, value in besides.items())]
+        words = [super().format(record), *(f"{k}={_in_line(v)}" for k, v in besides.items())]
         head, _, rest = words[0].partition("\n")  # a traceback of ours stands below the line
         lines = [" ".join([head, *words[1:]]), rest, trace]
         return "\n".join(line for line in lines if line)
+
+
+def _in_line(value: object) -> str:
+    """Return a value on one line: an address that was asked for may have others in it."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 _OF_EVERY_RECORD = {

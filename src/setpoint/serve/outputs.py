@@ -54,6 +54,7 @@ class Outputs:
         self.given = tuple(given)
         self.classes = list(classes)
         self.scored = scored
+        self._names = [str(each) for each in self.classes]
         mixed = self.classes and _datatype(self.classes) == "BYTES"
         told = [str(each) for each in self.classes] if mixed else self.classes
         self._classes = np.array(told, dtype=object)
@@ -111,8 +112,7 @@ class Outputs:
 
     def classified(self, scores: Sequence[float], given: Given) -> tuple[list[str], NDArray[Any]]:
         """Return the names of the classes, and [n, classes] probabilities."""
-        names = [str(each) for each in self.classes] or ["0", "1"]
-        return names, self._probabilities(scores, given)
+        return self._names or ["0", "1"], self._probabilities(scores, given)
 
     def label_of(self, told: Label, where: str) -> float:
         """Return a label as it is kept: a number, or the place among the classes of one's name.
@@ -122,7 +122,7 @@ class Outputs:
         """
         if not isinstance(told, str):
             return float(told)
-        names = [str(each) for each in self.classes]
+        names = self._names
         if told not in names:
             raise Invalid(
                 f"the label {told[:60]!r} is no class of the model",

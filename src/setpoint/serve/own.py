@@ -64,7 +64,11 @@ class Own:
             Ended: If a process ended meanwhile.
         """
         what = pickle.dumps((load, settings.memory), protocol=5)
-        self._all = [_Process(what, settings.timeout, name) for _ in range(settings.concurrency)]
+        discreet = bool(settings.redact)
+        self._all = [
+            _Process(what, settings.timeout, name, discreet=discreet)
+            for _ in range(settings.concurrency)
+        ]
         self._free: SimpleQueue[_Process] = SimpleQueue()
         self._known: dict[str, Any] = {}
         # Nobody closes it: a release may replace its endpoint while requests still use it.
@@ -112,8 +116,9 @@ class Own:
 class _Process:
     """One process, and those that take its place. One thread asks at a time."""
 
-    def __init__(self, what: bytes, seconds: float | None, name: str) -> None:
+    def __init__(self, what: bytes, seconds: float | None, name: str, *, discreet: bool) -> None:
         self._what = what
+        self._discreet = discreet  # what the model says of a row is not logged
         self._seconds = seconds
         self._name = name
         self._child: subprocess.Popen[bytes] | None = None
@@ -181,7 +186,8 @@ class _Process:
             raise Ended(self._how()) from None
         if kind == "raised":
             name, text, trace = said
-            _log.warning("model raised in its process", extra={"trace": trace})
+            about = {"kind": name} if self._discreet else {"trace": trace}
+            _log.warning("model raised in its process", extra=about)
             raise type(name, (Exception,), {})(text)
         return said[0]
 

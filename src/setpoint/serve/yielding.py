@@ -19,9 +19,10 @@ import platform
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from time import clock_gettime, perf_counter, pthread_getcpuclockid, sleep
+from time import perf_counter, sleep
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -121,10 +122,11 @@ class _Resting:
 
     As the thread's profile function it is told of every call, and can hold it up there: what
     loads a model is foreign code that knows of nobody who waits. A call of C it cannot divide.
+    For Linux: not every system has a clock for each thread.
     """
 
     def __init__(self) -> None:
-        self._answering = pthread_getcpuclockid(threading.main_thread().ident or 0)
+        self._answering = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
         self._left = _CALLS
         self._look()
 
@@ -134,13 +136,13 @@ class _Resting:
             self._left = _CALLS
             worked = perf_counter() - self._at
             if worked > _WORK_SECONDS:
-                answered = clock_gettime(self._answering) - self._answered
+                answered = time.clock_gettime(self._answering) - self._answered
                 if answered > _BUSY * worked:
                     sleep(min(RESTS * worked, _MOST_REST_SECONDS))
                 self._look()
 
     def _look(self) -> None:
-        self._answered = clock_gettime(self._answering)
+        self._answered = time.clock_gettime(self._answering)
         self._at = perf_counter()
 
 

@@ -353,3 +353,13 @@ def test_a_graph_that_is_declared_later_logs_no_more_than_its_models(shop: Shop)
     shop.write(SPEC + "serve: {log: {redact: [size]}}\n")
     shop.apply()
     assert redacted(shop) == ("amount", "size")
+
+
+def test_what_its_own_list_changes_is_told_as_that_alone(well: Shop) -> None:
+    well.write(SPEC + "serve: {log: {redact: [size]}}\n")
+    assert [change.path for change in well.plan().changes] == ["serve.log.redact"]
+    well.apply()
+    well.write(SPEC)
+    assert [change.path for change in well.plan().changes] == ["serve.log.redact"]
+    well.apply()
+    assert redacted(well) == ()

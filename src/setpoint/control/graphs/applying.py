@@ -11,7 +11,7 @@ from setpoint.control.functions import Kept, keep, source_of
 from setpoint.control.graphs import composing, store
 from setpoint.control.graphs.entities import AppliedGraph
 from setpoint.control.plan import ModelPlan
-from setpoint.control.policies import endpoint_settings
+from setpoint.control.policies import endpoint_settings, redaction_changed
 from setpoint.control.project import Project, function
 from setpoint.control.spec.explain import Change, changes
 from setpoint.control.spec.graphs import GraphSpec, graph_of
@@ -140,7 +140,8 @@ def _kept(
 def _differences(
     ctx: Context, project: Project, was: AppliedGraph, spec: GraphSpec
 ) -> list[Change]:
-    found = changes(composing.spec_of(was), spec)
+    old = composing.spec_of(was)
+    found = changes(old, spec)
     for name, node in spec.graph.items():
         kept = was.functions.get(name)
         if node.transform is None or kept is None:
@@ -148,24 +149,15 @@ def _differences(
         if kept.source != (now := source_of(project, node.transform)):
             found.append(Change(path=f"code of {name}", before=kept.source, after=now))
     found += fallback_changed(ctx, project, spec)
-    found += _redacted(ctx, spec)
+    in_force, listed = serving.settings_of(ctx.conn, spec.model), old.serve.log.redact
+    besides = _redacted_by_models(ctx, spec)
+    found += redaction_changed(in_force, listed, spec, besides, "redacted by its models")
     file = str(project.file(spec.model).path.absolute())
     if was.file != file:
         found.append(Change(path="file", before=was.file, after=file))
     if was.hash != hash_of(spec) and not found:
         found.append(Change(path="spec", before=was.hash, after=hash_of(spec)))
     return found
-
-
-def _redacted(ctx: Context, spec: GraphSpec) -> list[Change]:
-    """Return what the models in a graph change about what it does not log."""
-    listed = set(spec.serve.log.redact)
-    before = set(serving.settings_of(ctx.conn, spec.model).redact) - listed
-    after = _redacted_by_models(ctx, spec) - listed
-    if before == after:
-        return []
-    names = [", ".join(sorted(some)) or "nothing" for some in (before, after)]
-    return [Change(path="redacted by its models", before=names[0], after=names[1])]
 
 
 def _actions(ctx: Context, was: AppliedGraph | None, spec: GraphSpec, kind: str) -> list[str]:

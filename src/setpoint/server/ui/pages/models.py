@@ -17,7 +17,7 @@ from setpoint.releases import store as release_store
 from setpoint.releases.entities import Release
 from setpoint.serve.splits import store as splits
 from setpoint.server.ui import figures, history, queries, status
-from setpoint.server.ui.history import Judged, Live, Promise, Purpose
+from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.page import Ask, Page, Table
 from setpoint.server.ui.pages import registry, talk
 from setpoint.server.ui.pages.events import told
@@ -29,7 +29,6 @@ class Seen(Struct, frozen=True, kw_only=True):
     """All about one model that its page and its line in the overview show."""
 
     model: str
-    purpose: Purpose | None
     promise: Promise | None
     quality: list[Judged]
     estimate: list[Judged]
@@ -65,7 +64,6 @@ def look(ask: Ask, model: str) -> Seen:
     """Gather what there is to see of a model."""
     return Seen(
         model=model,
-        purpose=ask.read(history.purpose, model),
         promise=ask.read(history.promise, model),
         quality=ask.read(history.judged, model, "quality"),
         estimate=ask.read(history.judged, model, "quality_estimate"),
@@ -189,6 +187,7 @@ def model(ask: Ask) -> Page:
         active="Models",
         values={
             "seen": seen,
+            "purpose": ask.read(history.purpose, name),
             "status": state,
             "detail": detail,
             "ranges": list(_RANGES),
