@@ -63,7 +63,7 @@ def answer(home: LocalBackend, *rows: tuple[float, float]) -> None:
             tensor = {"name": "x", "datatype": "FP64", "shape": [1, 2], "data": row}
             found = app.infer_now(MODEL, json.dumps({"inputs": [tensor]}).encode())
             assert found is not None
-            assert found[0] == 200
+            assert found.status == 200
         await app.close()
 
     asyncio.run(ask())

@@ -22,7 +22,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @asynccontextmanager
 async def serving(served: Served, most: int) -> AsyncIterator[tuple[int, uvicorn.Server]]:
-    protocol = lane(served.app.infer_now, served.app.after, 0.5)
+    protocol = lane(served.app.answer_now, served.app.after, 0.5)
     protocol.most = most
     config = uvicorn.Config(
         served.app, port=0, http=protocol, ws="none", lifespan="off", log_config=None

@@ -15,6 +15,7 @@ from .conftest import Served
 from .made import Answers, Raises, Sum, canary, live, shadow
 
 NUMBERS = st.floats(-1e6, 1e6) | st.integers(-1000, 1000)
+INFER = "/v2/models/m/infer"
 INPUTS = v2.Inputs([v2.InputSpec("a", text=False), v2.InputSpec("b", text=False)])
 
 
@@ -36,13 +37,13 @@ def requests(draw: st.DrawFn) -> bytes:
 def same(served: Served, asked: bytes) -> None:
     """Ask both ways; compare what is answered, logged and counted."""
     before = len(served.logged())
-    status, raw, _ = served.app.infer_now("m", asked) or (0, b"", 0)
+    status, raw, _ = served.short(INFER, asked) or (0, b"", {})
     served.sync()
     short = [told(record) for record in served.logged()[before:]]
     metrics = served.app.metrics
     requests, rows = metrics.requests, metrics.rows
     before += len(short)
-    assert (status, json.loads(raw)) == served.ask("POST", "/v2/models/m/infer", asked)
+    assert (status, json.loads(raw)) == served.ask("POST", INFER, asked)
     served.sync()
     assert short == [told(record) for record in served.logged()[before:]]
     assert metrics.requests == {key: 2 * count for key, count in requests.items()}
@@ -103,8 +104,8 @@ def test_a_version_that_fails_is_told_the_same_either_way(served: Served, broken
 def test_what_is_not_plain_is_left_to_the_long_way(served: Served, given: bytes) -> None:
     served.deploy(live())
     assert plain.read(given, INPUTS) is None
-    short = served.app.infer_now("m", given)
-    status, answer = served.ask("POST", "/v2/models/m/infer", given)
+    short = served.short(INFER, given)
+    status, answer = served.ask("POST", INFER, given)
     assert short is not None
     assert short[0] == status
     if status != 200:
@@ -115,13 +116,13 @@ def test_wrong_names_for_rows_are_refused_before_anything_is_scored(served: Serv
     served.deploy(live())
     asked = body([1, 2, 3, 4], [2, 2], parameters={"ids": ["a", "a"]})
     assert plain.read(asked, INPUTS) is not None
-    assert served.app.infer_now("m", asked)[0] == 400  # type: ignore[index]
+    assert (served.short(INFER, asked) or [0])[0] == 400
     assert served.logged() == []
 
 
 def test_the_record_holds_what_was_asked(served: Served) -> None:
     served.deploy(live())
-    served.app.infer_now("m", body([1, 2], [1, 2], parameters={"ids": ["a"]}))
+    served.short(INFER, body([1, 2], [1, 2], parameters={"ids": ["a"]}))
     [record] = served.logged()
     assert isinstance(record, PredictionRecord)
     assert (record.ids, record.columns) == (["a"], ["a", "b"])
@@ -154,10 +155,12 @@ def test_raw_matrices_are_answered_alike_on_both_ways(
     asked, size = raw([[1.0, 2.5], [-3.0, 1e-3]], datatype, **more)
     found = plain.read_raw(asked, size, INPUTS)
     assert found is not None
-    status, short, of_json = served.app.infer_now("m", asked, size) or (0, b"", 0)
     headers = [(b"inference-header-content-length", b"%d" % size)]
-    long_status, long, told = served.exchange("POST", "/v2/models/m/infer", asked, headers)
-    assert (status, of_json) == (long_status, int(told.get("inference-header-content-length", 0)))
+    status, short, short_told = served.short(INFER, asked, headers) or (0, b"", {})
+    long_status, long, told = served.exchange("POST", INFER, asked, headers)
+    of_json = int(told.get("inference-header-content-length", 0))
+    assert (status, told | short_told) == (long_status, told)
+    assert of_json == int(short_told.get("inference-header-content-length", 0))
     heads = [json.loads(each[: of_json or None]) for each in (short, long)]
     for head in heads:
         if "ids" not in more.get("parameters", {}):
@@ -178,7 +181,6 @@ def test_raw_bytes_that_are_missing_or_too_many_are_refused(served: Served, cut:
     asked, size = raw([[1.0, 2.5], [-3.0, 1.0]], "FP64")
     for wrong in (asked[:-cut], asked + b"x" * cut):
         assert plain.read_raw(wrong, size, INPUTS) is None
-        found = served.app.infer_now("m", wrong, size)
-        assert found is not None
-        assert found[0] == 400
+        headers = [(b"inference-header-content-length", b"%d" % size)]
+        assert (served.short(INFER, wrong, headers) or [0])[0] == 400
     assert served.logged() == []

@@ -17,9 +17,10 @@ from setpoint.errors import SetpointError
 from setpoint.serve import choosing, cloudevents, http, plain, problems, v2, v2_binary
 from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone
 from setpoint.serve.batching import Crowded
-from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.ids import name
+from setpoint.serve.lane import Head
 from setpoint.serve.rest import invocations, jobs, open_inference, operating, tensorflow
 from setpoint.serve.rest.contract import Protocol
 
@@ -54,19 +55,18 @@ class App(Answering):
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        protocol = next(one for one in _PROTOCOLS if one.owns(path))
+        protocol = _protocol(path)
         try:
             reply = await self._reply(protocol, scope, headers, receive)
         except Gone:
             return
         except SetpointError as error:
-            reply = protocol.failed(problems.status_of(error), error)
+            reply = _failed(protocol, error)
             if isinstance(error, Crowded):
                 again = (b"retry-after", b"%d" % problems.RETRY_AFTER)
                 reply = replace(reply, headers=(*reply.headers, again))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
-            _log.exception("request failed", extra={"path": path})
-            reply = protocol.failed(500, SetpointError(problems.FAILED))
+            reply = _broken(protocol, path)
         if b"accept-encoding" in headers:
             reply = http.packed(reply, headers[b"accept-encoding"])
         length = (b"content-length", b"%d" % len(reply.body))
@@ -92,50 +92,67 @@ class App(Answering):
 
     def _most(self, path: str) -> int:
         """Return how many bytes of a request are read that was sent to an address."""
+        found = self._asked_at(path)
+        return http.MOST_BYTES if found is None else found.body
+
+    def _asked_at(self, path: str) -> Endpoint | None:
+        """Return what answers at an address of any protocol: who it names, or else the only one."""
         served = self.endpoints.all()
         named = _NAMING.match(path)
         if named is not None:
-            found = served.get(named["model"])
-        else:
-            found = next(iter(served.values())) if len(served) == 1 else None
-        return http.MOST_BYTES if found is None else found.body
+            return served.get(named["model"])
+        return next(iter(served.values())) if len(served) == 1 else None
 
-    def infer_now(self, model: str, body: bytes, json: int = 0) -> tuple[int, bytes, int] | None:
-        """Answer a V2 infer request in this call; None if its model is too slow for that.
+    def answer_now(self, head: Head, body: bytes) -> Reply | None:
+        """Answer a plain request for predictions in this call; None if it has to wait for that."""
+        if head.model:
+            return self.infer_now(head.model, body, head.json)
+        endpoint = self._asked_at(head.path)
+        if endpoint is None or endpoint.slow or len(body) > endpoint.body:
+            return None
+        protocol = _protocol(head.path)
+        token = choosing.told.set(head.headers)
+        try:
+            asking = protocol.asking(self, Request("POST", head.path, head.headers, body))
+            if asking is None or asking.asked.rows.count >= MANY_ROWS:
+                return None
+            return asking.written(self.predict_now(asking.asked))
+        except SetpointError as error:
+            return _failed(protocol, error)
+        except Exception:  # noqa: BLE001 - the outermost frame of this way
+            return _broken(protocol, head.path)
+        finally:
+            choosing.told.reset(token)
+
+    def infer_now(self, model: str, body: bytes, json: int = 0) -> Reply | None:
+        """Answer a request of V2 in this call; None if it has to wait for that.
 
         Args:
             model: The endpoint's.
             body: Of the request.
             json: How many bytes of it are JSON, raw tensors following; 0: all.
-
-        Returns:
-            Status, body, and how many bytes of that are JSON.
         """
         try:
             endpoint = self.endpoint(model)
             if endpoint.slow or len(body) > endpoint.body:
                 return None
-            answer = self._plain(endpoint, body, json) if endpoint.plain else None
-            if answer is not None:
-                return 200, *answer
+            reply = self._plain(endpoint, body, json) if endpoint.plain else None
+            if reply is not None:
+                return reply
             started = perf_counter_ns()
             request = open_inference.read(body, str(json) if json else "")
-            if endpoint.arms or choosing.is_named(request.parameters):
-                return None  # a header tells who answered
+            if endpoint.settings.key_header:
+                return None  # the long way has it
             given = open_inference.named(self, endpoint, request, started)
-            predicted = self.predict_now(given)
-            if v2_binary.is_wanted(request):
-                told = open_inference.written(predicted, request.outputs, raw=True)
-                return 200, *v2_binary.answer(told, request)
-            return 200, v2.encode(open_inference.written(predicted, request.outputs)), 0
+            if given.rows.count >= MANY_ROWS:
+                return None
+            return open_inference.replied(self.predict_now(given), request)
         except SetpointError as error:
-            return problems.status_of(error), open_inference.PROTOCOL.failed(0, error).body, 0
+            return _failed(open_inference.PROTOCOL, error)
         except Exception:  # noqa: BLE001 - the outermost frame of this way
-            _log.exception("request failed", extra={"model": model})
-            failed = SetpointError(problems.FAILED)
-            return 500, open_inference.PROTOCOL.failed(500, failed).body, 0
+            return _broken(open_inference.PROTOCOL, model)
 
-    def _plain(self, endpoint: Endpoint, body: bytes, json: int) -> tuple[bytes, int] | None:
+    def _plain(self, endpoint: Endpoint, body: bytes, json: int) -> Reply | None:
         """Answer a plain request as `asked`, `scoring.score` and `finish` would."""
         started = perf_counter_ns()
         inputs = endpoint.inputs
@@ -143,6 +160,8 @@ class App(Answering):
         if found is None:
             return None
         request, rows = found
+        if rows.count >= MANY_ROWS:
+            return None
         at_us = self.micros()
         request_id, ids, keys = name(request.id or "", request.parameters, rows.count, at_us)
         scored = plain.score(endpoint, rows, keys)
@@ -161,8 +180,23 @@ class App(Answering):
             self.owe(Job(endpoint, [scored.part(rows)], ids, request_id, at_us))
         parameters = v2.AnswerParameters(ids, record.versions)
         if json and plain.is_raw_wanted(request):
-            return plain.encoded_raw(endpoint.model, scored, request_id, parameters)
-        return plain.encoded(endpoint.model, scored, request_id, parameters), 0
+            told = plain.encoded_raw(endpoint.model, scored, request_id, parameters)
+            return v2_binary.reply(*told)
+        return Reply(plain.encoded(endpoint.model, scored, request_id, parameters))
+
+
+def _protocol(path: str) -> Protocol:
+    return next(one for one in _PROTOCOLS if one.owns(path))
+
+
+def _failed(protocol: Protocol, error: SetpointError) -> Reply:
+    return protocol.failed(problems.status_of(error), error)
+
+
+def _broken(protocol: Protocol, path: str) -> Reply:
+    """Return the reply to what should not have failed: no traceback reaches a client."""
+    _log.exception("request failed", extra={"path": path})
+    return protocol.failed(500, SetpointError(problems.FAILED))
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -41,11 +41,6 @@ def route_of(parameters: v2.Parameters | None) -> str:
     return header(ROUTE_HEADER) if headers else ""
 
 
-def is_named(parameters: v2.Parameters | None) -> bool:
-    """Tell whether the parameters of a request name who is to answer."""
-    return parameters is not None and parameters.route != ""
-
-
 def choice(endpoint: Endpoint, route: str, version: int) -> Choice:
     """Return who answers a request that names `route`, or a version by its address.
 

@@ -71,9 +71,9 @@ class Endpoint:
             one.name: one.version for one in split
         }
         self.keyed = bool(settings.key_header or settings.key_field)
-        by_field = bool(settings.key_field) and self.route is not None
+        by_key = self.keyed and self.route is not None
         self.plain = (  #: see `serve.plain`
-            self.outputs.only_score and not self.inputs.mixed and not split and not by_field
+            self.outputs.only_score and not self.inputs.mixed and not split and not by_key
         )
         self.alone = len(deployed) == 1
         #: what is logged of its rows; None: all of everything

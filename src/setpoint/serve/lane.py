@@ -1,4 +1,4 @@
-"""A short way for the one request that matters: infer, whole, on a kept connection.
+"""A short way for the requests that matter: for predictions, whole, on a kept connection.
 
 uvicorn's protocol parses HTTP, makes a scope, a task and events for every request: about
 half of what a prediction costs. A client sends the same head again and again, so a head
@@ -9,15 +9,23 @@ neither the application nor the client can tell which way it was.
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from setpoint.serve import cloudevents, v2_binary
 from setpoint.serve.awake import Awake
+from setpoint.serve.exchange import Reply
 from setpoint.serve.guarding import Guarded, most_connections
 
-_START = b"POST /v2/models/"
-_FIRST = re.compile(rb"POST /v2/models/([A-Za-z0-9._~%-]+)/infer HTTP/1\.1")
+_START = b"POST /"
+_NAME = r"([A-Za-z0-9._~%-]+)"
+#: Who asks for predictions, in the words of each protocol; the first group is of V2.
+_FIRST = re.compile(
+    rf"POST (/v2/models/{_NAME}/infer|/v1/models/{_NAME}:predict|/invocations"
+    rf"|/models/{_NAME}/(?:invoke|invocations)|/endpoints/{_NAME}/invocations) HTTP/1\.1".encode()
+)
 _LINE = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 _DIGITS = re.compile(rb"[0-9]{1,8}")
 _LONGEST_HEAD = 2_048
@@ -25,24 +33,29 @@ _LONGEST_BODY = 262_144  #: longer ones come in pieces, or are refused before th
 _MOST_HEADS = 4_096
 _QUIET_SECONDS = 0.5  #: for what was sent before its client could know of the end
 
-_OF_JSON = b"inference-header-content-length"
 #: Headers that change nothing about the answer. A head with any other takes the long way.
 _PLAIN = frozenset(
-    b"host user-agent accept accept-encoding content-type content-length traceparent".split()
+    b"host user-agent accept accept-encoding content-type content-length traceparent "
+    b"inference-header-content-length".split()
 )
 
-#: Which model is asked, the length of the body, and that of its JSON: 0 where it is all JSON.
-Head = tuple[str, int, int]
-#: ``(model, body, length of its JSON) -> (status, body, length of its JSON)``, or None to have it
-#: go the long way
-Answer = Callable[[str, bytes, int], tuple[int, bytes, int] | None]
 
-_RAW = b"application/octet-stream\r\ninference-header-content-length: %d"
-_REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 503: b"Service Unavailable"}
+class Head(NamedTuple):
+    """What the head of a plain request for predictions says."""
+
+    model: str  #: that a request of V2 asks; empty: it is of another protocol
+    length: int  #: of the body
+    json: int  #: how much of the body is JSON, tensors following; 0: all
+    path: str = ""
+    headers: Mapping[bytes, bytes] = {}  #: by their names in lower case
+
+
+#: ``(head, body) -> reply``, or None to have the request go the long way
+Answer = Callable[[Head, bytes], Reply | None]
 
 
 def read_head(head: bytes) -> Head | None:
-    """Return what the head of a plain infer request says, None for any other.
+    """Return what the head of a plain request for predictions says, None for any other.
 
     Args:
         head: From the request line to the empty line, without the last two line ends.
@@ -51,41 +64,39 @@ def read_head(head: bytes) -> Head | None:
     asked = _FIRST.fullmatch(first)
     if asked is None:
         return None
-    lengths: list[bytes] = []
-    of_json: list[bytes] = []
+    headers: dict[bytes, bytes] = {}
     for line in lines:
         field = _LINE.fullmatch(line)
         if field is None:
             return None
         name, value = field[1].lower(), field[2]
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == _OF_JSON:
-            of_json.append(value)
-        elif name == b"connection":
-            if value.lower() != b"keep-alive":
-                return None
-        elif name not in _PLAIN:
+        if name in headers or not _is_plain(name, value):
             return None
-    sizes = _sizes(lengths, of_json)
-    return None if sizes is None else (unquote(asked[1].decode("ascii")), *sizes)
+        headers[name] = value
+    sizes = _sizes(headers.get(b"content-length", b""), headers.get(v2_binary.HEADER, b""))
+    if sizes is None or cloudevents.is_one(headers):
+        return None
+    path, model = (unquote((part or b"").decode("ascii")) for part in asked.groups()[:2])
+    return Head(model, *sizes, path, headers)
 
 
-def _sizes(lengths: list[bytes], of_json: list[bytes]) -> tuple[int, int] | None:
+def _is_plain(name: bytes, value: bytes) -> bool:
+    return value.lower() == b"keep-alive" if name == b"connection" else name in _PLAIN
+
+
+def _sizes(length: bytes, of_json: bytes) -> tuple[int, int] | None:
     """Return the lengths of a body and of its JSON, None if they are not said plainly."""
-    if len(lengths) != 1 or len(of_json) > 1:
+    if not _DIGITS.fullmatch(length) or (of_json and not _DIGITS.fullmatch(of_json)):
         return None
-    if not all(_DIGITS.fullmatch(each) for each in (*lengths, *of_json)):
-        return None
-    length, json = int(lengths[0]), int(of_json[0]) if of_json else 0
-    return (length, json) if not of_json or 0 < json <= length else None
+    whole, json = int(length), int(of_json or b"0")
+    return (whole, json) if not of_json or 0 < json <= whole else None
 
 
 def lane(answer: Answer, after: Callable[[], None], seconds: float = 30.0) -> type[Guarded]:
     """Return uvicorn's protocol with the short way built in.
 
     Args:
-        answer: Answers an infer request at once.
+        answer: Answers a request for predictions at once.
         after: Called when an answer was handed to the system.
         seconds: That a client may keep the server waiting; see `Guarded`.
     """
@@ -94,7 +105,7 @@ def lane(answer: Answer, after: Callable[[], None], seconds: float = 30.0) -> ty
     return type("Lane", (_Lane,), members)
 
 
-def _later(model: str, body: bytes, json: int) -> None:
+def later(head: Head, body: bytes) -> None:
     """Leave every request to the long way."""
 
 
@@ -116,7 +127,7 @@ class _Lane(Guarded):
     @classmethod
     def drain(cls) -> None:
         """Have every answer from now on be its connection's last, on the long way."""
-        cls.answer = staticmethod(_later)
+        cls.answer = staticmethod(later)
         cls.draining = True
 
     def shutdown(self) -> None:
@@ -150,12 +161,12 @@ class _Lane(Guarded):
         if known is None:
             return False
         body = data[end + 4 :]
-        if len(body) == known[1]:
-            found = self.answer(known[0], body, known[2])
+        if len(body) == known.length:
+            found = self.answer(known, body)
             if found is not None:
-                self._write(*found)
+                self._write(found)
             return found is not None
-        if body or known[1] > _LONGEST_BODY:
+        if body or known.length > _LONGEST_BODY:
             return False
         self._head = data
         return True
@@ -168,13 +179,18 @@ class _Lane(Guarded):
         self.heads[head] = known = read_head(head)
         return known
 
-    def _write(self, status: int, body: bytes, json: int) -> None:
+    def _write(self, reply: Reply) -> None:
         self._unset_keepalive_if_required()
         self.server_state.total_requests += 1
-        told = _RAW % json if json else b"application/json"
+        body = reply.body
+        more = b"".join([b"%b: %b\r\n" % told for told in reply.headers])
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (status, _REASONS.get(status, b"Error"), told, len(body), body)
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (reply.status, _reason(reply.status), reply.kind, len(body), more, body)
         )
         self.after()
         self.awake.answered(self.loop.call_soon)
+
+
+def _reason(status: int) -> bytes:
+    return b"OK" if status == 200 else HTTPStatus(status).phrase.encode()

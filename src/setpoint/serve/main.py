@@ -21,7 +21,7 @@ from setpoint.serve.draining import Server, Stop, tell
 from setpoint.serve.following import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.jobs.keeper import Keeper
-from setpoint.serve.lane import lane
+from setpoint.serve.lane import lane, later
 from setpoint.serve.listening import (
     PORT,
     How,
@@ -179,7 +179,7 @@ def _answer(
         app,
         loop="uvloop",
         # The short way knows no spans: with them it leaves every request to the long one.
-        http=lane(app.infer_now if app.tracing is None else _never, app.after, how.client_seconds),
+        http=lane(app.answer_now if app.tracing is None else later, app.after, how.client_seconds),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -206,10 +206,6 @@ def _answer(
         for sending in (app.tracing, measuring):
             if sending is not None:
                 sending.close()
-
-
-def _never(_model: str, _body: bytes, _json: int) -> None:
-    """Leave a request to the long way."""
 
 
 def _told(app: App, sockets: Sequence[socket.socket], ready: Path | None) -> None:

@@ -15,9 +15,11 @@ from msgspec import Struct
 from setpoint.errors import Invalid
 from setpoint.serve import blobs, v2
 from setpoint.serve.decoding import read
+from setpoint.serve.exchange import Headers, Reply
 from setpoint.serve.outputs import plain
 
 HEADER = b"inference-header-content-length"
+_RAW = b"application/octet-stream"
 
 _DTYPES = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BOOL": "|b1"} | {
     f"{sign}INT{bits}": f"<{code}{bits // 8}"
@@ -206,6 +208,11 @@ def answer(written: v2.InferAnswer, request: v2.InferRequest) -> tuple[bytes, in
         }
     )
     return b"".join((head, *pieces)), len(head)
+
+
+def reply(body: bytes, json: int, headers: Headers = ()) -> Reply:
+    """Return the reply with a body whose first `json` bytes are JSON, tensors following."""
+    return Reply(body, kind=_RAW, headers=((HEADER, b"%d" % json), *headers))
 
 
 def raw_of(values: Any, datatype: str) -> bytes:

@@ -101,7 +101,7 @@ def test_an_answer_is_binary_where_that_is_asked_for(m: Served, more: Any) -> No
     assert raw.endswith(np.array([3.0]).tobytes())
     short = m.app.infer_now("m", json.dumps(plain).encode())
     assert short is not None
-    assert short[1].endswith(np.array([3.0]).tobytes())
+    assert short.body.endswith(np.array([3.0]).tobytes())
 
 
 @sqlite

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from setpoint.errors import NotFound, SetpointError
 from setpoint.serve import problems, v2
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Role
 from setpoint.serve.exchange import (
@@ -22,12 +22,30 @@ LONGEST_HEADER = 4_000  #: bytes; proxies take 4 to 8 kB of all headers, clients
 _DIGITS = 10  #: of a version that there may be
 
 
+class Asking(NamedTuple):
+    """A request for predictions, read, and how its answer is written."""
+
+    asked: Asked
+    written: Callable[[Predicted], Reply]
+
+
+def _nothing(serving: Answering, request: Request) -> None:
+    """Read no request."""
+
+
 class Protocol(NamedTuple):
     """One of the protocols that the port speaks."""
 
     owns: Callable[[str], bool]  #: whether a path is of this protocol
     answer: Callable[[Answering, Request], Awaitable[Reply]]
     failed: Callable[[int, SetpointError], Reply]  #: an error in its own shape, of this status
+    #: reads a request for predictions; None where that takes long, or it is another request
+    asking: Callable[[Answering, Request], Asking | None] = _nothing
+
+
+async def predicted(serving: Answering, asking: Asking) -> Reply:
+    """Answer a request that was read."""
+    return asking.written(await serving.predict(asking.asked))
 
 
 def headers_of(predicted: Predicted) -> Headers:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -24,12 +24,14 @@ from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
 from setpoint.serve.rest import formats
 from setpoint.serve.rest.contract import (
+    Asking,
     Protocol,
     headers_of,
     labelled,
     labels_of,
     nowhere,
     numbered,
+    predicted,
 )
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
@@ -75,10 +77,29 @@ async def _single(serving: Answering, request: Request) -> Reply:
         if (why := serving.unready()) is not None:
             raise Unavailable(f"not ready: {why}")
         return Reply(v2.VERSION.encode() if path == "/version" else b"\n", kind=TEXT)
-    if request.method == "POST" and path == "/invocations":
-        target = request.header(_TARGET_MODEL)
-        return await _invoke(serving, request, _only(serving, target))
+    if (endpoint := _invoked(serving, request)) is not None:
+        return await _invoke(serving, request, endpoint)
     raise nowhere(request, "try POST /invocations")
+
+
+def _invoked(serving: Answering, request: Request) -> Endpoint | None:
+    """Return who is asked for predictions, None if nobody is.
+
+    Raises:
+        NotFound, Unavailable: As `Answering.endpoint` does.
+        Invalid: If several are served, and none is named.
+    """
+    path, target = request.path, request.header(_TARGET_MODEL)
+    if request.method != "POST":
+        return None
+    if path == "/invocations":
+        return _only(serving, target)
+    if (runtime := _RUNTIME.fullmatch(path)) is not None:
+        return serving.endpoint(target or unquote(runtime["endpoint"]))
+    named = _NAMED.fullmatch(path)
+    if named is None or named["what"] not in {"/invoke", "/invocations"}:
+        return None
+    return serving.endpoint(unquote(named["model"]))
 
 
 def _only(serving: Answering, target: str) -> Endpoint:
@@ -96,17 +117,13 @@ def _only(serving: Answering, target: str) -> Endpoint:
 
 async def _named(serving: Answering, request: Request) -> Reply:
     """Answer SageMaker's contract for containers of many models, and its runtime's clients."""
-    runtime = _RUNTIME.fullmatch(request.path)
-    if runtime is not None and request.method == "POST":
-        target = request.header(_TARGET_MODEL) or unquote(runtime["endpoint"])
-        return await _invoke(serving, request, serving.endpoint(target))
+    if (endpoint := _invoked(serving, request)) is not None:
+        return await _invoke(serving, request, endpoint)
     asked = _NAMED.fullmatch(request.path)
     if asked is None:
         raise nowhere(request)
     name = asked["model"] and unquote(asked["model"])
     what = asked["what"]
-    if request.method == "POST" and what in {"/invoke", "/invocations"}:
-        return await _invoke(serving, request, serving.endpoint(name))
     if request.method == "GET" and what in {None, "/ping"}:
         return _told(serving, name, ping=what is not None)
     if request.method == "POST" and not name:
@@ -159,23 +176,56 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
 
 
 async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
-    started = perf_counter_ns()
-    endpoint, variant = _variant(serving, endpoint, request.header(_TARGET_VARIANT))
-    kind = _kind(request)
-    if kind in formats.TABLES:
-        aside = serving.lane(endpoint, "tables")
-        given = request.body, formats.TABLES[kind], endpoint.inputs
-        rows = await aside.run(formats.from_table, *given)
-        parameters = None
-    else:
-        rows, parameters = _rows(request, kind, endpoint.inputs)
-    identified = _identified(request, parameters, variant, rows.count)
-    asked = serving.asked(endpoint, rows, started, parameters=identified)
-    predicted = await serving.predict(asked)
-    body, written = formats.written(request.header(b"accept"), predicted)
-    return Reply(
-        body, kind=written, headers=(*headers_of(predicted), *_answered(request, predicted))
-    )
+    if (kind := _kind(request)) not in formats.TABLES:
+        return await predicted(serving, _read(serving, request, endpoint))
+    began = _begun(serving, request, endpoint)
+    aside = serving.lane(began.endpoint, "tables")
+    given = request.body, formats.TABLES[kind], began.endpoint.inputs
+    rows = await aside.run(formats.from_table, *given)
+    return await predicted(serving, _asked(serving, request, began, rows, None))
+
+
+def _asking(serving: Answering, request: Request) -> Asking | None:
+    if _kind(request) in formats.TABLES:
+        return None
+    endpoint = _invoked(serving, request)
+    return None if endpoint is None else _read(serving, request, endpoint)
+
+
+def _read(serving: Answering, request: Request, endpoint: Endpoint) -> Asking:
+    began = _begun(serving, request, endpoint)
+    rows, parameters = _rows(request, _kind(request), began.endpoint.inputs)
+    return _asked(serving, request, began, rows, parameters)
+
+
+class _Begun(NamedTuple):
+    """A request whose body is yet to be read."""
+
+    endpoint: Endpoint
+    variant: str  #: whom of it a tester named; empty: nobody
+    at: int  #: `perf_counter_ns`
+
+
+def _begun(serving: Answering, request: Request, endpoint: Endpoint) -> _Begun:
+    at = perf_counter_ns()
+    return _Begun(*_variant(serving, endpoint, request.header(_TARGET_VARIANT)), at)
+
+
+def _asked(
+    serving: Answering,
+    request: Request,
+    began: _Begun,
+    rows: v2.Rows,
+    parameters: v2.Parameters | None,
+) -> Asking:
+    identified = _identified(request, parameters, began.variant, rows.count)
+
+    def written(predicted: Predicted) -> Reply:
+        body, kind = formats.written(request.header(b"accept"), predicted)
+        headers = (*headers_of(predicted), *_answered(request, predicted))
+        return Reply(body, kind=kind, headers=headers)
+
+    return Asking(serving.asked(began.endpoint, rows, began.at, parameters=identified), written)
 
 
 def _kind(request: Request) -> str:
@@ -299,5 +349,7 @@ def _failed_named(status: int, error: SetpointError) -> Reply:
     return Reply(v2.encode({"message": problems.said(error)}), status, headers=headers)
 
 
-SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed)
-NAMED = Protocol(lambda path: path.startswith(("/models", "/endpoints/")), _named, _failed_named)
+SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed, _asking)
+NAMED = Protocol(
+    lambda path: path.startswith(("/models", "/endpoints/")), _named, _failed_named, _asking
+)

@@ -78,13 +78,11 @@ def read(body: bytes, length: str) -> v2.InferRequest:
 
 def replied(predicted: Predicted, asked: v2.InferRequest) -> Reply:
     """Return an answer as it was asked for: in JSON, or with its tensor as raw bytes."""
+    arms = arm_headers(predicted, by_row=False)
     if v2_binary.is_wanted(asked):
-        body, header = v2_binary.answer(written(predicted, asked.outputs, raw=True), asked)
-        headers = ((v2_binary.HEADER, b"%d" % header), *arm_headers(predicted, by_row=False))
-        return Reply(body, kind=b"application/octet-stream", headers=headers)
-    return Reply(
-        v2.encode(written(predicted, asked.outputs)), headers=arm_headers(predicted, by_row=False)
-    )
+        told = written(predicted, asked.outputs, raw=True)
+        return v2_binary.reply(*v2_binary.answer(told, asked), arms)
+    return Reply(v2.encode(written(predicted, asked.outputs)), headers=arms)
 
 
 async def _explain(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
-from setpoint.serve.answering import Answering
+from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.decoding import read, too_deep
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
@@ -25,6 +25,7 @@ from setpoint.serve.outputs import OutputSpec, rows
 from setpoint.serve.outputs import columns as columnar
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.contract import (
+    Asking,
     Protocol,
     failed,
     headers_of,
@@ -32,6 +33,7 @@ from setpoint.serve.rest.contract import (
     labels_of,
     nowhere,
     numbered,
+    predicted,
 )
 
 _PATH = re.compile(
@@ -83,9 +85,16 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         _, given = _asked(request, endpoint)
         return await explaining.in_v1(serving, endpoint, given, version)
     if request.method == "POST" and what in {":predict", ":classify", ":regress"}:
-        ask = _ask_predict if what == ":predict" else _ask_examples
-        return await ask(serving, request, endpoint, version, what)
+        read_it = _predicting if what == ":predict" else _judging
+        return await predicted(serving, read_it(serving, request, endpoint, version))
     raise nowhere(request, _HINT)
+
+
+def _asking(serving: Answering, request: Request) -> Asking | None:
+    asked = _PATH.fullmatch(request.path)
+    if asked is None or asked["what"] != ":predict" or asked["version"] or asked["label"]:
+        return None
+    return _predicting(serving, request, serving.endpoint(asked["model"]))
 
 
 def version_of(
@@ -109,16 +118,21 @@ def version_of(
     return found
 
 
-async def _ask_predict(
-    serving: Answering, request: Request, endpoint: Endpoint, version: int, _: str
-) -> Reply:
+def _predicting(
+    serving: Answering, request: Request, endpoint: Endpoint, version: int = 0
+) -> Asking:
+    """Read ``:predict``."""
     started = perf_counter_ns()
     body, given = _asked(request, endpoint)
     asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
-    predicted = await serving.predict(asked)
-    told = predicted.told()
-    found = {"predictions": rows(told)} if body.inputs is None else {"outputs": columnar(told)}
-    return Reply(v2.encode(found), headers=headers_of(predicted))
+
+    def written(predicted: Predicted) -> Reply:
+        told = predicted.told()
+        by_row = body.inputs is None
+        found = {"predictions": rows(told)} if by_row else {"outputs": columnar(told)}
+        return Reply(v2.encode(found), headers=headers_of(predicted))
+
+    return Asking(asked, written)
 
 
 def _asked(request: Request, endpoint: Endpoint) -> tuple[_Predict, v2.Rows]:
@@ -140,23 +154,27 @@ def _columnar(given: Any, inputs: v2.Inputs) -> v2.Rows:
     return columns.from_instances(given, inputs, "$.inputs")
 
 
-async def _ask_examples(
-    serving: Answering, request: Request, endpoint: Endpoint, version: int, what: str
-) -> Reply:
+def _judging(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Asking:
+    """Read ``:classify`` and ``:regress``."""
     started = perf_counter_ns()
-    endpoint.outputs.require(what.removeprefix(":"))
+    classify = request.path.endswith(":classify")
+    endpoint.outputs.require("classify" if classify else "regress")
     body = read(_examples.decode, request.body, "request")
     check_signature(body.signature_name)
     plain = _plainly(request.body)
     records = [plain(body.context | example) for example in body.examples]
     given = columns.from_records(records, endpoint.inputs, "$.examples")
-    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
-    predicted = await serving.predict(asked)
-    results: list[Any] = predicted.scores
-    if what == ":classify":
-        names, probabilities = predicted.classified()
-        results = [list(zip(names, row, strict=True)) for row in probabilities.tolist()]
-    return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
+
+    def written(predicted: Predicted) -> Reply:
+        results: list[Any] = predicted.scores
+        if classify:
+            names, probabilities = predicted.classified()
+            results = [list(zip(names, row, strict=True)) for row in probabilities.tolist()]
+        return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
+
+    parameters = body.parameters
+    asked = serving.asked(endpoint, given, started, parameters=parameters, version=version)
+    return Asking(asked, written)
 
 
 def check_signature(name: str) -> None:
@@ -257,4 +275,4 @@ def _tensor(known: v2.InputSpec | OutputSpec) -> dict[str, Any]:
     return {"dtype": kind, "tensor_shape": shape, "name": f"{known.name}:0"}
 
 
-PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, failed)
+PROTOCOL = Protocol(lambda path: path.startswith("/v1/"), _answer, failed, _asking)
