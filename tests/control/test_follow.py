@@ -20,9 +20,10 @@ from setpoint.control import follow, store
 from setpoint.control.evidence import Seen, evidence
 from setpoint.control.follow import CURSOR, Followed, Follower
 from setpoint.control.tables import cursors
-from setpoint.core.clock import ManualClock, from_micros
+from setpoint.core.clock import ManualClock, from_micros, to_micros
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.errors import Conflict
+from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import aligned
 from setpoint.monitor.entities import WindowKey
 from setpoint.profiles import joint
@@ -37,6 +38,7 @@ from setpoint.releases.service import Decide, Start
 from setpoint.serve import store as serving
 from setpoint.serve import writers
 from setpoint.serve.entities import (
+    CountRecord,
     Labelled,
     LabelRecord,
     PredictionRecord,
@@ -132,6 +134,34 @@ def test_a_log_of_several_processes_is_counted_once_whoever_told_what(log: Log) 
     with log.home.engine.begin() as conn:
         told = {name: label for name, _, label in serving.outcomes(conn, MODEL)}
     assert told == {"a": 1.0, "b": 1.0, "c": None}
+
+
+def test_rows_are_counted_by_day_version_and_role_of_models_without_a_spec_too(log: Log) -> None:
+    day = timedelta(days=1)
+    log.write(
+        predicted(["a", "b"], at=NOON),
+        predicted(["b", "c"], at=NOON),  # asked again: counted once
+        predicted(["d"], [], at=NOON, failed=1, status=500),  # nobody answered
+        predicted(["e", "f"], at=NOON + day, canary=True, version=2, sample=0.5, unlogged=5),
+        CountRecord(at_us=to_micros(NOON + day), model=MODEL, version=2, rows=7),
+        CountRecord(at_us=to_micros(NOON + day), model=MODEL, version=1, rows=9, shadow=True),
+        predicted(["x", "y"], at=NOON, model="brought in"),
+        predicted(["z"], at=NOON, model="brought in", roles=bytes([3])),
+    )
+    log.follow()
+    log.write(predicted(["g"], at=NOON))
+    log.follow()
+
+    def told(model: str) -> list[tuple[datetime, int, str, int, int]]:
+        with log.home.engine.begin() as conn:
+            found = monitor.traffic(conn, model)
+        return [(t.day, t.version, t.role, t.rows, t.logged) for t in found]
+
+    today = NOON.replace(hour=0)
+    assert told(MODEL) == [(today, 1, "live", 4, 4), (today + day, 2, "canary", 14, 2)]
+    assert told("brought in") == [(today, 1, "batch", 1, 1), (today, 1, "live", 2, 2)]
+    with log.home.engine.begin() as conn:
+        assert monitor.answered(conn) == 21
 
 
 def test_an_id_that_is_asked_again_is_counted_once_within_a_batch_and_across(log: Log) -> None:
@@ -438,7 +468,7 @@ def big_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Log]:
 
 def _emptied(log: Log) -> None:
     """Make the store as if nothing had been asked yet; the log goes on where it is."""
-    tables = ("predictions", "waiting_labels", "profile_windows", "quality_windows")
+    tables = ("predictions", "waiting_labels", "profile_windows", "quality_windows", "traffic")
     with log.home.engine.begin() as conn:
         for name in tables:
             conn.exec_driver_sql(f"DELETE FROM {name}")

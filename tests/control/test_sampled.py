@@ -97,6 +97,10 @@ class Store:
             ]
         return [(one.requests, one.failed) for one in found]
 
+    def traffic(self) -> dict[tuple[int, str], int]:
+        with self.home.reading() as conn:
+            return {(t.version, t.role): t.rows for t in monitor.traffic(conn, MODEL)}
+
     def profiles(self) -> list[Profile]:
         with self.home.reading() as conn:
             return list(windows.profiles(conn, MODEL).values())
@@ -155,6 +159,8 @@ def test_errors_latency_and_rows_are_counted_as_if_all_were_logged(
     assert found.requests_in_stage == expected.requests_in_stage
     assert found.canary_streak == expected.canary_streak
     assert sampled.attempts() == whole.attempts()
+    assert sampled.traffic() == whole.traffic()
+    assert set(whole.traffic()) == {(1, "live"), (1, "canary"), (2, "canary")}
     assert sampled.writer.bytes < 0.6 * whole.writer.bytes
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
-from sqlalchemy import insert
 from tests.releases.begun import begun
 
 from setpoint.artifacts.store import open_store
@@ -31,9 +30,9 @@ from setpoint.models.entities import Check, Gate, Input, Parity, Signature
 from setpoint.models.service import OverrideGate, Register, override, register
 from setpoint.monitor import store as monitor
 from setpoint.monitor.drift import ColumnDrift, DriftVerdict
+from setpoint.monitor.entities import Traffic
 from setpoint.monitor.quality import QualityVerdict
 from setpoint.monitor.service import AcknowledgeAlarm, ack, close_alarms, open_alarm
-from setpoint.monitor.tables import quality_windows
 from setpoint.profiles.reference import build_reference
 from setpoint.releases import service as releases
 from setpoint.releases.entities import Policy
@@ -267,7 +266,7 @@ class _Maker:
                 return
 
     def windows(self, days: int) -> None:
-        rows: list[dict[str, Any]] = []
+        days_of: list[Traffic] = []
         verdicts: list[tuple[int, str, Any]] = []
         level = 0.1
         for day in range(days):
@@ -275,16 +274,16 @@ class _Maker:
             version = max((n for n, since in _LIVE if since <= day), default=1)
             age = day - dict(_LIVE)[version]
             count = int(900 + 90 * math.sin(day / 9) - 210 * (at.weekday() == 5))
-            rows.append(_window(version, "live", at, count))
+            days_of.append(_traffic(version, "live", at, count))
             if day >= 292:
-                rows.append(_window(6, "canary", at, count // 20))
+                days_of.append(_traffic(6, "canary", at, count // 20))
             if day < days - 1:
                 verdicts.append((version, "quality", self._quality(at, age, count)))
             level = 0.05 if age == 0 else level * math.exp(self._rng.normal(0.02, 0.5))
             level = min(max(level, 0.02), 200.0)
             verdicts.append((version, "drift", _drift(at, level, count)))
         with self._backend.engine.begin() as conn:
-            conn.execute(insert(quality_windows), rows)
+            monitor.add_traffic(conn, MODEL, days_of)
             for version, name, verdict in verdicts:
                 monitor.add_verdict(conn, MODEL, version, name, verdict)
 
@@ -495,16 +494,8 @@ def _tally(rng: np.random.Generator, weight: float, rate: float) -> GuardTally:
     )
 
 
-def _window(version: int, role: str, at: datetime, rows: int) -> dict[str, Any]:
-    return {
-        "model": MODEL,
-        "version": version,
-        "role": role,
-        "seconds": 86_400,
-        "start": at,
-        "rows": rows,
-        "body": b"",
-    }
+def _traffic(version: int, role: str, at: datetime, rows: int) -> Traffic:
+    return Traffic(day=at, version=version, role=role, rows=rows, logged=rows)
 
 
 def _drift(at: datetime, level: float, rows: int) -> DriftVerdict:

@@ -20,7 +20,7 @@ from setpoint.control.evidence import Seen, asked_for, evidence, of_release
 from setpoint.control.inforce import spec_of
 from setpoint.control.policies import errors_window
 from setpoint.control.spec.entities import Spec
-from setpoint.control.windows import attempts, in_sample, joint_of, profile_of
+from setpoint.control.windows import attempts, in_sample, joint_of, profile_of, traffic
 from setpoint.core.clock import from_micros
 from setpoint.core.operations import Context
 from setpoint.db.local import LocalBackend
@@ -158,6 +158,8 @@ class Follower:
             labelled=self._labels(conn, model, records, new),
             rows=len(new) + sum(map(_uncounted, told)),
         )
+        release = release_store.current(conn, model)
+        monitor.add_traffic(conn, model, traffic(seen, release.version if release else None))
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)

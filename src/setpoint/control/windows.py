@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from setpoint.control.evidence import Seen
 from setpoint.core.clock import from_micros
 from setpoint.monitor.drift import aligned
-from setpoint.monitor.entities import Attempts
+from setpoint.monitor.entities import Attempts, Traffic
 from setpoint.profiles import joint
 from setpoint.profiles.joint import Joint
 from setpoint.profiles.profile import Profile, profile
 from setpoint.profiles.reference import Reference
-from setpoint.serve.entities import Labelled, PredictionRecord
-from setpoint.serve.rules import only
+from setpoint.serve.entities import Labelled, PredictionRecord, Role
+from setpoint.serve.rules import ROLES, only
 from setpoint.serve.sampling import sampler
+
+_DAY = 86_400
 
 
 def in_sample(record: PredictionRecord) -> PredictionRecord:
@@ -53,6 +55,35 @@ def attempts(model: str, seen: Seen, seconds: int) -> list[Attempts]:
     return [
         Attempts(model=model, version=version, start=start, seconds=seconds, requests=n, failed=bad)
         for (version, start), (n, bad) in sorted(counts.items())
+    ]
+
+
+def traffic(seen: Seen, candidate: int | None) -> list[Traffic]:
+    """Return how many rows each version answered in each role, by day.
+
+    Args:
+        seen: A piece of the log.
+        candidate: The version in release now: what is only counted does not say its role.
+    """
+    rows: dict[tuple[datetime, int, str], list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(at_us: int, version: int, role: str, answered: int, logged: int) -> None:
+        counts = rows[aligned(from_micros(at_us), _DAY), version, role]
+        counts[0] += answered
+        counts[1] += logged
+
+    for counted in seen.counts:
+        if not counted.shadow:
+            asked = Role.CANARY if counted.version == candidate else Role.LIVE
+            role = Role.ARM if counted.apart else asked
+            add(counted.at_us, counted.version, role, counted.rows, 0)
+    for record in seen.predictions:
+        if record.scores:
+            logged, role = len(record.ids), ROLES[record.roles[0]]
+            add(record.at_us, record.versions[0], role, logged + record.unlogged, logged)
+    return [
+        Traffic(day=day, version=version, role=str(role), rows=answered, logged=logged)
+        for (day, version, role), (answered, logged) in sorted(rows.items())
     ]
 
 

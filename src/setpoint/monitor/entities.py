@@ -46,12 +46,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
-    """Predictions of one version in one day."""
+    """Rows that one version answered in one day."""
 
     day: datetime
     version: int
     role: str
     rows: int
+    logged: int  #: of those, in the prediction log
 
 
 class Attempts(Struct, frozen=True, kw_only=True):

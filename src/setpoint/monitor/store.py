@@ -6,20 +6,17 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Row,
     Table,
     bindparam,
-    cast,
     func,
     insert,
     select,
     update,
 )
 
-from setpoint.core.clock import from_micros
 from setpoint.db.upsert import upsert
 from setpoint.errors import Conflict, NotFound
 from setpoint.monitor.entities import Alarm, AlarmState, Attempts, Traffic, Verdict, WindowKey
@@ -31,12 +28,12 @@ from setpoint.monitor.tables import (
     quality_windows,
     verdicts,
 )
+from setpoint.monitor.tables import traffic as traffic_days
 from setpoint.profiles.joint import Joint, decode_joint
 from setpoint.profiles.profile import Profile, decode
 
 T = TypeVar("T", Profile, Joint)
 S = TypeVar("S")
-_DAY = 86_400_000_000  # µs
 #: Roles whose answers are a version's own.
 ANSWERED = ("live", "canary", "batch", "arm")
 
@@ -190,30 +187,31 @@ def labels_judged(conn: Connection, limit: int = 5000) -> int:
     return sum(int(said.get("labels", 0)) for said in conn.execute(query).scalars())
 
 
+def add_traffic(conn: Connection, model: str, added: Iterable[Traffic]) -> None:
+    """Add answered rows to their days, in the caller's transaction."""
+    rows = [msgspec.structs.asdict(one) | {"model": model} for one in added]
+    upsert(conn, traffic_days, rows, update=_more_traffic)
+
+
+def _more_traffic(new: Any) -> dict[str, Any]:
+    t = traffic_days.c
+    return {"rows": t.rows + new.rows, "logged": t.logged + new.logged}
+
+
 def answered(conn: Connection) -> int:
-    """Return how many predictions all models answered, by their windows."""
-    q = quality_windows.c
-    query = select(func.coalesce(func.sum(q.rows), 0)).where(q.role != "shadow")
+    """Return how many rows all models answered."""
+    query = select(func.coalesce(func.sum(traffic_days.c.rows), 0))
     return int(conn.execute(query).scalar_one())
 
 
 def traffic(conn: Connection, model: str, since: datetime | None = None) -> list[Traffic]:
-    """Return predictions by day, version and role, oldest first."""
-    q = quality_windows.c
-    day = func.floor(cast(q.start, BigInteger) / _DAY).label("day")
-    query = select(day, q.version, q.role, func.sum(q.rows).label("n")).where(q.model == model)
+    """Return answered rows by day, version and role, oldest first."""
+    t = traffic_days.c
+    query = select(traffic_days).where(t.model == model)
     if since is not None:
-        query = query.where(q.start >= since)
-    rows = conn.execute(query.group_by("day", q.version, q.role).order_by("day", q.version))
-    return [
-        Traffic(
-            day=from_micros(int(row.day) * _DAY),
-            version=row.version,
-            role=row.role,
-            rows=int(row.n),
-        )
-        for row in rows
-    ]
+        query = query.where(t.day >= since)
+    rows = conn.execute(query.order_by(t.day, t.version, t.role))
+    return [msgspec.convert(row, Traffic, from_attributes=True) for row in rows]
 
 
 def add_alarm(conn: Connection, alarm: Alarm) -> None:

@@ -33,6 +33,18 @@ attempts = Table(
     Column("failed", BigInteger, nullable=False),
 )
 
+# Rows that one version answered in one day, in one role.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("role", Text, primary_key=True),
+    Column("day", Instant, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("logged", BigInteger, nullable=False),
+)
+
 detectors = Table(
     "detectors",
     metadata,

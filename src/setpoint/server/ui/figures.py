@@ -9,6 +9,7 @@ from setpoint.charts.figure import Area, Figure, Lane, Line, Panel, Rule, Span, 
 from setpoint.charts.palette import of_version
 from setpoint.charts.ticks import number, percent, seconds
 from setpoint.monitor.entities import Alarm, AlarmState, Traffic
+from setpoint.monitor.store import ANSWERED
 from setpoint.releases.entities import Release, State
 from setpoint.server.ui.history import Judged, Live, Promise
 from setpoint.server.ui.words import day, said
@@ -102,14 +103,13 @@ def objective_panel(
 
 def traffic_panel(traffic: Sequence[Traffic]) -> Panel:
     """Return predictions a day, stacked by the version that answered."""
-    answered = [each for each in traffic if each.role != "shadow"]
-    days = sorted({each.day for each in answered})
+    days = sorted({each.day for each in traffic})
     counts: dict[tuple[int, datetime], int] = {}
-    for each in answered:
+    for each in traffic:
         counts[each.version, each.day] = counts.get((each.version, each.day), 0) + each.rows
     xs = [seconds(each) + 43_200 for each in days]
     return Panel(
-        title="Predictions logged a day, by version",
+        title="Predictions a day, by version",
         areas=[
             Area(
                 label="",
@@ -118,7 +118,7 @@ def traffic_panel(traffic: Sequence[Traffic]) -> Panel:
                 ys=[float(counts.get((version, each), 0)) for each in days],
                 color=of_version(version),
             )
-            for version in sorted({each.version for each in answered})
+            for version in sorted({each.version for each in traffic})
         ],
         height=88,
         empty="no predictions yet",
@@ -129,9 +129,9 @@ def coverage_panel(quality: Sequence[Judged], traffic: Sequence[Traffic]) -> Pan
     """Return the share of predictions whose label had come when they were judged."""
     rows: dict[tuple[int, datetime], int] = {}
     for each in traffic:
-        if each.role != "shadow":
+        if each.role in ANSWERED:
             key = each.version, each.day
-            rows[key] = rows.get(key, 0) + each.rows
+            rows[key] = rows.get(key, 0) + each.logged
     xs, ys = [], []
     for judgement in sorted(quality, key=_middle):
         asked = sum(

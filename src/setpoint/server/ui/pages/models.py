@@ -142,8 +142,7 @@ def _heading(states: list[status.Status]) -> str:
 
 def _line(seen: Seen, state: status.Status, now: datetime) -> dict[str, Any]:
     promise = seen.promise
-    everything = [each for each in seen.traffic if each.role != "shadow"]
-    answered = history.whole_days(everything, now)
+    answered = history.whole_days(seen.traffic, now)
     recent: dict[Any, int] = {}
     for each in answered:
         recent[each.day] = recent.get(each.day, 0) + each.rows
@@ -168,7 +167,7 @@ def _line(seen: Seen, state: status.Status, now: datetime) -> dict[str, Any]:
             width=104,
             height=24,
         ),
-        "predictions": sum(each.rows for each in everything),
+        "predictions": sum(each.rows for each in seen.traffic),
         "daily": sum(recent[day] for day in days[-7:]) / max(len(days[-7:]), 1),
     }
 
@@ -243,7 +242,7 @@ def _tables(detail: ModelDetail, seen: Seen) -> dict[str, Table]:
             ],
         ),
         "traffic": Table(
-            columns=["day", "version", "role", "predictions"],
-            rows=[[t.day, t.version, t.role, t.rows] for t in seen.traffic],
+            columns=["day", "version", "role", "predictions", "logged"],
+            rows=[[t.day, t.version, t.role, t.rows, t.logged] for t in seen.traffic],
         ),
     }
