@@ -138,9 +138,12 @@ def catboost_is_compiled_and_decides_as_it_does(home: Path) -> None:
         fitted = catboost.CatBoostRegressor(**few, loss_function=loss).fit(GAPS, np.abs(X[:, 0]))
         kind = "Exponent" if loss == "Poisson" else "RawFormulaVal"
         _same_compiled(home, fitted, fitted.predict(GAPS, prediction_type=kind))
+        fitted.save_model(str(home / "value.cbm"))
+        assert added(home, home / "value.cbm", GAPS)[1].signature.classes == []
     model.save_model(str(home / "model.cbm"))
-    store, held = added(home, home / "model.cbm", GAPS, kind="classification")
-    assert held.flavor == "catboost"
+    store, held = added(home, home / "model.cbm", GAPS)  # which says what it is
+    assert (held.flavor, held.signature.kind) == ("catboost", "classification")
+    assert held.signature.classes == [0, 1]
     found = asked(load(store, held), matrix(GAPS[:5]))
     np.testing.assert_allclose(found["score"], model.predict_proba(GAPS[:5])[:, 1], atol=1e-6)
 
@@ -153,6 +156,10 @@ def catboost_of_several_classes_or_values_is_compiled(home: Path) -> None:
         held = _same_compiled(home, model, model.predict_proba(GAPS))
         assert held.parity.flips == 0
         assert held.parity.probes["thresholds"] > 100
+        model.save_model(str(home / "several.cbm"))
+        _, of_file = added(home, home / "several.cbm", GAPS)
+        assert of_file.signature == held.signature
+        assert of_file.signature.classes == ["low", "mid", "top"]
     model = catboost.CatBoostRegressor(**few, loss_function="MultiRMSE").fit(GAPS, X[:, :2])
     _same_compiled(home, model, model.predict(GAPS))
 

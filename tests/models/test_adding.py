@@ -27,6 +27,7 @@ from setpoint.models.runtime import load
 _RNG = np.random.default_rng(3)
 X = _RNG.normal(size=(300, 4))
 FRAME = pl.DataFrame(X, schema=["a", "b", "c", "d"])
+Y = (X[:, 0] > 0).astype(int)
 THREE = np.digitize(X[:, 0], [-0.5, 0.5])
 TEXTS = ["good film", "bad film", "a good day", "a bad day"] * 20
 
@@ -78,6 +79,21 @@ def test_several_classes_have_their_probabilities(store: FileStore) -> None:
     assert found["probabilities"] == pytest.approx(model.predict_proba(X))
     assert found["score"] == pytest.approx(model.predict_proba(X).max(axis=1))
     assert answer(store, held, np.empty((0, 4)))["probabilities"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("labels", [Y, THREE])
+def test_the_text_of_lightgbm_says_what_it_tells_apart(
+    store: FileStore, tmp_path: Path, labels: Any
+) -> None:
+    model = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1).fit(X, labels)
+    model.booster_.save_model(tmp_path / "model.txt")
+    for given in (tmp_path / "model.txt", model.booster_):
+        held = adding.stored(store, given, X)
+        assert held.signature.kind == "classification"
+        assert held.signature.classes == list(range(len(set(labels))))
+        assert held.signature.outputs == adding.stored(store, model, X).signature.outputs
+    value = lightgbm.LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1).fit(X, X[:, 0])
+    assert adding.stored(store, value.booster_, X).signature.classes == []
 
 
 def test_lightgbm_of_several_classes(store: FileStore) -> None:

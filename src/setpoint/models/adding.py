@@ -56,7 +56,7 @@ def stored(
         store,
         model,
         rows,
-        kind=kind or _kind_of(model, classes),
+        kind=kind,
         rng=np.random.default_rng(0),
         classes=classes,
         frame=frame,
@@ -123,11 +123,3 @@ def _imported(said: str) -> Any:
             f"{said!r} cannot be imported: {error}", hint="run it where the module lies"
         ) from None
     return found() if isinstance(found, type) else found
-
-
-def _kind_of(model: Any, classes: Sequence[Label]) -> str:
-    if classes or hasattr(model, "predict_proba"):
-        return "classification"
-    if getattr(model, "_estimator_type", "") == "regressor":
-        return "regression"
-    return "any"

@@ -1,7 +1,7 @@
 """From a trained estimator to the stored model that serves."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import detect, flavor
 from setpoint.models.frames import columns_of, signature_of
 from setpoint.models.parity import compare, refusals
-from setpoint.models.protocols import Ask, Predictor, Rows
+from setpoint.models.protocols import Ask, Flavor, Predictor, Rows
 from setpoint.models.rows import only
 from setpoint.models.runtime import Loaded
 from setpoint.models.splits import splits
@@ -45,7 +45,7 @@ def build(
         store: Where both forms go.
         model: What the project's train function returned, or the path of a model's file.
         features: The rows it was trained on, one column an input, in its order.
-        kind: ``classification``, ``regression`` or ``any``.
+        kind: ``classification``, ``regression`` or ``any``; "" has it told by the model.
         rng: For the rows that parity probes, and those that are kept to explain by.
         classes: What a classifier tells apart, where the model does not say.
         frame: What it is handed, see `Signature.frame`.
@@ -58,13 +58,15 @@ def build(
         raise Invalid("the model was trained on no rows")
     name = detect(model)
     how = flavor(name)
-    signature = msgspec.structs.replace(signature_of(features, kind), frame=frame)
     native = how.save(model)
+    classes = classes or _classes_of(model) or _classes_in(native, how)
+    kind = kind or _kind_of(model, classes)
+    signature = msgspec.structs.replace(signature_of(features, kind), frame=frame)
     ask = how.load(native, signature)
     picked = np.sort(rng.permutation(features.height)[:_PROBED])
     sample = columns_of(features[picked], signature)
     found = _try(ask, sample, model)
-    signature = signed(found, len(picked), signature, classes or _classes_of(model))
+    signature = signed(found, len(picked), signature, classes)
     score = answering(ask, signature)
     missing, infinite = refusals(score, sample, signature)
     signature = msgspec.structs.replace(signature, missing=missing, infinite=infinite)
@@ -139,6 +141,20 @@ def _classes_of(model: Any) -> list[Label]:
         return []
     found = np.asarray(said).tolist()
     return found if all(isinstance(each, str | int | float | bool) for each in found) else []
+
+
+def _classes_in(native: bytes, how: Flavor) -> list[Label]:
+    """Return what the model's own file says it tells apart; most do not."""
+    said: Callable[[bytes], list[Label]] | None = getattr(how, "classes", None)
+    return said(native) if said is not None else []
+
+
+def _kind_of(model: Any, classes: Sequence[Label]) -> str:
+    if classes or hasattr(model, "predict_proba"):
+        return "classification"
+    if getattr(model, "_estimator_type", "") == "regressor":
+        return "regression"
+    return "any"
 
 
 def _any(rows: Rows) -> Any:

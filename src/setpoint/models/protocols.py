@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from setpoint.models.entities import Input, Signature
+from setpoint.models.entities import Input, Label, Signature
 
 Floats: TypeAlias = NDArray[np.float64]
 #: One float matrix [rows, inputs], or one array or list [rows] per input name.
@@ -31,6 +31,15 @@ class Predictor(Protocol):
 
         Raises:
             Invalid: If a column is missing, has another length or cannot be a number.
+        """
+
+
+class Classifies(Protocol):
+    """What a flavor may implement whose files say what their models tell apart."""
+
+    def classes(self, data: bytes) -> list[Label]:
+        """Return the classes of a model that `Flavor.save` wrote, in the order of its
+        probabilities; nothing if it is no classifier, or answers something else than those.
         """
 
 

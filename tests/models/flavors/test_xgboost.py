@@ -89,3 +89,29 @@ def test_a_file_is_added_as_xgboost_wrote_it(tmp_path: Path) -> None:
         assert held.flavor == "xgboost"
         found = load(store, held).predict(X)
         assert found == pytest.approx(made.predict_proba(X)[:, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_file_says_what_it_tells_apart(tmp_path: Path, classes: int) -> None:
+    labels = np.digitize(SIGNAL, [-0.7, 0.7][3 - classes :])
+    made = xgboost.XGBClassifier(**FEW).fit(X, labels)
+    made.save_model(tmp_path / "model.ubj")
+    store = FileStore(tmp_path)
+    for given in (tmp_path / "model.ubj", made.get_booster()):
+        held = added(store, given)
+        assert held.signature == added(store, made).signature
+        assert held.signature.classes == [0, 1, 2][:classes]
+    named = added(store, tmp_path / "model.ubj", classes=["a", "b", "c"][:classes])
+    assert named.signature.classes == ["a", "b", "c"][:classes]
+
+
+@pytest.mark.parametrize(
+    "objective", ["reg:squarederror", "multi:softmax", "binary:logitraw", "rank:pairwise"]
+)
+def test_a_file_that_gives_no_probabilities_has_no_classes(tmp_path: Path, objective: str) -> None:
+    more = {"num_class": 3} if objective == "multi:softmax" else {}
+    given = {"objective": objective, "nthread": 1, **more}
+    made = xgboost.train(given, xgboost.DMatrix(X, label=Y), num_boost_round=3)
+    made.save_model(tmp_path / "model.ubj")
+    held = added(FileStore(tmp_path), tmp_path / "model.ubj")
+    assert (held.signature.classes, held.signature.kind) == ([], "any")

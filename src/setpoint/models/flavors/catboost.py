@@ -4,8 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import SCORE, Signature
+from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import catboost_onnx
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
@@ -50,6 +52,12 @@ class CatBoost:
             return model.predict(given, prediction_type=kind, thread_count=1)
 
         return answer
+
+    def classes(self, data: bytes) -> list[Label]:
+        model = _loaded(data)
+        answers_them = _PREDICTIONS.get(_loss(model)) == "Probability"
+        found: list[Label] = np.asarray(model.classes_).tolist() if answers_them else []
+        return found
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         if not signature.numeric:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import SCORE, Signature
+from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import lightgbm_onnx
 from setpoint.models.flavors.openmp import provide_openmp
 from setpoint.models.protocols import Ask, Rows
@@ -42,6 +42,15 @@ class LightGBM:
             return booster.predict(matrix(rows, signature), num_threads=1)
 
         return answer
+
+    def classes(self, data: bytes) -> list[Label]:
+        """See `Classifies.classes`; the text says how many there are, not what they are called."""
+        head = data.partition(b"\nTree=")[0].decode()
+        said = dict(line.partition("=")[::2] for line in head.splitlines())
+        objective = said.get("objective", "").partition(" ")[0]
+        if objective in {"binary", "multiclass", "multiclassova"}:
+            return list(range(max(int(said["num_class"]), 2)))
+        return []
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         sole = signature.sole or SCORE

@@ -1,11 +1,12 @@
 """XGBoost models: stored as XGBoost's own binary JSON, which runs no code when it is loaded."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
-from setpoint.models.entities import SCORE, Signature
+from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import xgboost_onnx
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
@@ -55,6 +56,15 @@ class XGBoost:
             return booster.predict(given, validate_features=not numeric)
 
         return answer
+
+    def classes(self, data: bytes) -> list[Label]:
+        said = json.loads(_library().Booster(model_file=bytearray(data)).save_config())
+        objective = said["learner"]["objective"]["name"]
+        if objective == "binary:logistic":
+            return [0, 1]
+        if objective == "multi:softprob":
+            return list(range(int(said["learner"]["learner_model_param"]["num_class"])))
+        return []  # of values, or it answers a class itself
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
         if not signature.numeric:
