@@ -162,6 +162,9 @@ def test_a_trained_model_is_brought_in_and_put_live(home: Path, tmp_path: Path) 
         assert refused("models", "add", "churn", file, "--example", wrong, "--trust") in {2, 3}
     assert "promoted" in run("releases", "deploy", "churn", "2", "--reason", "tried it")
     assert "v2" in run("models", "ls") or "2" in run("models", "ls")
+    assert "churn: unmanaged, version 2 live" in run("status")
+    assert json.loads(run("status", "churn", "--json"))["unmanaged"][0]["aliases"] == {"live": 2}
+    assert refused("status", "chrun") == 3
     assert home.exists()
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from setpoint.control.starting import Deploy, Serve, deploy, serve
+from setpoint.control.why import Why, trace
 from setpoint.db.local import LocalBackend
 from setpoint.errors import Conflict, Invalid, NotFound
 from setpoint.models.entities import Check, Gate, Signature
@@ -34,6 +35,22 @@ def live(backend: LocalBackend) -> list[tuple[int, str]]:
 
 def put(backend: LocalBackend, version: int, reason: str = "tried it") -> Release:
     return backend.call(deploy, Deploy(model="iris", version=version, reason=reason))
+
+
+def test_who_put_a_version_live_is_traced_and_what_is_not_known_is_said_once(
+    backend: LocalBackend,
+) -> None:
+    added(backend)
+    release = put(backend, 1)
+    assert release.at_once
+    for subject in (release.id, "iris/1"):
+        found = backend.call(trace, Why(id=subject))
+        says = {one.kind: one.says for one in found.links}
+        assert says["decision"] == "decided in person: tried it"
+        assert says["gate"] == "no gate was run"
+        assert [one for one in found.incomplete if not one.startswith("artifact")] == [
+            "training iris/1: it was elsewhere: nothing on record says on what"
+        ]
 
 
 def test_versions_take_over_at_once_on_record_and_can_go_back(backend: LocalBackend) -> None:

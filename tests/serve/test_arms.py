@@ -281,3 +281,12 @@ def test_an_arm_that_is_kept_has_the_same_spans_in_the_store(served: Served) -> 
     split(served, ("blue", 2, 0.2))
     with served.backend.engine.begin() as conn:
         assert splits.arms(conn, "m") == [SplitArm(name="blue", version=2, spans=[(0, 200_000)])]
+
+
+def test_rows_of_an_arm_are_counted_without_those_of_testers(served: Served) -> None:
+    served.deploy(live(1))
+    split(served, ("blue", 2, 1.0))
+    ask(served, KEYS[:7])
+    ask(served, KEYS[:3], route="blue")
+    _, told = served.get("/metrics")
+    assert 'setpoint_arm_rows_total{model="m",arm="blue",version="2"} 7' in told

@@ -13,12 +13,15 @@ from tests.server.web import Answer, ask, send
 
 from setpoint.comments.service import AboutSubject
 from setpoint.comments.service import ls as said
+from setpoint.control.starting import Deploy, deploy
 from setpoint.core.clock import ManualClock
 from setpoint.db.local import LocalBackend
 from setpoint.models import service as models
-from setpoint.models.entities import PROMPT
+from setpoint.models.entities import PROMPT, Signature
 from setpoint.models.registry import commands
 from setpoint.models.registry import service as registry
+from setpoint.monitor import store as monitor
+from setpoint.monitor.entities import Traffic
 
 
 @pytest.fixture
@@ -106,6 +109,35 @@ def test_an_alias_is_moved_protected_and_dropped_on_the_page_of_its_model(
     assert "back to &lt;the&gt; first" in page
     done(send(empty, PATH, {"do": "protect", "alias": "champion", "roles": "", "reason": "stay"}))
     assert "does not move by hand" in ask(empty, PATH).text
+
+
+def test_a_model_from_elsewhere_is_shown_by_what_there_is_to_say_of_it(
+    backend: LocalBackend, empty: str
+) -> None:
+    command = models.Register(
+        model="iris",
+        run_id="",
+        why="brought in",
+        flavor="sklearn",
+        artifact="b3:00",
+        signature=Signature(inputs=[]),
+    )
+    backend.call(models.register, command)
+    release = backend.call(deploy, Deploy(model="iris", version=1, reason="tried <it>"))
+    with backend.engine.begin() as conn:
+        day = Traffic(day=backend.clock.now(), version=1, role="live", rows=4_321, logged=432)
+        monitor.add_traffic(conn, "iris", [day])
+    overview = ask(empty, "/").text
+    assert "1 unmanaged" in overview or "iris is unmanaged" in overview
+    assert "none declared" in overview
+    assert "4,321" in overview
+    page = ask(empty, "/models/iris").text
+    assert "Predictions a day, by version" in page
+    assert "Label coverage" not in page
+    shown = ask(empty, f"/releases/{release.id}").text
+    assert "live at once" in shown
+    assert "tried &lt;it&gt;" in shown
+    assert "of traffic" not in shown, "it had no stages"
 
 
 def test_a_model_is_described_tagged_kept_renamed_deleted_and_restored(

@@ -18,10 +18,13 @@ from setpoint.control.graphs.service import ls as list_graphs
 from setpoint.control.lease import LeaseLost
 from setpoint.control.plan import ModelPlan, Plan
 from setpoint.control.project import load
-from setpoint.control.service import ListStatus, Status, Statuses, ls
+from setpoint.control.service import ListStatus, Status, ls
 from setpoint.control.spec.enforced import in_words
 from setpoint.control.spec.explain import UNSET, Change
 from setpoint.db.local import LocalBackend
+from setpoint.models.entities import ModelSummary
+from setpoint.models.service import ListModels
+from setpoint.models.service import ls as list_models
 from setpoint.pipelines.local import StepRun
 
 _WORDS = {"create": "new", "update": "changed", "unchanged": "as applied"}
@@ -75,9 +78,17 @@ def status(home: str | None, as_json: bool, model: str | None) -> None:
     """Say of each model: on target, settling, off target or held, and why."""
     store = backend(home)
     graphs = store.call(list_graphs, ListGraphs(model=model)).graphs
-    alone = bool(graphs) and model is not None
-    found = Statuses(models=[]) if alone else store.call(ls, ListStatus(model=model))
-    say(_statuses(found, graphs), {"models": found.models, "graphs": graphs}, as_json=as_json)
+    found = [each for each in store.call(ls, ListStatus()).models if model in {None, each.model}]
+    known = {*(each.model for each in found), *(each.model for each in graphs)}
+    others = [
+        each
+        for each in store.call(list_models, ListModels()).models
+        if model in {None, each.model} and each.trained_here and each.model not in known
+    ]
+    if model is not None and not (known or others):
+        store.call(ls, ListStatus(model=model))  # which says what there is
+    told = {"models": found, "graphs": graphs, "unmanaged": others}
+    say(_statuses(found, graphs, others), told, as_json=as_json)
 
 
 def _settle(store: LocalBackend, models: set[str], *, quiet: bool) -> None:
@@ -187,10 +198,17 @@ _COLOURS = {
 }
 
 
-def _statuses(found: Statuses, graphs: list[GraphStatus]) -> str:
-    if not found.models and not graphs:
+def _statuses(found: list[Status], graphs: list[GraphStatus], others: list[ModelSummary]) -> str:
+    if not found and not graphs and not others:
         return "no models yet: setpoint init NAME, then setpoint apply"
-    return "\n".join([*map(_status, found.models), *map(_graph, graphs)])
+    return "\n".join([*map(_status, found), *map(_graph, graphs), *map(_unmanaged, others)])
+
+
+def _unmanaged(model: ModelSummary) -> str:
+    live = model.aliases.get("live")
+    serves = f"version {live} live" if live else "nothing live"
+    word = click.style("unmanaged", bold=True)
+    return f"{model.model}: {word}, {serves} (no spec says what it must hold)"
 
 
 def _is_off(graph: GraphStatus) -> bool:

@@ -78,15 +78,24 @@ def version(see: Reader, found: ModelVersion, *, before: datetime | None = None)
         down = [_artifact(see, found), *_parts(see, found), *released(see, found, before)]
         return [version_link(found), *under(down)]
     down = [_artifact(see, found), *_training(see, found)]
-    run = runs.find(see.conn, found.run_id)
-    if run is None:
-        down.append(missing("run", found.run_id, "the run is not on record"))
+    if found.run_id or found.datasets or found.rows:
+        down += _made_of(see, found)
     else:
-        down += [run_link(run), _code(see, run), _environment(see, run)]
-    down += [*_spec(see, found), *datasets(see, found.datasets), _rows(see, found)]
-    down += validations(see, found.datasets)
+        ref = f"{found.model}/{found.number}"
+        down.append(missing("training", ref, "it was elsewhere: nothing on record says on what"))
     down += [*judged(found), *released(see, found, before)]
     return [version_link(found), *under(down)]
+
+
+def _made_of(see: Reader, found: ModelVersion) -> list[Link]:
+    """Return the run of a version that was trained here, and the data that it read."""
+    run = runs.find(see.conn, found.run_id)
+    if run is None:
+        down = [missing("run", found.run_id, "the run is not on record")]
+    else:
+        down = [run_link(run), _code(see, run), _environment(see, run)]
+    down += [*_spec(see, found), *datasets(see, found.datasets), _rows(see, found)]
+    return [*down, *validations(see, found.datasets)]
 
 
 def _parts(see: Reader, found: ModelVersion) -> list[Link]:
@@ -178,7 +187,7 @@ def judged(found: ModelVersion) -> list[Link]:
     """Return the gate of a version, and who overrode it."""
     ref = f"{found.model}/{found.number}"
     if found.gate is None:
-        links = [missing("gate", ref, "no gate was run")]
+        links = [Link(kind="gate", id=ref, says="no gate was run", complete=not found.spec)]
     else:
         failing = ", ".join(check.name for check in found.gate.failing)
         says = f"refused: {failing}" if not found.gate.passed else "passed"
@@ -237,14 +246,18 @@ def _approval(found: Release) -> list[Link]:
 
 
 def _decision(see: Reader, found: Release) -> Link:
-    first = found.state is State.PROMOTED and found.from_version is None
-    kind = "release.started" if first else _DECIDED.get(found.state, "release.started")
+    kind = _DECIDED.get(found.state, "release.started")
     event = next(iter(events.newest(see.conn, found.ref, kind)), None)
+    if event is None and found.at_once:  # a first version goes live by being started
+        kind = "release.started"
+        event = next(iter(events.newest(see.conn, found.ref, kind)), None)
     if event is None:
         said = found.state.replace("_", " ")
         return missing("decision", found.id, f"no event says who made it {said}")
     if found.override_by and event.actor == found.override_by:
         says = f"decided in person: {found.override_reason}"
+    elif found.at_once and kind == "release.promoted":
+        says = f"put it live at once: {found.verdict_why}"
     else:
         proof = "" if found.state is not State.PROMOTED or found.proven else ", not proven"
         says = f"{kind.partition('.')[2].replace('_', ' ')} it by the rules{proof}"

@@ -190,6 +190,12 @@ class Release(Struct, frozen=True, kw_only=True):
         """Whether it is not over: waiting, running or held."""
         return self.state in OPEN
 
+    @property
+    def at_once(self) -> bool:
+        """Whether it brought its version live in no stages: the first one, or put there."""
+        put_there = self.step == 0 and self.ended_at == self.started_at
+        return self.state is State.PROMOTED and (self.from_version is None or put_there)
+
 
 class Look(Struct, frozen=True, kw_only=True):
     """The evidence as it stood at one time: a point on the curves of a release."""

@@ -23,7 +23,7 @@ from setpoint.serve.batching import Batches
 from setpoint.serve.bringing import Bringing
 from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import MANY_ROWS, Endpoint
-from setpoint.serve.entities import LabelRecord
+from setpoint.serve.entities import LabelRecord, Role
 from setpoint.serve.explaining import Explaining
 from setpoint.serve.following import Endpoints
 from setpoint.serve.ids import micros_of, name
@@ -295,7 +295,7 @@ class Answering:
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
             )  # fmt: skip
-            if part.arm:
+            if part.arm and ROLES[part.role] != Role.TEST:  # whom a tester named is no share
                 self.metrics.armed(endpoint.model, part.arm, part.version, part.rows.count)
             if scoring.fell_back((part,)):
                 self.metrics.fell_back(endpoint.model, part.rows.count)

@@ -226,6 +226,7 @@ def _combined(name: str, node: Ensemble, members: Mapping[str, Signature]) -> Si
             raise Invalid(
                 f"the members of “{name}” tell apart different classes",
                 where=f"{first.classes} and {gives.classes}",
+                hint="name a model's classes with: setpoint models add --class",
             )
     kind = first.kind if all(gives.kind == first.kind for gives in every) else "any"
     probable = all(PROBABILITIES in _names(gives) for gives in every)

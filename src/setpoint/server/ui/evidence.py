@@ -195,9 +195,11 @@ def stages(release: Release, width: float) -> str:
     """Return the track of the release: its stages, and where it stands."""
     policy = release.policy
     asked = [("approval", " or ".join(policy.approvers))] if policy.approvers else []
-    names = [*asked, *([("shadow", f"{policy.shadow:,} rows")] if policy.shadow else [])]
-    names += [(f"{share * 100:g} %", "of traffic") for share in policy.canary_steps]
-    names.append(("live", ""))
+    names = list(asked)
+    if not release.at_once:
+        names += [("shadow", f"{policy.shadow:,} rows")] if policy.shadow else []
+        names += [(f"{share * 100:g} %", "of traffic") for share in policy.canary_steps]
+    names.append(("live", "at once" if release.at_once else ""))
     offset = 0 if policy.shadow else 1
     here = release.step - offset + len(asked)
     if release.state in (State.WAITING, State.REJECTED):

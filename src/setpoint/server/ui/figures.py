@@ -38,7 +38,11 @@ def held(  # noqa: PLR0913 - everything that shares the model's time axis
     start: datetime,
     end: datetime,
 ) -> Figure:
-    """Return how a model has held, and why it changed: everything on one time axis."""
+    """Return how a model has held, and why it changed: everything on one time axis.
+
+    Nothing judges a model without a spec: then its traffic is all there is to show.
+    """
+    judged = promise is not None or bool(quality)
     return Figure(
         title="How the model has held",
         summary=_summary(quality, promise),
@@ -51,10 +55,10 @@ def held(  # noqa: PLR0913 - everything that shares the model's time axis
         ],
         verticals=[seconds(each.at) for each in lives[1:]],
         panels=[
-            objective_panel(promise, quality, estimate),
+            *([objective_panel(promise, quality, estimate)] if judged else []),
             traffic_panel(traffic),
-            coverage_panel(quality, traffic),
-            drift_panel(drift),
+            *([coverage_panel(quality, traffic)] if judged else []),
+            *([drift_panel(drift)] if judged or drift else []),
             *([errors_panel(errors)] if errors else []),
         ],
     )

@@ -136,7 +136,7 @@ def _heading(states: list[status.Status]) -> str:
         return f"{only.model} is {only.state}"
     if set(kinds) == {"on target"}:
         return f"All {len(states)} models are on target"
-    order = ("off target", "held", "settling", "on target")
+    order = ("off target", "held", "settling", "on target", "unmanaged")
     return ", ".join(f"{kinds[k]} {k}" for k in order if k in kinds)
 
 
