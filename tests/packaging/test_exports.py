@@ -158,7 +158,29 @@ def test_a_route_shares_requests_out_as_the_release_does(
     ]
     assert rule["filters"][0]["requestMirror"]["backendRef"]["name"] == "late-flights-v3"
     assert route["spec"]["parentRefs"] == [{"name": "edge"}]
-    assert rule["matches"][0]["path"]["value"] == "/v2/models/Late%20flights"
+    for address in (
+        "/v2/models/{}/infer",
+        "/v2/models/{}/versions/2/infer",
+        "/v2/models/{}",
+        "/v1/models/{}:predict",
+        "/v1/models/{}:explain",
+        "/v1/models/{}/labels/live:predict",
+        "/v1/models/{}/metadata",
+        "/models/{}/invoke",
+        "/endpoints/{}/invocations",
+    ):
+        assert _is_matched(rule["matches"], address.format("Late%20flights"))
+        assert not _is_matched(rule["matches"], address.format("Late%20flights-2"))
+    assert len(rule["matches"]) <= 8
+
+
+def _is_matched(matches: list[Any], path: str) -> bool:
+    """Match a path as gateways do: exactly, or by all its first parts."""
+    told = [(one["path"]["type"], one["path"]["value"]) for one in matches]
+    return any(
+        path == value or (kind == "PathPrefix" and path.startswith(f"{value}/"))
+        for kind, value in told
+    )
 
 
 def test_kserve_gets_the_live_version_and_then_the_canary(

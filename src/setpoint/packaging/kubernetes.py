@@ -180,10 +180,23 @@ def _disruption_budget(traffic: Traffic, arm: Arm) -> Any:
     }
 
 
+def _addresses(name: str) -> list[Any]:
+    """Return what a route matches: the addresses of a model in every protocol that names it.
+
+    A prefix ends where a part of the path does, so the verbs of V1 are named one by one. Eight is
+    as many as the first releases of the Gateway API take.
+    """
+    prefixes = [f"/{of}/{name}" for of in ("v2/models", "v1/models", "models", "endpoints")]
+    verbs = [f"/v1/models/{name}:{verb}" for verb in ("predict", "classify", "regress", "explain")]
+    return [
+        *({"path": {"type": "PathPrefix", "value": path}} for path in prefixes),
+        *({"path": {"type": "Exact", "value": path}} for path in verbs),
+    ]
+
+
 def _route(traffic: Traffic, gateway: str) -> Any:
-    path = {"type": "PathPrefix", "value": f"/v2/models/{quote(traffic.model)}"}
     rule: dict[str, Any] = {
-        "matches": [{"path": path}],
+        "matches": _addresses(quote(traffic.model)),
         "backendRefs": [
             {"name": arm.name, "port": 80, "weight": arm.weight} for arm in traffic.answering
         ],
