@@ -2,8 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -12,8 +11,9 @@ from setpoint.errors import Invalid
 from setpoint.serve import columns, outputs, v2
 from setpoint.serve.answering import Predicted
 from setpoint.serve.decoding import too_deep
-from setpoint.serve.rest.reading import ARROW, PARQUET, Reader
 
+PARQUET, ARROW = "parquet", "arrow"
+MOST_VALUES = 5_000_000  #: of a table: as many numbers as a body of JSON may have
 #: The formats of tables, by content type.
 TABLES = {
     "application/x-parquet": PARQUET,
@@ -22,7 +22,6 @@ TABLES = {
 }
 _LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
 _encoder = msgspec.json.Encoder()
-_reader = Reader()  #: of this process; nothing runs before the first table
 
 
 def from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
@@ -85,16 +84,41 @@ def _unwrapped(row: Any) -> Any:
 
 
 def from_table(body: bytes, kind: str, inputs: v2.Inputs) -> v2.Rows:
-    """Read a table; columns that are no inputs are left out. Takes a while: not for the loop.
+    """Read a table; columns that are no inputs are left out. To be called by `aside` alone.
 
     Raises:
         Invalid: If it is no such table, or does not fit the model.
-        Crowded: If too many wait for theirs.
     """
-    if find_spec("polars") is None:
-        raise _no_tables()
-    named, count = _reader.read(body, kind, sorted(inputs.names))
+    pl = _polars()
+    try:
+        named, count = _columns(body, kind, inputs.names, pl)
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - foreign bytes
+        why = " ".join(str(error).split())[:200]
+        raise Invalid(f"the body is no {kind.capitalize()}: {why}") from None
     return columns.from_columns(named, inputs, "$", count=count)
+
+
+def _columns(
+    body: bytes, kind: str, names: Collection[str], pl: Any
+) -> tuple[dict[str, list[Any]], int]:
+    """Return the columns of a table that have these names, and how many rows it has."""
+    if kind == PARQUET:  # told before it is unpacked
+        lazy = pl.scan_parquet(io.BytesIO(body))
+        wanted = [name for name in lazy.collect_schema().names() if name in names]
+        count = lazy.select(pl.len()).collect().item()
+        _require_few(count, len(wanted))
+        frame = pl.read_parquet(io.BytesIO(body), columns=wanted) if wanted else pl.DataFrame()
+    else:
+        frame = pl.read_ipc_stream(io.BytesIO(body))
+        wanted = [name for name in frame.columns if name in names]
+        count = frame.height
+        _require_few(count, len(wanted))
+    return {name: frame[name].to_list() for name in wanted}, count
+
+
+def _require_few(rows: int, width: int) -> None:
+    if rows * max(width, 1) > MOST_VALUES:
+        raise ValueError(f"it has {rows:,} rows, more than {MOST_VALUES:,} values")
 
 
 def written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:

@@ -23,6 +23,7 @@ from setpoint.serve.decoding import read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
 from setpoint.serve.rest import formats
+from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import (
     Asking,
     Protocol,
@@ -176,25 +177,22 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
 
 
 async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
-    if (kind := _kind(request)) not in formats.TABLES:
-        return await predicted(serving, _read(serving, request, endpoint))
-    began = _begun(serving, request, endpoint)
-    aside = serving.lane(began.endpoint, "tables")
-    given = request.body, formats.TABLES[kind], began.endpoint.inputs
-    rows = await aside.run(formats.from_table, *given)
-    return await predicted(serving, _asked(serving, request, began, rows, None))
+    began, kind = _begun(serving, request, endpoint), _kind(request)
+    given = request.body, kind, began.endpoint.inputs
+    if kind in formats.TABLES or is_large(request.body):
+        rows, parameters = await read_aside(serving, began.endpoint, _rows, *given)
+    else:
+        rows, parameters = _rows(*given)
+    return await predicted(serving, _asked(serving, request, began, rows, parameters))
 
 
 def _asking(serving: Answering, request: Request) -> Asking | None:
-    if _kind(request) in formats.TABLES:
+    kind = _kind(request)
+    endpoint = None if kind in formats.TABLES else _invoked(serving, request)
+    if endpoint is None:
         return None
-    endpoint = _invoked(serving, request)
-    return None if endpoint is None else _read(serving, request, endpoint)
-
-
-def _read(serving: Answering, request: Request, endpoint: Endpoint) -> Asking:
     began = _begun(serving, request, endpoint)
-    rows, parameters = _rows(request, _kind(request), began.endpoint.inputs)
+    rows, parameters = _rows(request.body, kind, began.endpoint.inputs)
     return _asked(serving, request, began, rows, parameters)
 
 
@@ -233,15 +231,17 @@ def _kind(request: Request) -> str:
     return kind.strip()
 
 
-def _rows(request: Request, kind: str, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters | None]:
-    """Read a body in the format that its content type names, if that is no table."""
+def _rows(body: bytes, kind: str, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parameters | None]:
+    """Read a body in the format that its content type names; see `aside` for tables."""
+    if kind in formats.TABLES:
+        return formats.from_table(body, formats.TABLES[kind], inputs), None
     if kind == "text/csv":
-        return formats.from_csv(request.body, inputs), None
+        return formats.from_csv(body, inputs), None
     if kind in {"application/jsonlines", "application/x-jsonlines", "application/jsonl"}:
-        return formats.from_lines(request.body, inputs), None
+        return formats.from_lines(body, inputs), None
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
-        body = read(_decode, request.body, "request")
-        return _from_json(body, inputs), body.parameters
+        found = read(_decode, body, "request")
+        return _from_json(found, inputs), found.parameters
     raise Invalid(
         f"the content type {kind!r} is not understood",
         hint="send application/json, text/csv, application/jsonlines, application/x-parquet "

@@ -14,6 +14,7 @@ from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, plain
 from setpoint.serve.rest import explaining
+from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import Protocol, arm_headers, failed, nowhere, numbered
 from setpoint.serve.v2 import InputSpec
 
@@ -66,9 +67,26 @@ def version_of(serving: Answering, endpoint: Endpoint, text: str | None) -> tupl
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
     started = perf_counter_ns()
-    asked = read(request.body, request.header(v2_binary.HEADER))
-    given = named(serving, endpoint, asked, started, version)
+    asked, rows = await _read(serving, request, endpoint)
+    given = named(serving, endpoint, asked, started, version, rows)
     return replied(await serving.predict(given), asked)
+
+
+async def _read(
+    serving: Answering, request: Request, endpoint: Endpoint
+) -> tuple[v2.InferRequest, v2.Rows | None]:
+    """Read a request; its rows, too, where that takes long."""
+    length = request.header(v2_binary.HEADER)
+    if length or not is_large(request.body):
+        return read(request.body, length), None
+    return await read_aside(serving, endpoint, _read_rows, request.body, endpoint.inputs)
+
+
+def _read_rows(body: bytes, inputs: v2.Inputs) -> tuple[v2.InferRequest, v2.Rows]:
+    """Return a request without its tensors, and what they are."""
+    asked = v2.infer_request(body)
+    rest = v2.InferRequest([], asked.id, asked.parameters, asked.outputs)
+    return rest, tensors.rows(asked, inputs)
 
 
 def read(body: bytes, length: str) -> v2.InferRequest:
@@ -94,9 +112,16 @@ _ASKED = {"infer": _infer, "explain": _explain}
 
 
 def named(
-    serving: Answering, endpoint: Endpoint, read: v2.InferRequest, started: int, version: int = 0
+    serving: Answering,
+    endpoint: Endpoint,
+    read: v2.InferRequest,
+    started: int,
+    version: int = 0,
+    rows: v2.Rows | None = None,
 ) -> Asked:
     """Return a request that was read with its rows, named, as every way to V2 does it.
+
+    Its tensors are read here unless there are `rows` already.
 
     Raises:
         Invalid: If its tensors are not the model's inputs, or it asks for an output there is not.
@@ -104,7 +129,7 @@ def named(
     endpoint.outputs.chosen(names_of(read.outputs))
     return serving.asked(
         endpoint,
-        tensors.rows(read, endpoint.inputs),
+        tensors.rows(read, endpoint.inputs) if rows is None else rows,
         started,
         request_id=read.id or "",
         parameters=read.parameters,

@@ -24,6 +24,7 @@ from setpoint.serve.holding import NOT_HERE
 from setpoint.serve.outputs import OutputSpec, rows
 from setpoint.serve.outputs import columns as columnar
 from setpoint.serve.rest import explaining
+from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import (
     Asking,
     Protocol,
@@ -82,11 +83,16 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     if request.method == "GET" and what == "/metadata":
         return Reply(_metadata(endpoint, version))
     if request.method == "POST" and what == ":explain":
-        _, given = _asked(request, endpoint)
+        given = _read_rows(request.body, endpoint.inputs).rows
         return await explaining.in_v1(serving, endpoint, given, version)
-    if request.method == "POST" and what in {":predict", ":classify", ":regress"}:
-        read_it = _predicting if what == ":predict" else _judging
-        return await predicted(serving, read_it(serving, request, endpoint, version))
+    if request.method == "POST" and what in _READ:
+        started = perf_counter_ns()
+        if what != ":predict":
+            endpoint.outputs.require(what.removeprefix(":"))
+        how, body = _READ[what], (request.body, endpoint.inputs)
+        large = is_large(request.body)
+        read = await read_aside(serving, endpoint, how, *body) if large else how(*body)
+        return await predicted(serving, _asked(serving, endpoint, read, started, version, what))
     raise nowhere(request, _HINT)
 
 
@@ -94,7 +100,9 @@ def _asking(serving: Answering, request: Request) -> Asking | None:
     asked = _PATH.fullmatch(request.path)
     if asked is None or asked["what"] != ":predict" or asked["version"] or asked["label"]:
         return None
-    return _predicting(serving, request, serving.endpoint(asked["model"]))
+    started = perf_counter_ns()
+    endpoint = serving.endpoint(asked["model"])
+    return _asked(serving, endpoint, _read_rows(request.body, endpoint.inputs), started)
 
 
 def version_of(
@@ -118,63 +126,70 @@ def version_of(
     return found
 
 
-def _predicting(
-    serving: Answering, request: Request, endpoint: Endpoint, version: int = 0
+class _Read(Struct):
+    """What a body asks for."""
+
+    rows: v2.Rows
+    parameters: v2.Parameters | None
+    by_row: bool = True  #: whether it is to be answered row by row, as it asks
+
+
+def _read_rows(body: bytes, inputs: v2.Inputs) -> _Read:
+    """Read the body of ``:predict``."""
+    found = read(_predict.decode, body, "predict request")
+    check_signature(found.signature_name)
+    if (found.instances is None) == (found.inputs is None):
+        raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
+    plain = _plainly(body)
+    if found.inputs is None:
+        rows = columns.from_instances(plain(found.instances), inputs, "$.instances")
+    else:
+        rows = _columnar(plain(found.inputs), inputs)
+    return _Read(rows, found.parameters, found.inputs is None)
+
+
+def _read_examples(body: bytes, inputs: v2.Inputs) -> _Read:
+    """Read the body of ``:classify`` and ``:regress``."""
+    found = read(_examples.decode, body, "request")
+    check_signature(found.signature_name)
+    plain = _plainly(body)
+    records = [plain(found.context | example) for example in found.examples]
+    return _Read(columns.from_records(records, inputs, "$.examples"), found.parameters)
+
+
+_READ = {":predict": _read_rows, ":classify": _read_examples, ":regress": _read_examples}
+
+
+def _asked(
+    serving: Answering,
+    endpoint: Endpoint,
+    read: _Read,
+    started: int,
+    version: int = 0,
+    what: str = ":predict",
 ) -> Asking:
-    """Read ``:predict``."""
-    started = perf_counter_ns()
-    body, given = _asked(request, endpoint)
-    asked = serving.asked(endpoint, given, started, parameters=body.parameters, version=version)
-
     def written(predicted: Predicted) -> Reply:
-        told = predicted.told()
-        by_row = body.inputs is None
-        found = {"predictions": rows(told)} if by_row else {"outputs": columnar(told)}
-        return Reply(v2.encode(found), headers=headers_of(predicted))
+        return Reply(v2.encode(_told(predicted, read, what)), headers=headers_of(predicted))
 
+    parameters = read.parameters
+    asked = serving.asked(endpoint, read.rows, started, parameters=parameters, version=version)
     return Asking(asked, written)
 
 
-def _asked(request: Request, endpoint: Endpoint) -> tuple[_Predict, v2.Rows]:
-    body = read(_predict.decode, request.body, "predict request")
-    check_signature(body.signature_name)
-    if (body.instances is None) == (body.inputs is None):
-        raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
-    plain = _plainly(request.body)
-    if body.inputs is None:
-        given = columns.from_instances(plain(body.instances), endpoint.inputs, "$.instances")
-    else:
-        given = _columnar(plain(body.inputs), endpoint.inputs)
-    return body, given
+def _told(predicted: Predicted, read: _Read, what: str) -> dict[str, Any]:
+    if what == ":predict":
+        told = predicted.told()
+        return {"predictions": rows(told)} if read.by_row else {"outputs": columnar(told)}
+    if what == ":regress":
+        return {"results": predicted.scores}
+    names, probabilities = predicted.classified()
+    return {"results": [list(zip(names, row, strict=True)) for row in probabilities.tolist()]}
 
 
 def _columnar(given: Any, inputs: v2.Inputs) -> v2.Rows:
     if isinstance(given, Mapping):
         return columns.from_columns(given, inputs, "$.inputs")
     return columns.from_instances(given, inputs, "$.inputs")
-
-
-def _judging(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Asking:
-    """Read ``:classify`` and ``:regress``."""
-    started = perf_counter_ns()
-    classify = request.path.endswith(":classify")
-    endpoint.outputs.require("classify" if classify else "regress")
-    body = read(_examples.decode, request.body, "request")
-    check_signature(body.signature_name)
-    plain = _plainly(request.body)
-    records = [plain(body.context | example) for example in body.examples]
-    given = columns.from_records(records, endpoint.inputs, "$.examples")
-
-    def written(predicted: Predicted) -> Reply:
-        results: list[Any] = predicted.scores
-        if classify:
-            names, probabilities = predicted.classified()
-            results = [list(zip(names, row, strict=True)) for row in probabilities.tolist()]
-        return Reply(v2.encode({"results": results}), headers=headers_of(predicted))
-
-    parameters = body.parameters
-    asked = serving.asked(endpoint, given, started, parameters=parameters, version=version)
-    return Asking(asked, written)
 
 
 def check_signature(name: str) -> None:
