@@ -257,7 +257,7 @@ class Jobs:
         while serving.endpoints.problem is not None:  # noqa: ASYNC110 - it has just started
             await asyncio.sleep(_RETRY_SECONDS / 10)
         job, body = await self._on_disk(partial(self._folder.job, entry.id))
-        request, asked = await self._beside(partial(self._read, job, body))
+        request, asked = await self._read(job, body)
         if asked.endpoint.absent:
             asked = structs.replace(asked, endpoint=await serving.bringing.whole(asked.endpoint))
         pace = self._paces.setdefault(job.model, Pace())
@@ -310,18 +310,18 @@ class Jobs:
             else:
                 return
 
-    def _read(self, job: Job, body: bytes) -> tuple[v2.InferRequest, Asked]:
-        request = open_inference.read(body, job.length)
+    async def _read(self, job: Job, body: bytes) -> tuple[v2.InferRequest, Asked]:
+        serving = self._serving
+        endpoint = serving.endpoint(job.model)
+        version = str(job.version) if job.version else None
+        endpoint, number = open_inference.version_of(serving, endpoint, version)
+        request, rows = await open_inference.read_whole(serving, endpoint, body, job.length)
         parameters = request.parameters or v2.Parameters()
         request.parameters = structs.replace(
             parameters, ids=job.ids, keys=job.keys or None, route=job.route
         )
         request.id = job.request_id
-        serving = self._serving
-        endpoint = serving.endpoint(job.model)
-        version = str(job.version) if job.version else None
-        endpoint, number = open_inference.version_of(serving, endpoint, version)
-        return request, open_inference.named(serving, endpoint, request, 0, number)
+        return request, open_inference.named(serving, endpoint, request, 0, number, rows)
 
     def _outcome(self, entry: Entry, state: State) -> Outcome:
         return Outcome(

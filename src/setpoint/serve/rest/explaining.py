@@ -25,9 +25,15 @@ async def in_v1(serving: Answering, endpoint: Endpoint, rows: v2.Rows, version: 
 
 
 async def in_v2(
-    serving: Answering, endpoint: Endpoint, asked: v2.InferRequest, version: int
+    serving: Answering,
+    endpoint: Endpoint,
+    asked: v2.InferRequest,
+    version: int,
+    rows: v2.Rows | None,
 ) -> Reply:
     """Answer ``/explain``: the request is that of ``/infer``, the outputs are `OUTPUTS`.
+
+    Its tensors are read here unless there are `rows` already.
 
     Raises:
         Invalid: If the request does not fit, or asks for another output.
@@ -40,8 +46,8 @@ async def in_v2(
             where="$.outputs",
             hint=f"ask for {', '.join(OUTPUTS)}",
         )
-    rows = tensors.rows(asked, endpoint.inputs)
-    found = await serving.explaining.explain(endpoint, rows, version)
+    given = tensors.rows(asked, endpoint.inputs) if rows is None else rows
+    found = await serving.explaining.explain(endpoint, given, version)
     told = {
         "model_name": found.model,
         "model_version": str(found.version),

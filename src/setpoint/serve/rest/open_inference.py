@@ -27,6 +27,7 @@ _REPOSITORY = re.compile(r"/v2/repository/models/(?P<model>[^/]+)/(?P<what>load|
 _ABSENT = re.compile(
     r"/v2/(systemsharedmemory|cudasharedmemory|trace|logging)(/.*)?|/v2/models/[^/]+(/versions/[^/]+)?/trace(/.*)?"
 )
+_LENGTH = v2_binary.HEADER
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 HINT = (
     "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
@@ -67,19 +68,18 @@ def version_of(serving: Answering, endpoint: Endpoint, text: str | None) -> tupl
 
 async def _infer(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
     started = perf_counter_ns()
-    asked, rows = await _read(serving, request, endpoint)
+    asked, rows = await read_whole(serving, endpoint, request.body, request.header(_LENGTH))
     given = named(serving, endpoint, asked, started, version, rows)
     return replied(await serving.predict(given), asked)
 
 
-async def _read(
-    serving: Answering, request: Request, endpoint: Endpoint
+async def read_whole(
+    serving: Answering, endpoint: Endpoint, body: bytes, length: str
 ) -> tuple[v2.InferRequest, v2.Rows | None]:
-    """Read a request; its rows, too, where that takes long."""
-    length = request.header(v2_binary.HEADER)
-    if length or not is_large(request.body):
-        return read(request.body, length), None
-    return await read_aside(serving, endpoint, _read_rows, request.body, endpoint.inputs)
+    """Read an infer request as `read`; where that takes long its rows, too, and elsewhere."""
+    if length or not is_large(body):
+        return read(body, length), None
+    return await read_aside(serving, endpoint, _read_rows, body, endpoint.inputs)
 
 
 def _read_rows(body: bytes, inputs: v2.Inputs) -> tuple[v2.InferRequest, v2.Rows]:
@@ -104,8 +104,8 @@ def replied(predicted: Predicted, asked: v2.InferRequest) -> Reply:
 
 
 async def _explain(serving: Answering, request: Request, endpoint: Endpoint, version: int) -> Reply:
-    asked = read(request.body, request.header(v2_binary.HEADER))
-    return await explaining.in_v2(serving, endpoint, asked, version)
+    asked, rows = await read_whole(serving, endpoint, request.body, request.header(_LENGTH))
+    return await explaining.in_v2(serving, endpoint, asked, version, rows)
 
 
 _ASKED = {"infer": _infer, "explain": _explain}
