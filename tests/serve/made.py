@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from setpoint.models.entities import Input as ModelInput
+from setpoint.models.entities import Signature
 from setpoint.serve.entities import Deployment, LabelRecord, PredictionRecord, Role, ShadowRecord
 
 
@@ -31,6 +33,15 @@ class Sum:
             ]
             return self.factor * np.sum(columns, axis=0)
         return self.factor * rows.sum(axis=1)
+
+
+class YesNo(Sum):
+    """Says so, and what it calls the two."""
+
+    def __init__(self, classes: Sequence[Any] = ("no", "yes")) -> None:
+        super().__init__(0.1)
+        inputs = [ModelInput(name=each.name, datatype=each.datatype) for each in self.inputs]
+        self.signature = Signature(inputs=inputs, kind="classification", classes=list(classes))
 
 
 class Raises(Sum):

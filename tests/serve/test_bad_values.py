@@ -84,7 +84,7 @@ REST_V2: dict[str, tuple[int, str, bytes]] = {
     "cut off": (400, "is not JSON", GOOD_V2[:-3]),
     "empty": (400, "is not JSON", b""),
     "a list": (400, "Expected `object`", b"[]"),
-    "not a number": (400, "is not JSON", v2(tensor([float("nan"), 2], [1, 2]))),
+    "infinite": (400, "infinite", v2(tensor([float("inf"), 2], [1, 2]))),
     "too large": (400, "out of range", GOOD_V2.replace(b'data": [1,', b'data": [1e999,')),
     "ids": (400, "2 ids for 1 rows", v2(tensor([1, 2], [1, 2]), parameters={"ids": ["a", "b"]})),
     "output": (400, "'loss'", v2(tensor([1, 2], [1, 2]), outputs=[{"name": "loss"}])),
@@ -154,10 +154,12 @@ V1: list[tuple[str, str, bytes]] = [
     (":predict", "not in base 64", js(instances=[[{"b64": 1}, 2]])),
     (":predict", "differ in their number of rows", js(inputs={"a": [1], "b": [1, 2]})),
     (":predict", "no signature 'other'", js(instances=[[1, 2]], signature_name="other")),
-    (":predict", "is not JSON", b'{"instances": [[NaN, 1]]}'),
+    (":predict", "infinite", b'{"instances": [[-Infinity, 1]]}'),
+    (":predict", "is not JSON", b'{"instances": [["NaN", 1]'),
     (":predict", "is not JSON", js(instances=[[1, 2]])[:-2]),
     (":regress", "missing required field `examples`", b"{}"),
-    (":classify", "unknown input 'c'", js(examples=[{"a": 1, "b": 2, "c": 3}])),
+    (":regress", "unknown input 'c'", js(examples=[{"a": 1, "b": 2, "c": 3}])),
+    (":classify", "gives no probabilities", js(examples=[{"a": 1, "b": 2}])),
 ]
 
 
@@ -196,12 +198,13 @@ INVOCATIONS: list[tuple[str, str, bytes]] = [
 def test_mlflow_and_sagemaker(m: Served, kind: str, part: str, body: bytes) -> None:
     headers = [(b"content-type", kind.encode())]
     status, said = m.ask("POST", "/invocations", body, headers)
-    assert (status, set(said)) == (400, {"error_code", "message"})
+    expected = 415 if kind == "text/html" else 400
+    assert (status, set(said)) == (expected, {"error_code", "message"})
     assert said["error_code"] == "BAD_REQUEST"
     assert part in said["message"]
     for path in ("/models/m/invoke", "/endpoints/m/invocations"):
         status, raw, told = m.exchange("POST", path, body, headers)
-        assert (status, told["x-amzn-errortype"]) == (400, "ValidationError")
+        assert (status, told["x-amzn-errortype"]) == (expected, "ValidationError")
         assert part in json.loads(raw)["message"]
 
 
@@ -213,8 +216,8 @@ def test_mlflow_and_sagemaker(m: Served, kind: str, part: str, body: bytes) -> N
         ("/v2/models/m/versions/%00/infer", {"error"}),
         ("/v1/models/x:predict", {"error"}),
         ("/v1/models/m/versions/99999999999999999999:predict", {"error"}),
-        ("/models/x/invoke", {"message"}),
-        ("/endpoints/x/invocations", {"message"}),
+        ("/models/x/invoke", {"error_code", "message"}),
+        ("/endpoints/x/invocations", {"error_code", "message"}),
         ("/nowhere", {"error"}),
     ],
 )
@@ -228,6 +231,9 @@ def test_what_is_not_there_is_not_found(m: Served, path: str, fields: set[str]) 
     [
         ("missing required field `specversion`", js(id="1", source="s", type="t")),
         ("Expected `str`", js(id=1, source="s", type="t", specversion="1.0")),
+        ("has no id", js(id="", source="s", type="t", specversion="1.0")),
+        ("version '0.3'", js(id="1", source="s", type="t", specversion="0.3")),
+        ("no base 64", js(id="1", source="s", type="t", specversion="1.0", data_base64="%")),
         ("is not JSON", b"{"),
         ("missing required field `inputs`", js(id="1", source="s", type="t", specversion="1.0")),
         ("Expected `object`", js(id="1", source="s", type="t", specversion="1.0", data=[])),

@@ -1,5 +1,6 @@
 """Events in, events out, whatever protocol is inside."""
 
+import base64
 import json
 
 import pytest
@@ -50,3 +51,21 @@ def test_what_is_no_event_is_refused(m: Served) -> None:
     status, raw, _ = m.exchange("POST", "/v1/models/m:predict", b'{"data": {}}', headers)
     assert status == 400
     assert b"event" in raw
+
+
+def test_data_may_be_in_base_64(m: Served) -> None:
+    headers = [(b"content-type", b"application/cloudevents+json")]
+    data = base64.b64encode(json.dumps(ASKED).encode()).decode()
+    body = json.dumps({**EVENT, "data_base64": data}).encode()
+    status, raw, _ = m.exchange("POST", "/v1/models/m:predict", body, headers)
+    assert (status, json.loads(raw)["data"]) == (200, {"predictions": [3.0]})
+
+
+@pytest.mark.parametrize(("name", "value"), [("id", ""), ("specversion", "0.3")])
+def test_an_event_in_headers_has_what_it_must(m: Served, name: str, value: str) -> None:
+    event = {**EVENT, name: value}
+    headers = [(f"ce-{name}".encode(), each.encode()) for name, each in event.items() if each]
+    body = json.dumps(ASKED).encode()
+    status, raw, _ = m.exchange("POST", "/v1/models/m:predict", body, headers)
+    assert (status, b"ce-" in raw) == (400, True)
+    assert m.logged() == []

@@ -1,6 +1,7 @@
 """The short way must be indistinguishable from uvicorn's: asked over real connections."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -363,3 +364,57 @@ def test_the_arms_of_a_test_are_told_on_either_way(served: Served, route: str) -
         assert short is not None
         assert (short[0], short[1]) == (status, answer)
         assert short[2]["setpoint-arm"] == heads["setpoint-arm"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v1/models/m:predict", "/invocations"])
+def test_a_long_answer_is_packed_for_who_accepts_it(served: Served, path: str) -> None:
+    served.deploy(live())
+    names = {"ids": [f"r{i}" for i in range(400)]}
+    tensor = {"name": "x", "shape": [400, 2], "datatype": "FP64", "data": [1, 2] * 400}
+    asked = {"inputs": [tensor], "id": "r"} if "v2" in path else {"instances": [[1, 2]] * 400}
+    body = json.dumps({**asked, "parameters": names}).encode()
+    accepts = [(b"accept-encoding", b"gzip, deflate")]
+    short, long = served.short(path, body, accepts), served.exchange("POST", path, body, accepts)
+    assert short is not None
+    assert (short[0], short[1]) == long[:2]
+    assert short[2]["content-encoding"] == "gzip"
+    plain = served.short(path, body)
+    assert plain is not None
+    assert gzip.decompress(short[1]) == plain[1]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v1/models/m:predict", "/invocations"])
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: b=1", "a\nb", "\x01", "\x7f", "a\0"])
+def test_an_id_that_no_header_can_have_is_refused(served: Served, path: str, name: str) -> None:
+    served.deploy(live())
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
+    asked = {"inputs": [tensor]} if "v2" in path else {"instances": [[1, 2]]}
+    body = json.dumps({**asked, "parameters": {"ids": [name]}}).encode()
+    assert (served.short(path, body) or [0])[0] == 400
+    assert served.exchange("POST", path, body)[0] == 400
+    assert served.logged() == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_id_that_is_not_ascii_is_told_in_percent(served: Served) -> None:
+    served.deploy(live())
+    body = json.dumps({"instances": [[1, 2]], "parameters": {"ids": ["größe 1"]}}).encode()
+    short = served.short("/v1/models/m:predict", body)
+    assert short is not None
+    assert short[2]["setpoint-prediction-id"] == "gr%C3%B6%C3%9Fe 1"
+    served.sync()
+    assert served.logged()[0].ids == ["größe 1"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_errors_are_counted_whichever_way_they_go(served: Served) -> None:
+    served.deploy(live())
+    served.short("/v2/models/m/infer", b"{")
+    served.short("/v1/models/m:predict", b"{")
+    served.exchange("POST", "/v1/models/m:predict", b"{")
+    served.exchange("GET", "/v2/models/other")
+    _, told = served.get("/metrics")
+    assert 'setpoint_error_answers_total{status="400"} 3' in told
+    assert 'setpoint_error_answers_total{status="404"} 1' in told

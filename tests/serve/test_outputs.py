@@ -17,11 +17,13 @@ from tests.serve.conftest import Served
 from tests.serve.made import canary, live
 
 from setpoint.artifacts.files import FileStore
+from setpoint.errors import Invalid
 from setpoint.models import adding
 from setpoint.models.entities import Stored
 from setpoint.models.runtime import load
 from setpoint.serve.entities import EndpointSettings, LabelRecord, Position, PredictionRecord
 from setpoint.serve.log import LogWriter
+from setpoint.serve.outputs import Outputs
 from setpoint.serve.seal import seal
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -409,3 +411,47 @@ def test_a_row_with_a_gap_that_the_model_does_not_take_has_no_answer(
     assert found["label"] == [*NAMES[:2], None]
     assert found["score"][2] is None
     assert found["probabilities"][6:] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("classes", "told", "kept"),
+    [
+        (["no", "yes"], ["yes", 0, True], [1.0, 0.0, 1.0]),
+        ([3, 7], [7, 3, "7", 3.0], [1.0, 0.0, 1.0, 0.0]),
+        ([False, True], [True, 0, 1.0, "True"], [1.0, 0.0, 1.0, 1.0]),
+        (["a", "b", "c"], ["c", 1, 0.0], [2.0, 1.0, 0.0]),
+        ([], [0.25, 1e9, True], [0.25, 1e9, 1.0]),
+    ],
+)
+def test_a_label_is_a_class_or_its_place(classes: Any, told: Any, kept: Any) -> None:
+    outputs = Outputs(classes=classes)
+    assert [outputs.label_of(each, "$") for each in told] == kept
+
+
+@pytest.mark.parametrize(
+    ("classes", "label"),
+    [
+        (["no", "yes"], 2),
+        (["no", "yes"], 0.5),
+        (["no", "yes"], -1),
+        (["no", "yes"], "maybe"),
+        ([3, 7], 1),
+        ([0, 1], 1e300),
+        ([], "yes"),
+    ],
+)
+def test_a_label_that_is_no_class_is_refused(classes: Any, label: Any) -> None:
+    with pytest.raises(Invalid, match="no class of the model"):
+        Outputs(classes=classes).label_of(label, "$")
+
+
+def test_of_no_rows_outputs_keep_their_shapes(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    tensor = {"name": "x", "datatype": "FP64", "shape": [0, 4], "data": []}
+    names = ["score", "label", "probabilities"]
+    asked = {"inputs": [tensor], "outputs": [{"name": name} for name in names]}
+    status, answer = served.post("/v2/models/m/infer", asked)
+    assert status == 200
+    assert [each["shape"] for each in answer["outputs"]] == [[0], [0], [0, 3]]
+    status, answer = served.post("/v1/models/m:predict", {"instances": []})
+    assert (status, answer) == (200, {"predictions": []})

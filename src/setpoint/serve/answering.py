@@ -98,11 +98,6 @@ class Predicted(Struct, frozen=True, gc=False):
         outputs = self.endpoint.outputs
         return outputs.told(outputs.chosen(names), self.scores, self.given)
 
-    @property
-    def told_arms(self) -> str:
-        """The arms in one line: one name where all rows have it, else one a row, by commas."""
-        return ",".join(self.arms[:1] if len(set(self.arms)) == 1 else self.arms)
-
     def classified(self) -> tuple[list[str], Any]:
         """Return the names of the classes, and ``[n, classes]`` probabilities."""
         return self.endpoint.outputs.classified(self.scores, self.given)
@@ -152,7 +147,7 @@ class Answering:
         endpoint = self.endpoints.get(model)
         if endpoint is None:
             known = ", ".join(sorted(self.endpoints.all())) or "none yet"
-            raise NotFound(f"no model {model!r} is served here", hint=f"served now: {known}")
+            raise NotFound(f"no model {model[:100]!r} is served here", hint=f"served now: {known}")
         if endpoint.broken is not None:
             raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
         return endpoint

@@ -54,19 +54,19 @@ class App(Answering):
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = http.headers_of(scope["headers"])
         protocol = _protocol(path)
         try:
             reply = await self._reply(protocol, scope, headers, receive)
         except Gone:
             return
         except SetpointError as error:
-            reply = _failed(protocol, error)
+            reply = self._failed(protocol, error)
             if isinstance(error, Crowded):
                 again = (b"retry-after", b"%d" % problems.RETRY_AFTER)
                 reply = replace(reply, headers=(*reply.headers, again))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
-            reply = _broken(protocol, path)
+            reply = self._broken(protocol, path)
         if b"accept-encoding" in headers:
             reply = http.packed(reply, headers[b"accept-encoding"])
         length = (b"content-length", b"%d" % len(reply.body))
@@ -105,6 +105,12 @@ class App(Answering):
 
     def answer_now(self, head: Head, body: bytes) -> Reply | None:
         """Answer a plain request for predictions in this call; None if it has to wait for that."""
+        reply = self._soon(head, body)
+        if reply is not None and b"accept-encoding" in head.headers:
+            return http.packed(reply, head.headers[b"accept-encoding"])
+        return reply
+
+    def _soon(self, head: Head, body: bytes) -> Reply | None:
         if head.model:
             return self.infer_now(head.model, body, head.json)
         endpoint = self._asked_at(head.path)
@@ -118,9 +124,9 @@ class App(Answering):
                 return None
             return asking.written(self.predict_now(asking.asked))
         except SetpointError as error:
-            return _failed(protocol, error)
+            return self._failed(protocol, error)
         except Exception:  # noqa: BLE001 - the outermost frame of this way
-            return _broken(protocol, head.path)
+            return self._broken(protocol, head.path)
         finally:
             choosing.told.reset(token)
 
@@ -148,9 +154,19 @@ class App(Answering):
                 return None
             return open_inference.replied(self.predict_now(given), request)
         except SetpointError as error:
-            return _failed(open_inference.PROTOCOL, error)
+            return self._failed(open_inference.PROTOCOL, error)
         except Exception:  # noqa: BLE001 - the outermost frame of this way
-            return _broken(open_inference.PROTOCOL, model)
+            return self._broken(open_inference.PROTOCOL, model)
+
+    def _failed(self, protocol: Protocol, error: SetpointError) -> Reply:
+        status = problems.status_of(error)
+        self.metrics.errs(str(status))
+        return protocol.failed(status, error)
+
+    def _broken(self, protocol: Protocol, path: str) -> Reply:
+        """Return the reply to what should not have failed: no traceback reaches a client."""
+        _log.exception("request failed", extra={"path": path})
+        return self._failed(protocol, SetpointError(problems.FAILED))
 
     def _plain(self, endpoint: Endpoint, body: bytes, json: int) -> Reply | None:
         """Answer a plain request as `asked`, `scoring.score` and `finish` would."""
@@ -187,16 +203,6 @@ class App(Answering):
 
 def _protocol(path: str) -> Protocol:
     return next(one for one in _PROTOCOLS if one.owns(path))
-
-
-def _failed(protocol: Protocol, error: SetpointError) -> Reply:
-    return protocol.failed(problems.status_of(error), error)
-
-
-def _broken(protocol: Protocol, path: str) -> Reply:
-    """Return the reply to what should not have failed: no traceback reaches a client."""
-    _log.exception("request failed", extra={"path": path})
-    return protocol.failed(500, SetpointError(problems.FAILED))
 
 
 async def _hung_up(receive: Receive) -> None:

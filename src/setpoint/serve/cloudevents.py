@@ -6,12 +6,15 @@ structured mode both stand in one JSON document. The reply comes in the mode of 
 Source: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md
 """
 
+import base64
+import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from setpoint.errors import Invalid
 from setpoint.serve import v2
 from setpoint.serve.decoding import read
 from setpoint.serve.exchange import JSON, Reply, Request
@@ -19,6 +22,7 @@ from setpoint.serve.exchange import JSON, Reply, Request
 _STRUCTURED = b"application/cloudevents+json"
 _RESPONSE = "org.kubeflow.serving.inference.response"
 _SOURCE = "setpoint"
+_VERSION = "1.0"
 
 
 class _Event(Struct):
@@ -29,6 +33,7 @@ class _Event(Struct):
     type: str
     specversion: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
+    data_base64: str | None = None  #: the same as bytes, which is how some clients send it
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -46,13 +51,15 @@ async def answered(request: Request, answer: Callable[[Request], Awaitable[Reply
         Invalid: If it is no event.
     """
     if not _is_structured(request.headers):
+        id_ = _required(request.header(b"ce-id"), request.header(b"ce-specversion"))
         reply = await answer(request)
-        found = _attributes(request.header(b"ce-id"))
+        found = _attributes(id_)
         headers = tuple((f"ce-{name}".encode(), value.encode()) for name, value in found.items())
         return Reply(reply.body, reply.status, reply.kind, (*reply.headers, *headers))
     event = read(_event.decode, request.body, "event")
+    _required(event.id, event.specversion)
     inner = {**request.headers, b"content-type": JSON}
-    reply = await answer(Request(request.method, request.path, inner, bytes(event.data)))
+    reply = await answer(Request(request.method, request.path, inner, _data(event)))
     if reply.kind != JSON:
         return reply
     body: dict[str, Any] = {
@@ -63,13 +70,39 @@ async def answered(request: Request, answer: Callable[[Request], Awaitable[Reply
     return Reply(v2.encode(body), reply.status, _STRUCTURED, reply.headers)
 
 
+def _required(id_: str, version: str) -> str:
+    """Return an event's id.
+
+    Raises:
+        Invalid: If it has none, or is of another version of the specification.
+    """
+    if not id_:
+        raise Invalid("the event has no id", where="ce-id", hint="give every event one of its own")
+    if version != _VERSION:
+        raise Invalid(
+            f"events of version {version[:20]!r} are not understood",
+            where="ce-specversion",
+            hint=f"send {_VERSION}",
+        )
+    return id_
+
+
+def _data(event: _Event) -> bytes:
+    if event.data_base64 is None:
+        return bytes(event.data)
+    try:
+        return base64.b64decode(event.data_base64, validate=True)
+    except binascii.Error:
+        raise Invalid("this is no base 64", where="$.data_base64") from None
+
+
 def _is_structured(headers: Mapping[bytes, bytes]) -> bool:
     return headers.get(b"content-type", b"").lower().startswith(_STRUCTURED)
 
 
 def _attributes(id_: str) -> dict[str, str]:
     return {
-        "specversion": "1.0",
+        "specversion": _VERSION,
         "id": id_,
         "source": _SOURCE,
         "type": _RESPONSE,

@@ -1,13 +1,44 @@
 """Bodies of JSON, decoded into structs."""
 
+import json
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from setpoint.errors import Invalid
 
 T = TypeVar("T")
+
+
+def lenient(decoder: "msgspec.json.Decoder[T]", into: Any) -> Callable[[bytes], T]:
+    """Return a function that decodes a body in which NaN and Infinity are numbers, too.
+
+    JSON has none, but Python's and pandas' writers write them, and so do the clients made with
+    those. Whether a model takes them is another question.
+
+    Args:
+        decoder: Of such a body.
+        into: What it decodes to.
+    """
+
+    def decode(raw: bytes) -> T:
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if b"NaN" not in raw and b"Infinity" not in raw:
+                raise
+            try:
+                found: T = msgspec.convert(json.loads(raw), into)
+            except ValueError as error:
+                if isinstance(error, msgspec.ValidationError):
+                    raise
+                raise msgspec.DecodeError(str(error)) from None
+            return found
+
+    return decode
 
 
 def too_deep(what: str) -> Invalid:

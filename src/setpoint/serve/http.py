@@ -1,7 +1,7 @@
 """The edges of HTTP: bodies in, whole and unpacked; replies out, packed where it is asked for."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from setpoint.errors import Denied, Invalid
@@ -14,6 +14,16 @@ _LEAST_PACKED = 1_024  #: bytes; packing less makes it no shorter to speak of
 _WBITS = {"gzip": 31, "deflate": 15}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+def headers_of(told: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name; of one that comes several times all values, by commas."""
+    told = list(told)
+    found = dict(told)
+    if len(found) < len(told):
+        for name in found:
+            found[name] = b", ".join(value for one, value in told if one == name)
+    return found
 
 
 async def body(headers: Mapping[bytes, bytes], receive: Receive, most: int = MOST_BYTES) -> bytes:

@@ -24,7 +24,7 @@ OK = 200
 _ADDED = (
     *("batch_sums", "refused", "swaps", "load_failures", "labels", "shadows", "fallbacks"),
     *("explanations", "explained_rows", "jobs", "loads", "load_micros", "given_up", "memory"),
-    "arms",
+    *("arms", "errors"),
 )
 
 Labels = tuple[str, ...]
@@ -75,6 +75,7 @@ class Metrics(Struct):
     batches: dict[tuple[str, str], list[int]] = {}
     batch_sums: dict[tuple[str, str], int] = {}
     refused: dict[tuple[str, str], int] = {}  #: requests by (model, why)
+    errors: dict[str, int] = {}  #: answers that were one, by status: of HTTP, or gRPC's name
     swaps: dict[str, int] = {}
     load_failures: dict[str, int] = {}
     loads: dict[str, int] = {}  #: versions that were loaded
@@ -112,6 +113,10 @@ class Metrics(Struct):
         tally.micros += micros
         tally.last_us = at_us
         tally.latency[bisect_left(BUCKETS, micros)] += 1
+
+    def errs(self, status: str) -> None:
+        """Count an answer that is an error, whatever of."""
+        self.errors[status] = self.errors.get(status, 0) + 1
 
     def batched(self, model: str, requests: int, rows: int) -> None:
         """Count a call of a slow model, by how many requests shared it, and rows."""
@@ -230,6 +235,8 @@ class Metrics(Struct):
                 ("model", "arm", "version"), self.arms.items())  # fmt: skip
         _family(lines, "refused_total", "counter", "Requests that got no answer, by why",
                 ("model", "why"), self.refused.items())  # fmt: skip
+        _family(lines, "error_answers_total", "counter", "Answers that were errors, by status",
+                ("status",), [((status,), n) for status, n in self.errors.items()])  # fmt: skip
         _family(lines, "jobs_total", "counter", "Jobs that ended",
                 ("model", "state"), self.jobs.items())  # fmt: skip
         _family(lines, "explanations_total", "counter", "Requests for explanations",

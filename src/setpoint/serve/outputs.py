@@ -100,9 +100,9 @@ class Outputs:
         """Refuse to ``classify`` or ``regress`` by a model that cannot.
 
         Raises:
-            Invalid: If it gives no score, and for classes no probabilities either.
+            Invalid: If it gives no score, or no probabilities of classes.
         """
-        if self.scored or (what == "classify" and PROBABILITIES in self._by_name):
+        if PROBABILITIES in self._by_name if what == "classify" else self.scored:
             return
         raise Invalid(
             f"the model gives no {'probabilities' if what == 'classify' else 'score'}",
@@ -112,24 +112,29 @@ class Outputs:
 
     def classified(self, scores: Sequence[float], given: Given) -> tuple[list[str], NDArray[Any]]:
         """Return the names of the classes, and [n, classes] probabilities."""
-        return self._names or ["0", "1"], self._probabilities(scores, given)
+        return self._names, self._probabilities(scores, given)
 
     def label_of(self, told: Label, where: str) -> float:
-        """Return a label as it is kept: a number, or the place among the classes of one's name.
+        """Return a label as it is kept: a number, or the place of one among the classes.
+
+        A class is told by its name or its value; where those are no numbers, by its place, too.
 
         Raises:
-            Invalid: If it is a text and the name of no class.
+            Invalid: If it is none of the model's classes.
         """
-        if not isinstance(told, str):
+        if not self.classes:
+            if isinstance(told, str):
+                raise _no_label(told, where, "send numbers")
             return float(told)
-        names = self._names
-        if told not in names:
-            raise Invalid(
-                f"the label {told[:60]!r} is no class of the model",
-                where=where,
-                hint=f"its classes are {', '.join(names)}" if names else "send numbers",
-            )
-        return float(names.index(told))
+        if isinstance(told, str):
+            places = [at for at, name in enumerate(self._names) if name == told]
+        elif any(isinstance(each, int | float) for each in self.classes):
+            places = [at for at, each in enumerate(self.classes) if each == told]
+        else:
+            places = [at for at in range(len(self.classes)) if at == told]
+        if not places:
+            raise _no_label(told, where, f"its classes are {', '.join(self._names)}")
+        return float(places[0])
 
     def kept(self, given: Given) -> tuple[dict[str, bytes], dict[str, list[str | None]]]:
         """Return what the log has of what a model gave besides its score: numbers, and texts.
@@ -157,6 +162,8 @@ class Outputs:
     def _values(self, spec: OutputSpec, scores: Sequence[float], given: Given) -> NDArray[Any]:
         if spec.name in given:
             return given[spec.name]
+        if not len(scores):
+            return np.empty((0, *map(abs, spec.shape)))  # of no row
         if spec.name == LABEL:
             return self._labels(scores, given)
         if spec.name == PROBABILITIES:
@@ -183,6 +190,11 @@ class Outputs:
         return np.stack([1 - positive, positive], axis=1)
 
 
+def _no_label(told: Label, where: str, hint: str) -> Invalid:
+    said = f"{told[:60]!r}" if isinstance(told, str) else f"{told:g}"
+    return Invalid(f"the label {said} is no class of the model", where=where, hint=hint)
+
+
 def _text(value: Any) -> str | None:
     """Return a text as it is, and a digest of bytes or of what is several texts."""
     if value is None or isinstance(value, str):
@@ -202,7 +214,10 @@ def signed_outputs(signature: Any) -> Outputs:
         OutputSpec(each.name, each.datatype, tuple(each.shape), each.trace)
         for each in signature.outputs
     ]
-    return Outputs(given, signature.classes, scored=signature.scored)
+    classes = signature.classes
+    if signature.kind == "classification" and not classes and not given:
+        classes = [0, 1]  # of a version from before they were kept
+    return Outputs(given, classes, scored=signature.scored)
 
 
 def plain(array: NDArray[Any]) -> list[Any]:

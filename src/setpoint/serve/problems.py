@@ -13,6 +13,12 @@ class TooLarge(Invalid):
     code = "too-large"
 
 
+class Unsupported(Invalid):
+    """The body is in a format that is not read."""
+
+    code = "unsupported"
+
+
 #: Seconds after which a client that was refused because of others may come again.
 RETRY_AFTER = 1
 
@@ -20,6 +26,7 @@ _STATUS: tuple[tuple[type[SetpointError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (TooLarge, 413),
+    (Unsupported, 415),
     (Invalid, 400),
     (Denied, 403),
     (Crowded, 429),

@@ -1,5 +1,6 @@
 """The Open Inference Protocol V2 over JSON: requests to columns of rows, scores to answers."""
 
+import re
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, cast
@@ -9,11 +10,12 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
-from setpoint.serve.decoding import read
+from setpoint.serve.decoding import lenient, read
 from setpoint.serve.protocols import Floats
 
 VERSION = "0.1.0"  #: of the server
 LONGEST_ID = 256
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MOST_DIMENSIONS = 32  #: of a tensor
 
 _FLOATS = ("FP64", "FP32", "FP16")
@@ -171,7 +173,8 @@ def _request_type() -> Any:
     )
 
 
-_decode_infer: Callable[[bytes], InferRequest] = msgspec.json.Decoder(_request_type()).decode
+_REQUEST = _request_type()
+_decode_infer: Callable[[bytes], InferRequest] = lenient(msgspec.json.Decoder(_REQUEST), _REQUEST)
 _decode_labels = msgspec.json.Decoder(LabelRequest).decode
 
 
@@ -210,14 +213,15 @@ def check_ids(ids: Sequence[str], where: str, *, unique: bool) -> None:
     """Refuse ids that a database or a reader could not tell apart or keep.
 
     Raises:
-        Invalid: If one is empty, too long, has a NUL, or (with `unique`) comes twice.
+        Invalid: If one is empty, too long, has a character of control, which no header may have
+            either, or (with `unique`) comes twice.
     """
     for i, text in enumerate(ids):
-        if not 0 < len(text) <= LONGEST_ID or "\0" in text:
+        if not 0 < len(text) <= LONGEST_ID or _CONTROL.search(text):
             raise Invalid(
                 f"{text[:40]!r} cannot be an id",
                 where=f"{where}[{i}]",
-                hint=f"ids are 1 to {LONGEST_ID} characters, none of them NUL",
+                hint=f"ids are 1 to {LONGEST_ID} characters, none of them of control",
             )
     if unique and len(set(ids)) != len(ids):
         seen: set[str] = set()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import grpc
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from grpc import aio
 from tests.ports import free_port
 from tests.serve.conftest import Served
-from tests.serve.made import Input, Sum, canary, live, shadow
+from tests.serve.made import Input, Raises, Sum, YesNo, canary, live, shadow
 from tests.serve.test_limits import Stuck
 from tests.serve.test_outputs import NAMES, ROWS, several
 
@@ -345,3 +346,66 @@ def test_a_call_says_by_what_it_is_routed_and_by_whom_it_was_answered(m: Served,
     speak(m, story)
     last = [one for one in m.logged() if isinstance(one, PredictionRecord)][-1]
     assert (last.roles, last.arm) == (b"\6", "shadow")
+
+
+@pytest.mark.parametrize("rows", [1, 300, 3_000])
+@pytest.mark.parametrize("name", ["r", "größe\N{BULLET}"])
+def test_the_metadata_of_many_rows_are_as_long_as_clients_take(
+    served: Served, rows: int, name: str
+) -> None:
+    served.deploy(live(), canary(weight=0.5))
+    ids = [f"{name}-{i}" for i in range(rows)]
+    values = tensor("x", "FP64", [rows, 2], fp64_contents=[1.0] * 2 * rows)
+    asked = V2.Infer(model_name="m", inputs=[values])
+    asked.parameters["ids"].string_param = ",".join(ids)
+
+    async def story(channel: aio.Channel) -> None:
+        call = channel.unary_unary(
+            INFER,
+            request_serializer=V2.Infer.SerializeToString,
+            response_deserializer=V2.Inferred.FromString,
+        )(asked)
+        answer = await call
+        assert list(answer.outputs[0].shape) == [rows]
+        told = dict(await call.trailing_metadata())
+        assert sum(len(key) + len(value) + 32 for key, value in told.items()) < 8_000
+        first, last = told["setpoint-prediction-id"].split(",")[:: max(rows, 2) - 1][:1], ids[-1]
+        assert unquote(first[0]) == ids[0]
+        assert unquote(told["setpoint-prediction-id"]).endswith(last)
+
+    speak(served, story)
+
+
+def test_a_classifier_tells_its_metadata_and_an_error_is_counted(served: Served) -> None:
+    served.predictors[1] = YesNo()
+    served.deploy(live())
+
+    async def story(channel: aio.Channel) -> None:
+        method = "/inference.GRPCInferenceService/ModelMetadata"
+        found = await ask(channel, method, V2.Named(name="m"), V2.ModelMetadata)
+        assert [each.name for each in found.outputs] == ["score", "label", "probabilities"]
+        await refused(channel, method, V2.Named(name="x"))
+
+    speak(served, story)
+    _, told = served.get("/metrics")
+    assert 'setpoint_error_answers_total{status="NOT_FOUND"} 1' in told
+
+
+def test_a_fallback_is_told_in_the_metadata(served: Served) -> None:
+    served.predictors[1] = Raises()
+    served.baselines[1] = Sum(10.0)
+    served.deploy(live())
+    one = TF.Tensor(dtype=2, double_val=[1.0, 2.0])
+    one.tensor_shape.dim.extend([TF.Dim(size=1), TF.Dim(size=2)])
+    asked = TF.Predict(model_spec=TF.ModelSpec(name="m"), inputs={"x": one})
+
+    async def story(channel: aio.Channel) -> None:
+        call = channel.unary_unary(
+            PREDICT,
+            request_serializer=TF.Predict.SerializeToString,
+            response_deserializer=TF.Predicted.FromString,
+        )(asked)
+        await call
+        assert dict(await call.trailing_metadata())["setpoint-fallback"] == "true"
+
+    speak(served, story)

@@ -48,6 +48,9 @@ def invoke(served: Served, body: Any, kind: bytes = b"application/json", **more:
         {"instances": [{"a": 1, "b": 2}, {"a": 3, "b": 4}], "params": {"x": 1}},
         {"inputs": {"a": [1, 3], "b": [2, 4]}},
         {"inputs": [[1, 2], [3, 4]]},
+        {"instances": {"a": [1, 3], "b": [2, 4]}},
+        {"dataframe_split": {"columns": ["b", "more", "a"], "data": [[2, 9, 1], [4, "x", 3]]}},
+        {"dataframe_records": [{"a": 1, "more": 9, "b": 2}, {"b": 4, "a": 3}]},
     ],
 )
 def test_every_form_of_mlflow_is_read(m: Served, body: Any) -> None:
@@ -163,7 +166,7 @@ def test_what_does_not_fit_is_refused_in_mlflows_shape(
 ) -> None:
     status, answer, _ = invoke(m, body, kind)
     told = json.loads(answer)
-    assert (status, told["error_code"]) == (400, "BAD_REQUEST")
+    assert (status, told["error_code"]) == (415 if said == "content type" else 400, "BAD_REQUEST")
     assert said in told["message"]
     assert m.logged() == []
 
@@ -196,3 +199,85 @@ def test_an_answer_of_the_fallback_is_marked(served: Served, path: str) -> None:
     )
     assert (status, json.loads(raw)) == (200, {"predictions": [0.3]})
     assert headers["setpoint-fallback"] == "true"
+
+
+def test_a_row_may_be_values_alone_and_csv_have_other_columns_and_gaps(m: Served) -> None:
+    status, answer, _ = invoke(m, {"inputs": {"a": 1, "b": 2.5}})
+    assert (status, json.loads(answer)) == (200, {"predictions": [3.5]})
+    csv = b"b,id,a\n2,x-1,1\nNA,x-2,1\nnull,x-3,1\n"
+    status, answer, _ = invoke(m, csv, b"text/csv")
+    assert (status, json.loads(answer)) == (200, {"predictions": [3.0, None, None]})
+    status, answer, _ = invoke(m, {"dataframe_records": [{"c": 1}]})
+    assert (status, "input" in answer) == (400, True)
+
+
+def test_a_text_of_csv_is_what_stands_there(mixed: Served) -> None:
+    _, answer, _ = invoke(mixed, b"a,t,b\n1,NA,1\n", b"text/csv")
+    assert json.loads(answer) == {"predictions": [4.0]}, "two letters, not a gap"
+
+
+@pytest.mark.parametrize("body", [b"a,b\n", b'{"instances": []}'])
+@pytest.mark.parametrize("accept", ["text/csv", "application/jsonlines", "application/json"])
+def test_no_rows_are_answered_by_none(m: Served, body: bytes, accept: str) -> None:
+    kind = b"text/csv" if body.startswith(b"a") else b"application/json"
+    status, answer, _ = invoke(m, body, kind, accept=accept)
+    assert (status, answer) == (200, '{"predictions":[]}' if accept.endswith("json") else "")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, text/csv;q=0.1", "application/json"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("text/html, text/csv;q=0.5", "text/csv"),
+        ("text/csv, application/json", "text/csv"),
+        ("application/json;q=0.2,text/csv; q=0.9", "text/csv"),
+        ("text/html", "application/json"),
+        ("text/csv;q=x", "text/csv"),
+    ],
+)
+def test_what_is_accepted_most_is_answered(m: Served, accept: str, kind: str) -> None:
+    _, _, told = invoke(m, {"instances": [[1, 2]]}, accept=accept)
+    assert told["content-type"] == kind
+
+
+def test_a_header_that_comes_twice_has_both_values(m: Served) -> None:
+    headers = [JSON, (b"accept", b"text/html"), (b"accept", b"text/csv")]
+    body = json.dumps({"instances": [[1, 2]]}).encode()
+    _, _, told = m.exchange("POST", "/invocations", body, headers)
+    assert told["content-type"] == "text/csv"
+
+
+def test_sagemakers_names_hold_beside_parameters_of_the_body(m: Served) -> None:
+    rows = {"instances": [[1, 2], [3, 4]]}
+    own = {"x_amzn_sagemaker_inference_id": "mine", "x_amzn_sagemaker_session_id": "me"}
+    _, _, told = invoke(m, {**rows, "parameters": {}}, JSON[1], **own)
+    assert told["setpoint-prediction-id"] == "mine.0,mine.1"
+    _, _, told = invoke(m, {**rows, "parameters": {"ids": ["a", "b"]}}, JSON[1], **own)
+    assert told["setpoint-prediction-id"] == "a,b"
+    m.deploy(live(), canary(weight=0.5))
+    seen = set()
+    for i in range(12):
+        parameters = {"ids": [f"{i}"]}
+        one = {"instances": [[1, 2]], "parameters": parameters}
+        seen.add(invoke(m, one, JSON[1], **own)[2]["setpoint-model-version"])
+    assert len(seen) == 1, "a session sticks to its version"
+    new = {"x_amzn_sagemaker_session_id": "NEW_SESSION"}
+    seen = {
+        invoke(m, {"instances": [[1, 2]]}, JSON[1], **new)[2]["setpoint-model-version"]
+        for _ in range(40)
+    }
+    assert seen == {"1", "2"}, "each of them is a session of its own"
+
+
+def test_the_version_of_each_row_is_told_where_several_answered(m: Served) -> None:
+    m.deploy(live(), canary(weight=0.5))
+    keys = [f"k{i}" for i in range(20)]
+    body = {"instances": [[1, 2]] * 20, "parameters": {"keys": keys}}
+    raw = json.dumps(body).encode()
+    _, answer, told = m.exchange("POST", "/endpoints/m/invocations", raw, [JSON])
+    factors = [each / 3.0 for each in json.loads(answer)["predictions"]]
+    versions = told["setpoint-model-version"].split(",")
+    assert versions == ["2" if factor == 10.0 else "1" for factor in factors]
+    assert set(versions) == {"1", "2"}
+    assert told["x-amzn-invoked-production-variant"] == told["setpoint-model-version"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.serve.conftest import Served
-from tests.serve.made import Input, Sum, canary, live, shadow
+from tests.serve.made import Input, Sum, YesNo, canary, live, shadow
 
 from setpoint.serve.entities import PredictionRecord
 
@@ -73,8 +73,12 @@ def test_a_shadow_answers_nobody(served: Served) -> None:
 def test_classes_and_values_of_examples(m: Served) -> None:
     asked = {"context": {"b": 0.25}, "examples": [{"a": 0.5}, {"a": 0.25, "b": 0.5}]}
     assert m.post("/v1/models/m:regress", asked) == (200, {"results": [0.75, 0.75]})
+    status, answer = m.post("/v1/models/m:classify", asked)
+    assert (status, "gives no probabilities" in answer["error"]) == (400, True)
+    m.predictors[2] = YesNo()
+    m.deploy(live(2))
     _, answer = m.post("/v1/models/m:classify", asked)
-    assert answer["results"][0] == [["0", 0.25], ["1", 0.75]]
+    assert answer["results"][0] == [["no", pytest.approx(0.925)], ["yes", pytest.approx(0.075)]]
 
 
 def test_texts_may_be_in_base_64(served: Served) -> None:

@@ -11,12 +11,14 @@ from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, 
 from setpoint.serve import choosing, problems
 from setpoint.serve.answering import Answering, Predicted
 from setpoint.serve.batching import Crowded
-from setpoint.serve.exchange import ARM_HEADER, ID_HEADER, VERSION_HEADER
+from setpoint.serve.telling import headers_of
 from setpoint.serve.timing import TimedOut
 
 #: ``(serving, request) -> answer``, or the answer and what was predicted
 Handler = Callable[[Answering, Any], Awaitable[Any]]
 
+#: Bytes of one entry of metadata. Clients take 8 kB of all, and end a call over more.
+_LONGEST_METADATA = 2_000
 _log = logging.getLogger(__name__)
 _CODES: tuple[tuple[type[SetpointError], grpc.StatusCode], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -119,9 +121,11 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
             choosing.told.set(dict(context.invocation_metadata() or ()))
             found = await handle(serving, request)
         except SetpointError as error:
+            serving.metrics.errs(code_of(error).name)
             return await context.abort(code_of(error), problems.said(error))
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed")
+            serving.metrics.errs(grpc.StatusCode.INTERNAL.name)
             return await context.abort(grpc.StatusCode.INTERNAL, problems.FAILED)
         if isinstance(found, Told):
             found, predicted = found
@@ -134,12 +138,8 @@ def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitabl
 
 def _told_of(predicted: Predicted) -> tuple[tuple[str, str], ...]:
     """Return the metadata that say which rows were predicted, and by whom."""
-    found = (
-        (ID_HEADER.decode(), ",".join(predicted.ids)),
-        (VERSION_HEADER.decode(), str(predicted.version)),
-    )
-    arms = predicted.told_arms
-    return (*found, (ARM_HEADER.decode(), arms)) if arms else found
+    told = headers_of(predicted, _LONGEST_METADATA)
+    return tuple((name.decode(), value.decode()) for name, value in told)
 
 
 def _require_small(serving: Answering, request: Any) -> None:

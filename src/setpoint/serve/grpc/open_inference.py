@@ -140,7 +140,9 @@ async def _server_metadata(_serving: Answering, _request: Any) -> Any:
 async def _model_metadata(serving: Answering, request: Any) -> Any:
     endpoint = serving.endpoint(request.name)
     endpoint, _ = rest.version_of(serving, endpoint, request.version)
-    return _m.ModelMetadata(**rest.metadata(endpoint))
+    told = rest.metadata(endpoint)
+    told.pop("classes", None)  # the message has no place for them
+    return _m.ModelMetadata(**told)
 
 
 async def _infer(serving: Answering, request: Any) -> Any:

@@ -1,6 +1,6 @@
 """What a protocol over HTTP is made of."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from setpoint.errors import NotFound, SetpointError
@@ -8,17 +8,8 @@ from setpoint.serve import problems, v2
 from setpoint.serve.answering import Answering, Asked, Predicted
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Role
-from setpoint.serve.exchange import (
-    ARM_HEADER,
-    FALLBACK_HEADER,
-    ID_HEADER,
-    VERSION_HEADER,
-    Headers,
-    Reply,
-    Request,
-)
+from setpoint.serve.exchange import Reply, Request
 
-LONGEST_HEADER = 4_000  #: bytes; proxies take 4 to 8 kB of all headers, clients up to 64
 _DIGITS = 10  #: of a version that there may be
 
 
@@ -46,38 +37,6 @@ class Protocol(NamedTuple):
 async def predicted(serving: Answering, asking: Asking) -> Reply:
     """Answer a request that was read."""
     return asking.written(await serving.predict(asking.asked))
-
-
-def headers_of(predicted: Predicted) -> Headers:
-    """Return the headers that say which rows were predicted, and by which version."""
-    fallback = ((FALLBACK_HEADER, b"true"),) if predicted.fallback else ()
-    return (
-        (ID_HEADER, _ids(predicted.ids).encode()),
-        (VERSION_HEADER, b"%d" % predicted.version),
-        *fallback,
-        *arm_headers(predicted),
-    )
-
-
-def _ids(ids: Sequence[str]) -> str:
-    """Return the ids of rows in one line that clients and proxies take.
-
-    They end a connection over a header of some kilobytes. Of many rows it has the first and the
-    last: ours are numbered from one to the other, and others the client has.
-    """
-    whole = ",".join(ids)
-    return whole if len(whole) <= LONGEST_HEADER else f"{ids[0]},...,{ids[-1]}"
-
-
-def arm_headers(predicted: Predicted, *, by_row: bool = True) -> Headers:
-    """Return the header that says which arms answered, where a test runs or one was named.
-
-    Not `by_row`, or of very many rows, it names each once: the header stays short.
-    """
-    told = predicted.told_arms if by_row else ""
-    if not told or len(told) > LONGEST_HEADER:
-        told = ",".join(dict.fromkeys(predicted.arms))
-    return ((ARM_HEADER, told.encode()),) if told else ()
 
 
 def failed(status: int, error: SetpointError) -> Reply:
@@ -126,4 +85,5 @@ def labelled(serving: Answering, endpoint: Endpoint, label: str) -> tuple[Endpoi
 
 def labels_of(serving: Answering, endpoint: Endpoint) -> str:
     """Return what `labelled` knows, for a hint."""
-    return ", ".join([*endpoint.routes, *serving.endpoints.names(endpoint.model).labels])
+    named = serving.endpoints.names(endpoint.model).labels
+    return ", ".join(dict.fromkeys([*endpoint.routes, *named]))

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Collection, Sequence
+from math import prod
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -20,6 +23,10 @@ TABLES = {
     "application/vnd.apache.parquet": PARQUET,
     "application/vnd.apache.arrow.stream": ARROW,
 }
+#: What stands for a missing number in CSV, as pandas reads it; a text may be any of them.
+_MISSING = frozenset(("", "na", "n/a", "<na>", "null", "none", "#n/a", "#na"))
+_JSON = "application/json"
+_WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 _LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
 _encoder = msgspec.json.Encoder()
 
@@ -50,7 +57,16 @@ def from_csv(body: bytes, inputs: v2.Inputs) -> v2.Rows:
     named = {
         name: [_cell(row[i], text=name in texts) for row in data] for i, name in enumerate(names)
     }
-    return columns.from_columns(named, inputs, "$", count=len(data))
+    return columns.from_columns(known(named, inputs), inputs, "$", count=len(data))
+
+
+def known(named: dict[str, Any], inputs: v2.Inputs) -> dict[str, Any]:
+    """Return the columns of a data frame that are inputs: others are left out, as MLflow does.
+
+    Where none is, all stay: then it is no data frame for this model, and that is said.
+    """
+    found = {name: values for name, values in named.items() if name in inputs.names}
+    return found or named
 
 
 def _cell(value: str, *, text: bool) -> str | float | None:
@@ -59,6 +75,8 @@ def _cell(value: str, *, text: bool) -> str | float | None:
     if text:
         return value
     lowered = value.strip().lower()
+    if lowered in _MISSING:
+        return None
     if lowered in {"true", "false"}:
         return float(lowered == "true")
     try:
@@ -123,24 +141,37 @@ def _require_few(rows: int, width: int) -> None:
 
 def written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
     """Return the body and its type: JSON, or what is asked for."""
-    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    told = predicted.told()
-    if "text/csv" in wanted:
+    wanted, told = _wanted(accept), predicted.told()
+    if wanted == "text/csv":
         return _csv(told), b"text/csv"
-    if wanted & _LINES:
+    if wanted in _LINES:
         name = told[0][0].name
         found = [each if isinstance(each, dict) else {name: each} for each in outputs.rows(told)]
         return _encoder.encode_lines(found), b"application/jsonlines"
-    for asked in wanted & TABLES.keys():
-        return _table(told, TABLES[asked]), asked.encode()
+    if wanted in TABLES:
+        return _table(told, TABLES[wanted]), wanted.encode()
     return v2.encode({"predictions": outputs.rows(told)}), b"application/json"
+
+
+def _wanted(accept: str) -> str:
+    """Return what is asked for most of what there is; JSON where nothing of it is (RFC 9110)."""
+    if not accept or accept == "*/*":
+        return _JSON
+    ranked: list[tuple[float, str]] = []
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        said = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        weight = float(said) if _WEIGHT.fullmatch(said) else 1.0
+        if weight and kind in {_JSON, "*/*", "text/csv", *_LINES, *TABLES}:
+            ranked.append((weight, _JSON if kind == "*/*" else kind))
+    return max(ranked, key=itemgetter(0), default=(1.0, _JSON))[1]
 
 
 def _csv(told: Sequence[outputs.Told]) -> bytes:
     """Return a line a row, without names; of several outputs one after the other, tensors flat."""
     cells: list[list[Any]] = []
     for _, values in told:
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(len(values), prod(values.shape[1:]))
         cells += [outputs.plain(flat[:, at]) for at in range(flat.shape[1])]
     if len(cells) == 1 and told[0][0].datatype != "BYTES":
         return "".join(f"{_said(value)}\n" for value in cells[0]).encode()

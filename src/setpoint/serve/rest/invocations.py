@@ -5,7 +5,6 @@ SageMaker's header, or by one of the addresses with a name in them, which its mu
 contract and its runtime's clients use.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from time import perf_counter_ns
@@ -19,7 +18,7 @@ from msgspec.structs import replace
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import columns, problems, v2
 from setpoint.serve.answering import Answering, Predicted
-from setpoint.serve.decoding import read
+from setpoint.serve.decoding import lenient, read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
 from setpoint.serve.rest import formats
@@ -27,13 +26,13 @@ from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import (
     Asking,
     Protocol,
-    headers_of,
     labelled,
     labels_of,
     nowhere,
     numbered,
     predicted,
 )
+from setpoint.serve.telling import headers_of, versions_of
 
 _SINGLE = frozenset({"/ping", "/health", "/version", "/invocations"})
 #: SageMaker's of many models; and a model's own ``/invocations``, for clients that take a prefix.
@@ -44,10 +43,11 @@ _TARGET_VARIANT = b"x-amzn-sagemaker-target-variant"
 _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 _SESSION = b"x-amzn-sagemaker-session-id"
+_NEW_SESSION = "NEW_SESSION"
 _VARIANT = b"x-amzn-invoked-production-variant"
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 403: "PERMISSION_DENIED"}
-_EXCEPTIONS = {400: "ValidationError", 404: "ValidationError", 503: "ServiceUnavailable"}
+_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 403: "PERMISSION_DENIED"}
+_EXCEPTIONS = {429: "ThrottlingException", 503: "ServiceUnavailable"}
 
 
 class _Split(Struct):
@@ -67,7 +67,7 @@ class _Body(Struct):
     parameters: v2.Parameters | None = None
 
 
-_body = msgspec.json.Decoder(_Body)
+_decode = lenient(msgspec.json.Decoder(_Body), _Body)
 _load_request = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -242,26 +242,11 @@ def _rows(body: bytes, kind: str, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parame
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
         found = read(_decode, body, "request")
         return _from_json(found, inputs), found.parameters
-    raise Invalid(
+    raise problems.Unsupported(
         f"the content type {kind!r} is not understood",
         hint="send application/json, text/csv, application/jsonlines, application/x-parquet "
         "or application/vnd.apache.arrow.stream",
     )
-
-
-def _decode(raw: bytes) -> _Body:
-    """Decode a body. NaN and Infinity, which pandas writes though JSON has none, are numbers."""
-    try:
-        return _body.decode(raw)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        if b"NaN" not in raw and b"Infinity" not in raw:
-            raise
-        try:
-            return msgspec.convert(json.loads(raw), _Body)
-        except (ValueError, RecursionError) as error:
-            raise msgspec.DecodeError(str(error)) from None
 
 
 def _from_json(body: _Body, inputs: v2.Inputs) -> v2.Rows:
@@ -273,12 +258,21 @@ def _from_json(body: _Body, inputs: v2.Inputs) -> v2.Rows:
     if body.dataframe_split is not None:
         return _from_split(body.dataframe_split, inputs, where)
     if body.dataframe_records is not None:
-        return columns.from_records(body.dataframe_records, inputs, where)
-    if body.instances is not None:
-        return columns.from_instances(body.instances, inputs, where)
-    if isinstance(body.inputs, Mapping):
-        return columns.from_columns(body.inputs, inputs, where)
-    return columns.from_instances(body.inputs, inputs, where)
+        records = body.dataframe_records
+        if not all(inputs.names >= record.keys() for record in records):
+            records = [formats.known(record, inputs) for record in records]
+        return columns.from_records(records, inputs, where)
+    values = body.inputs if body.instances is None else body.instances
+    if isinstance(values, Mapping):
+        return columns.from_columns(_listed(values), inputs, where)
+    return columns.from_instances(values, inputs, where)
+
+
+def _listed(named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return columns; values alone are one row, as MLflow has it."""
+    if any(isinstance(each, list) for each in named.values()):
+        return named
+    return {name: [value] for name, value in named.items()}
 
 
 def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
@@ -292,7 +286,11 @@ def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
             )
     if len(set(split.columns)) != width:
         raise Invalid("a column is given twice", where=f"{where}.columns")
-    return columns.from_rows(split.columns, split.data, inputs, f"{where}.data")
+    names, rows = split.columns, split.data
+    places = [at for at, name in enumerate(names) if name in inputs.names]
+    if 0 < len(places) < width:  # others are left out, as MLflow does
+        names, rows = [names[at] for at in places], [[row[at] for at in places] for row in rows]
+    return columns.from_rows(names, rows, inputs, f"{where}.data")
 
 
 def _identified(
@@ -300,13 +298,17 @@ def _identified(
 ) -> v2.Parameters | None:
     """Return what names the rows: the body's own words, or SageMaker's inference id."""
     inference, session = request.header(_INFERENCE_ID), request.header(_SESSION)
-    if parameters is not None:
-        return replace(parameters, route=parameters.route or variant)
+    if session == _NEW_SESSION:  # asks for a session of its own: of us it gets none
+        session = ""
     if not (inference or session or variant):
-        return None
-    ids = [inference] if count == 1 else [f"{inference}.{i}" for i in range(count)]
-    keys = [session] * count if session else None
-    return v2.Parameters(ids=ids if inference else None, keys=keys, route=variant)
+        return parameters
+    given = parameters or v2.Parameters()
+    ids, keys = given.ids, given.keys
+    if ids is None and inference:
+        ids = [inference] if count == 1 else [f"{inference}.{i}" for i in range(count)]
+    if keys is None and session:
+        keys = [session] * count
+    return replace(given, ids=ids, keys=keys, route=given.route or variant)
 
 
 def _variant(serving: Answering, endpoint: Endpoint, variant: str) -> tuple[Endpoint, str]:
@@ -331,22 +333,22 @@ def _variant(serving: Answering, endpoint: Endpoint, variant: str) -> tuple[Endp
 
 def _answered(request: Request, predicted: Predicted) -> Headers:
     """Return the headers that SageMaker's clients read."""
-    headers: list[tuple[bytes, bytes]] = [(_VARIANT, b"%d" % predicted.version)]
+    headers: list[tuple[bytes, bytes]] = [(_VARIANT, versions_of(predicted))]
     if attributes := request.header(_ATTRIBUTES):
         headers.append((_ATTRIBUTES, attributes.encode("latin-1")))
     return tuple(headers)
 
 
 def _failed(status: int, error: SetpointError) -> Reply:
-    code = _CODES.get(status, "INTERNAL_ERROR")
+    """Return an error as MLflow's clients know them: by a code."""
+    code = _CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
     return Reply(v2.encode({"error_code": code, "message": problems.said(error)}), status)
 
 
 def _failed_named(status: int, error: SetpointError) -> Reply:
-    """Return an error as SageMaker's clients know them: by a header."""
+    """Return an error as SageMaker's clients know them, too: by a header."""
     kind = _EXCEPTIONS.get(status, "ModelError" if status >= 500 else "ValidationError")
-    headers = ((b"x-amzn-errortype", kind.encode()),)
-    return Reply(v2.encode({"message": problems.said(error)}), status, headers=headers)
+    return replace(_failed(status, error), headers=((b"x-amzn-errortype", kind.encode()),))
 
 
 SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed, _asking)

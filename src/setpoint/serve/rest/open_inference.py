@@ -15,7 +15,8 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, plain
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.aside import is_large, read_aside
-from setpoint.serve.rest.contract import Protocol, arm_headers, failed, nowhere, numbered
+from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
+from setpoint.serve.telling import arm_headers
 from setpoint.serve.v2 import InputSpec
 
 _MODEL = re.compile(
@@ -96,7 +97,7 @@ def read(body: bytes, length: str) -> v2.InferRequest:
 
 def replied(predicted: Predicted, asked: v2.InferRequest) -> Reply:
     """Return an answer as it was asked for: in JSON, or with its tensor as raw bytes."""
-    arms = arm_headers(predicted, by_row=False)
+    arms = arm_headers(predicted, longest=0)  # the body has them by row
     if v2_binary.is_wanted(asked):
         told = written(predicted, asked.outputs, raw=True)
         return v2_binary.reply(*v2_binary.answer(told, asked), arms)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
 from setpoint.serve.answering import Answering, Predicted
-from setpoint.serve.decoding import read, too_deep
+from setpoint.serve.decoding import lenient, read, too_deep
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.holding import NOT_HERE
@@ -29,13 +29,13 @@ from setpoint.serve.rest.contract import (
     Asking,
     Protocol,
     failed,
-    headers_of,
     labelled,
     labels_of,
     nowhere,
     numbered,
     predicted,
 )
+from setpoint.serve.telling import headers_of
 
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)"
@@ -65,8 +65,8 @@ class _Examples(Struct):
     parameters: v2.Parameters | None = None
 
 
-_predict = msgspec.json.Decoder(_Predict)
-_examples = msgspec.json.Decoder(_Examples)
+_predict = lenient(msgspec.json.Decoder(_Predict), _Predict)
+_examples = lenient(msgspec.json.Decoder(_Examples), _Examples)
 
 
 async def _answer(serving: Answering, request: Request) -> Reply:
@@ -136,7 +136,7 @@ class _Read(Struct):
 
 def _read_rows(body: bytes, inputs: v2.Inputs) -> _Read:
     """Read the body of ``:predict``."""
-    found = read(_predict.decode, body, "predict request")
+    found = read(_predict, body, "predict request")
     check_signature(found.signature_name)
     if (found.instances is None) == (found.inputs is None):
         raise Invalid("send either instances, row by row, or inputs, column by column", where="$")
@@ -150,7 +150,7 @@ def _read_rows(body: bytes, inputs: v2.Inputs) -> _Read:
 
 def _read_examples(body: bytes, inputs: v2.Inputs) -> _Read:
     """Read the body of ``:classify`` and ``:regress``."""
-    found = read(_examples.decode, body, "request")
+    found = read(_examples, body, "request")
     check_signature(found.signature_name)
     plain = _plainly(body)
     records = [plain(found.context | example) for example in found.examples]
