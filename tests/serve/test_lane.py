@@ -400,12 +400,12 @@ def test_an_id_that_no_header_can_have_is_refused(served: Served, path: str, nam
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_id_that_is_not_ascii_is_told_in_percent(served: Served) -> None:
     served.deploy(live())
-    body = json.dumps({"instances": [[1, 2]], "parameters": {"ids": ["größe 1"]}}).encode()
+    body = json.dumps({"instances": [[1, 2]], "parameters": {"ids": ["größe 1 %25"]}}).encode()
     short = served.short("/v1/models/m:predict", body)
     assert short is not None
-    assert short[2]["setpoint-prediction-id"] == "gr%C3%B6%C3%9Fe 1"
+    assert short[2]["setpoint-prediction-id"] == "gr%C3%B6%C3%9Fe 1 %2525"
     served.sync()
-    assert served.logged()[0].ids == ["größe 1"]
+    assert served.logged()[0].ids == ["größe 1 %25"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

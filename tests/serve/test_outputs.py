@@ -413,6 +413,7 @@ def test_a_row_with_a_gap_that_the_model_does_not_take_has_no_answer(
     assert found["probabilities"][6:] == [None, None, None]
 
 
+@pytest.mark.usefixtures("database_url")
 @pytest.mark.parametrize(
     ("classes", "told", "kept"),
     [
@@ -428,6 +429,7 @@ def test_a_label_is_a_class_or_its_place(classes: Any, told: Any, kept: Any) -> 
     assert [outputs.label_of(each, "$") for each in told] == kept
 
 
+@pytest.mark.usefixtures("database_url")
 @pytest.mark.parametrize(
     ("classes", "label"),
     [

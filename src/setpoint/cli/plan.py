@@ -22,6 +22,7 @@ from setpoint.control.service import ListStatus, Status, ls
 from setpoint.control.spec.enforced import in_words
 from setpoint.control.spec.explain import UNSET, Change
 from setpoint.db.local import LocalBackend
+from setpoint.errors import NotFound
 from setpoint.models.entities import ModelSummary
 from setpoint.models.service import ListModels
 from setpoint.models.service import ls as list_models
@@ -78,15 +79,17 @@ def status(home: str | None, as_json: bool, model: str | None) -> None:
     """Say of each model: on target, settling, off target or held, and why."""
     store = backend(home)
     graphs = store.call(list_graphs, ListGraphs(model=model)).graphs
-    found = [each for each in store.call(ls, ListStatus()).models if model in {None, each.model}]
-    known = {*(each.model for each in found), *(each.model for each in graphs)}
-    others = [
-        each
-        for each in store.call(list_models, ListModels()).models
-        if model in {None, each.model} and each.trained_here and each.model not in known
-    ]
-    if model is not None and not (known or others):
-        store.call(ls, ListStatus(model=model))  # which says what there is
+    everything = store.call(list_models, ListModels())
+    others = [one for one in everything.unmanaged(()) if one.model == model]
+    try:
+        found = [] if graphs and model else store.call(ls, ListStatus(model=model)).models
+    except NotFound:
+        if not others:
+            raise
+        found = []
+    else:
+        known = {*(each.model for each in found), *(each.model for each in graphs)}
+        others = [] if model else everything.unmanaged(known)
     told = {"models": found, "graphs": graphs, "unmanaged": others}
     say(_statuses(found, graphs, others), told, as_json=as_json)
 

@@ -35,7 +35,7 @@ from setpoint.profiles.profile import Profile
 from setpoint.profiles.reference import Reference, decode_reference
 from setpoint.releases import service as releases
 from setpoint.releases import store as release_store
-from setpoint.releases.entities import State
+from setpoint.releases.entities import Release, State
 from setpoint.serve import store as serving
 from setpoint.serve import writers
 from setpoint.serve.entities import (
@@ -163,7 +163,7 @@ class Follower:
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)
-            self._release(ctx, spec, of_release(asked_for(seen)))
+            self._release(ctx, spec, release, of_release(asked_for(seen)))
         return seen
 
     def _labels(
@@ -233,10 +233,9 @@ class Follower:
                 found.append((key, joint_of(some, reference)))
         return found
 
-    def _release(self, ctx: Context, spec: Spec, seen: Seen) -> None:
+    def _release(self, ctx: Context, spec: Spec, release: Release | None, seen: Seen) -> None:
         if not (seen.records or seen.labelled):
             return  # all of it was counted before
-        release = release_store.current(ctx.conn, spec.model)
         if release is None or release.state is not State.RUNNING:
             return
         bound = spec.guardrails.latency_p99

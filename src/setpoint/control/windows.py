@@ -63,7 +63,8 @@ def traffic(seen: Seen, candidate: int | None) -> list[Traffic]:
 
     Args:
         seen: A piece of the log.
-        candidate: The version in release now: what is only counted does not say its role.
+        candidate: The version in release now. What is only counted does not say its role, so what
+            a canary answered and is read after its release counts as live.
     """
     rows: dict[tuple[datetime, int, str], list[int]] = defaultdict(lambda: [0, 0])
 

@@ -1,5 +1,6 @@
 """What one can do with models. One function per use case, one transaction each."""
 
+from collections.abc import Collection
 from functools import partial
 
 import msgspec
@@ -65,6 +66,10 @@ class ListModels(Struct, frozen=True, kw_only=True):
 
 class Models(Struct, frozen=True, kw_only=True):
     models: list[ModelSummary]
+
+    def unmanaged(self, known: Collection[str]) -> list[ModelSummary]:
+        """Return those with a version that can serve and that none of the `known` specs holds."""
+        return [one for one in self.models if one.trained_here and one.model not in known]
 
 
 class ModelDetail(Struct, frozen=True, kw_only=True):

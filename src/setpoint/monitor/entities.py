@@ -51,7 +51,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
     day: datetime
     version: int
     role: str
-    rows: int
+    rows: int  #: those of versions that somebody named by number: of the sample alone
     logged: int  #: of those, in the prediction log
 
 

@@ -204,6 +204,13 @@ def answered(conn: Connection) -> int:
     return int(conn.execute(query).scalar_one())
 
 
+def watched(conn: Connection) -> int:
+    """Return how many of them are logged, and a version's own answers: labels are told of these."""
+    t = traffic_days.c
+    query = select(func.coalesce(func.sum(t.logged), 0)).where(t.role.in_(ANSWERED))
+    return int(conn.execute(query).scalar_one())
+
+
 def traffic(conn: Connection, model: str, since: datetime | None = None) -> list[Traffic]:
     """Return answered rows by day, version and role, oldest first."""
     t = traffic_days.c

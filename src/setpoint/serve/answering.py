@@ -7,9 +7,8 @@ prediction is, and what is kept of it, is the same for all of them and said here
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import Told
 from setpoint.serve.protocols import Given
 from setpoint.serve.siblings import Counted, Siblings
+from setpoint.serve.waiting import Gone, Late, outcome
 
 if TYPE_CHECKING:
     from setpoint.serve.jobs.queue import Jobs
@@ -43,14 +43,7 @@ ROLES = tuple(role.value for role in rules.ROLES)  #: by the numbers that parts 
 _LEAST_SECONDS = 0.5  #: that a baseline has to take the place of a late answer
 MOST_WAITING = 10_000  #: requests that may wait for the other arm's scores
 
-#: ``() -> None`` once the client of this request has hung up; None: that shows by itself
-gone: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gone", default=None)
-
 _log = logging.getLogger(__name__)
-
-
-class Gone(Exception):  # an outcome, not an error of ours
-    """The client hung up before there was an answer."""
 
 
 class Job(Struct, frozen=True):
@@ -238,24 +231,15 @@ class Answering:
         """Score a request in a thread of its endpoint, in the time that it has."""
         endpoint, seconds = asked.endpoint, asked.endpoint.settings.timeout
         parts = self._batches.enter(endpoint, asked.rows, asked.keys, asked.version)
-        hung_up = gone.get()
-        leaving = None if hung_up is None else asyncio.ensure_future(hung_up())
-        waited_for: set[asyncio.Future[Any]] = {parts} if leaving is None else {parts, leaving}
         left = seconds and seconds - (perf_counter_ns() - asked.started) / 1e9
         try:
-            done, _ = await asyncio.wait(
-                waited_for, timeout=left, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            if leaving is not None:
-                leaving.cancel()
-            parts.cancel()  # it is done, or nobody waits for it any more
-        if parts in done:
-            return parts.result()
-        if seconds is None or leaving in done:
+            found: list[scoring.Part] = await outcome(parts, left)
+        except Gone:
             self.metrics.refuse(endpoint.model, "gone")
-            raise Gone
-        return await self._late(asked, seconds)
+            raise
+        except Late:
+            return await self._late(asked, seconds or 0.0)
+        return found
 
     async def _late(self, asked: Asked, seconds: float) -> list[scoring.Part]:
         """Return what takes the place of an answer that did not come in time."""

@@ -7,7 +7,7 @@ in the words of that protocol here.
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
 from setpoint.serve import choosing, cloudevents, http, plain, problems, v2, v2_binary
-from setpoint.serve.answering import ROLES, Answering, Gone, Job, gone
+from setpoint.serve.answering import ROLES, Answering, Job
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.exchange import Reply, Request
@@ -23,6 +23,7 @@ from setpoint.serve.ids import name
 from setpoint.serve.lane import Head
 from setpoint.serve.rest import invocations, jobs, open_inference, operating, tensorflow
 from setpoint.serve.rest.contract import Protocol
+from setpoint.serve.waiting import Gone, gone
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -114,7 +115,7 @@ class App(Answering):
         if head.model:
             return self.infer_now(head.model, body, head.json)
         endpoint = self._asked_at(head.path)
-        if endpoint is None or endpoint.slow or len(body) > endpoint.body:
+        if endpoint is None or endpoint.slow or _is_much(endpoint, body):
             return None
         protocol = _protocol(head.path)
         token = choosing.told.set(head.headers)
@@ -140,7 +141,7 @@ class App(Answering):
         """
         try:
             endpoint = self.endpoint(model)
-            if endpoint.slow or len(body) > endpoint.body:
+            if endpoint.slow or _is_much(endpoint, body, raw=bool(json)):
                 return None
             reply = self._plain(endpoint, body, json) if endpoint.plain else None
             if reply is not None:
@@ -201,6 +202,19 @@ class App(Answering):
         return Reply(plain.encoded(endpoint.model, scored, request_id, parameters))
 
 
+def _is_much(endpoint: Endpoint, body: bytes, *, raw: bool = False) -> bool:
+    """Tell whether a body is too long, or surely of too many rows to be scored at once.
+
+    Values stand between commas, whatever the format, and ids and keys may add some.
+    """
+    size = len(body)
+    if size > endpoint.body:
+        return True
+    most = 2 * MANY_ROWS * len(endpoint.inputs.specs)
+    return not raw and size > 2 * most and body.count(b",") >= most
+
+
+@lru_cache(maxsize=1024)
 def _protocol(path: str) -> Protocol:
     return next(one for one in _PROTOCOLS if one.owns(path))
 

@@ -6,8 +6,6 @@ structured mode both stand in one JSON document. The reply comes in the mode of 
 Source: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md
 """
 
-import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,7 +14,7 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid
 from setpoint.serve import v2
-from setpoint.serve.decoding import read
+from setpoint.serve.decoding import read, unbase64
 from setpoint.serve.exchange import JSON, Reply, Request
 
 _STRUCTURED = b"application/cloudevents+json"
@@ -90,10 +88,7 @@ def _required(id_: str, version: str) -> str:
 def _data(event: _Event) -> bytes:
     if event.data_base64 is None:
         return bytes(event.data)
-    try:
-        return base64.b64decode(event.data_base64, validate=True)
-    except binascii.Error:
-        raise Invalid("this is no base 64", where="$.data_base64") from None
+    return unbase64(event.data_base64, "$.data_base64")
 
 
 def _is_structured(headers: Mapping[bytes, bytes]) -> bool:

@@ -1,5 +1,6 @@
 """Bodies of JSON, decoded into structs."""
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -30,15 +31,29 @@ def lenient(decoder: "msgspec.json.Decoder[T]", into: Any) -> Callable[[bytes], 
         except msgspec.DecodeError:
             if b"NaN" not in raw and b"Infinity" not in raw:
                 raise
-            try:
-                found: T = msgspec.convert(json.loads(raw), into)
-            except ValueError as error:
-                if isinstance(error, msgspec.ValidationError):
-                    raise
-                raise msgspec.DecodeError(str(error)) from None
-            return found
+        try:
+            plain = json.loads(raw)
+            if b"\\u" in raw:  # half of a character, which no decoder of ours lets in
+                json.dumps(plain, ensure_ascii=False).encode()
+        except ValueError as error:
+            raise msgspec.DecodeError(str(error)) from None
+        found: T = msgspec.convert(plain, into)
+        return found
 
     return decode
+
+
+def unbase64(text: Any, where: str = "") -> bytes:
+    """Return the bytes that a text in base 64 stands for.
+
+    Raises:
+        Invalid: If it is none.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        hint = "encode it in base 64"
+        raise Invalid("this is not in base 64", where=where, hint=hint) from None
 
 
 def too_deep(what: str) -> Invalid:

@@ -1,28 +1,28 @@
 """The edges of HTTP: bodies in, whole and unpacked; replies out, packed where it is asked for."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from setpoint.errors import Denied, Invalid
-from setpoint.serve.answering import Gone
 from setpoint.serve.exchange import Reply
 from setpoint.serve.problems import TooLarge
+from setpoint.serve.waiting import Gone
 
 MOST_BYTES = 10_000_000  #: of a body, unpacked, where no endpoint says otherwise
+_LISTS = frozenset((b"accept", b"accept-encoding"))
 _LEAST_PACKED = 1_024  #: bytes; packing less makes it no shorter to speak of
 _WBITS = {"gzip": 31, "deflate": 15}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-def headers_of(told: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return headers by name; of one that comes several times all values, by commas."""
-    told = list(told)
+def headers_of(told: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name; of a list that comes in several all values, by commas."""
     found = dict(told)
     if len(found) < len(told):
-        for name in found:
-            found[name] = b", ".join(value for one, value in told if one == name)
+        for listed in _LISTS & found.keys():
+            found[listed] = b", ".join([value for name, value in told if name == listed])
     return found
 
 

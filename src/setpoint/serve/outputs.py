@@ -216,7 +216,7 @@ def signed_outputs(signature: Any) -> Outputs:
     ]
     classes = signature.classes
     if signature.kind == "classification" and not classes and not given:
-        classes = [0, 1]  # of a version from before they were kept
+        classes = [0, 1]  # it says that it tells two apart, and not what they are called
     return Outputs(given, classes, scored=signature.scored)
 
 

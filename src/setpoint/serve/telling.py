@@ -17,7 +17,7 @@ from setpoint.serve.exchange import (
 )
 
 LONGEST_HEADER = 4_000  #: bytes of one; proxies take 4 to 8 kB of all headers, clients up to 64
-_SAFE = "".join(map(chr, range(0x20, 0x7F)))  #: what is printed of ASCII
+_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")  #: what is printed of ASCII
 
 
 def headers_of(predicted: Predicted, longest: int = LONGEST_HEADER) -> Headers:
@@ -27,8 +27,9 @@ def headers_of(predicted: Predicted, longest: int = LONGEST_HEADER) -> Headers:
         predicted: What was answered.
         longest: Bytes of one value.
     """
+    ids = _ids(predicted.ids, longest)
     return (
-        (ID_HEADER, _ids(predicted.ids, longest)),
+        *(((ID_HEADER, ids),) if ids else ()),
         (VERSION_HEADER, versions_of(predicted, longest)),
         *(((FALLBACK_HEADER, b"true"),) if predicted.fallback else ()),
         *arm_headers(predicted, longest),
@@ -54,12 +55,14 @@ def _by_row(values: Sequence[object], longest: int) -> bytes:
 
 
 def _ids(ids: Sequence[str], longest: int) -> bytes:
-    """Return the ids of rows; of very many the first and the last.
+    """Return the ids of rows; of very many the first and the last, and of very long ones nothing.
 
     Ours are numbered from one to the other, and others the client has.
     """
     told = _ascii(",".join(ids))
-    return told if len(told) <= longest else _ascii(f"{ids[0]},...,{ids[-1]}")
+    if len(told) > longest:
+        told = _ascii(f"{ids[0]},...,{ids[-1]}")
+    return told if len(told) <= longest else b""
 
 
 def _ascii(text: str) -> bytes:

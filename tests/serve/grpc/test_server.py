@@ -349,7 +349,7 @@ def test_a_call_says_by_what_it_is_routed_and_by_whom_it_was_answered(m: Served,
 
 
 @pytest.mark.parametrize("rows", [1, 300, 3_000])
-@pytest.mark.parametrize("name", ["r", "größe\N{BULLET}"])
+@pytest.mark.parametrize("name", ["r", "größe\N{BULLET}", "é" * 240])
 def test_the_metadata_of_many_rows_are_as_long_as_clients_take(
     served: Served, rows: int, name: str
 ) -> None:
@@ -369,9 +369,10 @@ def test_the_metadata_of_many_rows_are_as_long_as_clients_take(
         assert list(answer.outputs[0].shape) == [rows]
         told = dict(await call.trailing_metadata())
         assert sum(len(key) + len(value) + 32 for key, value in told.items()) < 8_000
-        first, last = told["setpoint-prediction-id"].split(",")[:: max(rows, 2) - 1][:1], ids[-1]
-        assert unquote(first[0]) == ids[0]
-        assert unquote(told["setpoint-prediction-id"]).endswith(last)
+        named = unquote(told.get("setpoint-prediction-id", ""))
+        assert (named.startswith(ids[0]) and named.endswith(ids[-1])) or (
+            rows > 1 and len(name) > 100 and not named
+        )
 
     speak(served, story)
 

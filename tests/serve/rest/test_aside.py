@@ -11,7 +11,9 @@ import pytest
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Sum, live
 
-from setpoint.errors import Invalid
+from setpoint.errors import Invalid, SetpointError
+from setpoint.serve.entities import EndpointSettings
+from setpoint.serve.rest import aside
 from setpoint.serve.rest.aside import LARGE_BYTES, Reader
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -101,6 +103,55 @@ def test_a_reader_that_ends_over_a_body_is_another_for_the_next(reader: Reader) 
         reader.read(os._exit, 3)
     assert reader.read(len, b"abcd") == 4
     assert reader._process is not first
-    with pytest.raises(Invalid, match="cannot be read"):
-        reader.read(time.sleep, "a fault of ours does not end the server")
+
+
+def test_a_fault_of_ours_is_none_of_the_clients_and_is_logged(
+    reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SetpointError, match="its log says why") as caught:
+        reader.read(time.sleep, "this is no number")
+    assert not isinstance(caught.value, Invalid)
+    assert "TypeError" in caplog.records[0].trace  # type: ignore[attr-defined]
+    first = reader._process
     assert reader.read(len, b"abcde") == 5
+    assert reader._process is first
+
+
+LARGE = json.dumps({"instances": ROWS}).encode()
+
+
+@sqlite
+def test_more_than_may_wait_to_be_read_is_refused_for_now(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "_MOST_WAITING", 3 * len(LARGE))
+    served.deploy(live())
+
+    async def ask() -> tuple[int, dict[str, str]]:
+        status, _, told = await served._ask("POST", "/v1/models/m:predict", LARGE, ())
+        return status, told
+
+    async def go() -> list[tuple[int, dict[str, str]]]:
+        return await asyncio.gather(*(ask() for _ in range(6)))
+
+    answers = served._runner.run(go())
+    assert sorted(status for status, _ in answers) == [200] * 3 + [429] * 3
+    assert all(told["retry-after"] == "1" for status, told in answers if status == 429)
+    assert served._runner.run(ask())[0] == 200, "they are read by now"
+
+
+@sqlite
+def test_a_body_that_is_not_read_in_time_is_given_up(served: Served) -> None:
+    served.deploy(live())
+    served.configure(EndpointSettings(timeout=0.001))
+    status, said = served.ask("POST", "/v1/models/m:predict", LARGE)
+    assert (status, "not read in time" in said["error"]) == (504, True)
+
+
+@sqlite
+def test_what_only_large_bodies_had_to_say_is_read_aside_too(served: Served) -> None:
+    served.deploy(live())
+    status, said = served.ask("POST", "/v1/models/m:explain", LARGE)
+    assert (status, "too many" in said["error"]) == (400, True)
+    labels = json.dumps({"ids": IDS, "labels": [1] * len(IDS), "more": "x" * LARGE_BYTES}).encode()
+    assert served.ask("POST", "/v2/models/m/labels", labels) == (200, {"accepted": len(IDS)})

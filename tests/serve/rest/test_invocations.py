@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from tests.serve.conftest import Served
 from tests.serve.made import Input, Raises, Sum, canary, live
 
 from setpoint.serve.entities import EndpointSettings
+from setpoint.serve.http import headers_of
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -51,6 +53,7 @@ def invoke(served: Served, body: Any, kind: bytes = b"application/json", **more:
         {"instances": {"a": [1, 3], "b": [2, 4]}},
         {"dataframe_split": {"columns": ["b", "more", "a"], "data": [[2, 9, 1], [4, "x", 3]]}},
         {"dataframe_records": [{"a": 1, "more": 9, "b": 2}, {"b": 4, "a": 3}]},
+        {"dataframe_records": [{"a": 1, "b": 2}, {"b": 4, "q": 1, "a": 3, "r": None}]},
     ],
 )
 def test_every_form_of_mlflow_is_read(m: Served, body: Any) -> None:
@@ -234,6 +237,8 @@ def test_no_rows_are_answered_by_none(m: Served, body: bytes, accept: str) -> No
         ("application/json;q=0.2,text/csv; q=0.9", "text/csv"),
         ("text/html", "application/json"),
         ("text/csv;q=x", "text/csv"),
+        ("text/*", "text/csv"),
+        ("application/json;q=0.1, */*;q=0.9", "application/json"),
     ],
 )
 def test_what_is_accepted_most_is_answered(m: Served, accept: str, kind: str) -> None:
@@ -281,3 +286,20 @@ def test_the_version_of_each_row_is_told_where_several_answered(m: Served) -> No
     assert versions == ["2" if factor == 10.0 else "1" for factor in factors]
     assert set(versions) == {"1", "2"}
     assert told["x-amzn-invoked-production-variant"] == told["setpoint-model-version"]
+
+
+@pytest.mark.usefixtures("database_url")
+def test_headers_are_looked_at_once_or_twice_however_many_there_are() -> None:
+    class Counted(list[tuple[bytes, bytes]]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+            for each in super().__iter__():
+                self.looks += 1
+                yield each
+
+    told = Counted([(b"%x" % (i % 4_000), b"") for i in range(8_000)] + [(b"accept", b"a")] * 2)
+    found = headers_of(told)
+    assert len(found) == 4_001
+    assert found[b"accept"] == b"a, a"
+    assert told.looks <= 2 * len(told)

@@ -14,7 +14,7 @@ import numpy as np
 from setpoint.errors import Invalid, SetpointError
 from setpoint.serve import blobs, problems, v2, v2_binary
 from setpoint.serve.answering import Answering, Predicted
-from setpoint.serve.grpc.calls import Told, service, stream
+from setpoint.serve.grpc.calls import Told, code_of, service, stream
 from setpoint.serve.grpc.messages import declare
 from setpoint.serve.rest import open_inference as rest
 
@@ -169,6 +169,7 @@ async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIter
             answer, _ = await _infer(serving, request)
             yield _m.Streamed(infer_response=answer)
         except SetpointError as error:
+            serving.metrics.errs(code_of(error).name)
             yield _m.Streamed(error_message=problems.said(error))
 
 

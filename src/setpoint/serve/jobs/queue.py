@@ -315,7 +315,9 @@ class Jobs:
         endpoint = serving.endpoint(job.model)
         version = str(job.version) if job.version else None
         endpoint, number = open_inference.version_of(serving, endpoint, version)
-        request, rows = await open_inference.read_whole(serving, endpoint, body, job.length)
+        request, rows = await open_inference.read_whole(
+            serving, endpoint, body, job.length, patient=True
+        )
         parameters = request.parameters or v2.Parameters()
         request.parameters = structs.replace(
             parameters, ids=job.ids, keys=job.keys or None, route=job.route

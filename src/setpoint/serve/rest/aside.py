@@ -10,6 +10,7 @@ Between the two go frames: a length in eight bytes, and so many bytes of a pickl
 the other wrote, and both are of one user: neither has anything that the other has not.
 """
 
+import logging
 import os
 import pickle
 import resource
@@ -17,24 +18,29 @@ import struct
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from setpoint.errors import Invalid, SetpointError
+from setpoint.errors import Defect, Invalid, SetpointError
+from setpoint.serve import problems
 from setpoint.serve.batching import Crowded
+from setpoint.serve.timing import TimedOut
+from setpoint.serve.waiting import Late, outcome
 from setpoint.serve.workers import words_of_this_python
 
 if TYPE_CHECKING:
     from setpoint.serve.answering import Answering
     from setpoint.serve.endpoints import Endpoint
 
-LARGE_BYTES = 1_000_000  #: of a body that is no table, from which it is read here: 5 ms and more
+LARGE_BYTES = 500_000  #: of a body that is no table, from which it is read here: some milliseconds
 _MOST_SECONDS = 10.0  #: for one body
 _MOST_MEMORY = 4 << 30  #: bytes of the process, those included that it only reserves
-_MOST_WAITING = 32
+_MOST_WAITING = 256 << 20  #: bytes of bodies
 _MOST_ANSWERED = 128 << 20  #: bytes of what was read; texts may be long
 _LENGTH = struct.Struct("<Q")
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Reader:
@@ -42,7 +48,6 @@ class Reader:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def read(self, what: Callable[..., T], *given: Any) -> T:
@@ -50,24 +55,19 @@ class Reader:
 
         Raises:
             Invalid: If it does, or the process ended over it.
-            Crowded: If too many wait for theirs.
+            SetpointError: If it raises what it should not; that is logged.
         """
-        if self._waiting >= _MOST_WAITING:
-            raise Crowded(
-                f"{self._waiting} large bodies wait to be read", hint="send fewer at once"
-            )
-        self._waiting += 1
-        try:
-            with self._lock:
-                answer = self._ask(pickle.dumps((what, given), pickle.HIGHEST_PROTOCOL))
-        finally:
-            self._waiting -= 1
+        with self._lock:
+            answer = self._ask(pickle.dumps((what, given), pickle.HIGHEST_PROTOCOL))
         if answer is None:
             raise Invalid(
                 "the body cannot be read",
                 hint="its reader ran out of memory or time, or ended over it",
             )
         found: T | SetpointError = pickle.loads(answer)  # noqa: S301 - of our own process
+        if isinstance(found, Defect):
+            _log.error(found.message, extra={"trace": found.where})
+            raise SetpointError(problems.FAILED)
         if isinstance(found, SetpointError):
             raise found
         return found
@@ -95,6 +95,7 @@ class Reader:
 
 
 _reader = Reader()  #: of this process
+_waiting = 0  #: bytes of bodies that are read or wait for it; the event loop alone counts them
 
 
 def is_large(body: bytes) -> bool:
@@ -102,7 +103,12 @@ def is_large(body: bytes) -> bool:
 
 
 async def read_aside(
-    serving: "Answering", endpoint: "Endpoint", what: Callable[..., T], *given: Any
+    serving: "Answering",
+    endpoint: "Endpoint",
+    what: Callable[..., T],
+    body: bytes,
+    *given: Any,
+    patient: bool = False,
 ) -> T:
     """Return what a function makes of a body without anybody else waiting for it.
 
@@ -110,12 +116,28 @@ async def read_aside(
         serving: The server.
         endpoint: Who is asked.
         what: A function of a module.
-        given: For it; goes to another process, as does what it returns.
+        body: What it reads.
+        given: What else it takes; goes to another process, as does what it returns.
+        patient: Whether nobody waits: then it takes as long as it takes.
 
     Raises:
-        Invalid, Crowded: As `Reader.read` does.
+        Invalid, SetpointError: As `Reader.read` does.
+        Crowded: If too much waits to be read.
+        TimedOut: If it is not read in the time that the endpoint has.
+        Gone: If the client hangs up meanwhile.
     """
-    found: T = await serving.lane(endpoint, "bodies").run(_reader.read, what, *given)
+    global _waiting  # noqa: PLW0603 - there is one process, and one event loop
+    if not patient and _waiting + len(body) > _MOST_WAITING:
+        waiting = f"{_waiting:,} bytes of bodies wait to be read"
+        raise Crowded(waiting, hint="send fewer large ones at once")
+    _waiting += len(body)
+    try:
+        reading = serving.lane(endpoint, "bodies").run(_reader.read, what, body, *given)
+        found: T = await outcome(reading, None if patient else endpoint.settings.timeout)
+    except Late:
+        raise TimedOut("the body was not read in time", hint="send fewer rows in it") from None
+    finally:
+        _waiting -= len(body)
     return found
 
 
@@ -145,6 +167,8 @@ def _answered(asked: bytes) -> bytes:
         answer = pickle.dumps(what(*given), pickle.HIGHEST_PROTOCOL)
     except SetpointError as error:
         return pickle.dumps(error)
+    except Exception:  # noqa: BLE001 - the outermost frame over here
+        return pickle.dumps(Defect("a body was not read", where=traceback.format_exc()))
     if len(answer) > _MOST_ANSWERED:
         most = f"{_MOST_ANSWERED:,} bytes"
         return pickle.dumps(Invalid(f"the body is longer than {most}, unpacked"))

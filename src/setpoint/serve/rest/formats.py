@@ -26,8 +26,9 @@ TABLES = {
 #: What stands for a missing number in CSV, as pandas reads it; a text may be any of them.
 _MISSING = frozenset(("", "na", "n/a", "<na>", "null", "none", "#n/a", "#na"))
 _JSON = "application/json"
+_RANGES = {"*/*": _JSON, "application/*": _JSON, "text/*": "text/csv"}
 _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
-_LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
+LINES = {"application/jsonlines", "application/jsonl", "application/x-jsonlines"}
 _encoder = msgspec.json.Encoder()
 
 
@@ -144,7 +145,7 @@ def written(accept: str, predicted: Predicted) -> tuple[bytes, bytes]:
     wanted, told = _wanted(accept), predicted.told()
     if wanted == "text/csv":
         return _csv(told), b"text/csv"
-    if wanted in _LINES:
+    if wanted in LINES:
         name = told[0][0].name
         found = [each if isinstance(each, dict) else {name: each} for each in outputs.rows(told)]
         return _encoder.encode_lines(found), b"application/jsonlines"
@@ -162,8 +163,9 @@ def _wanted(accept: str) -> str:
         kind, *parameters = (piece.strip() for piece in part.split(";"))
         said = next((one[2:] for one in parameters if one.startswith("q=")), "1")
         weight = float(said) if _WEIGHT.fullmatch(said) else 1.0
-        if weight and kind in {_JSON, "*/*", "text/csv", *_LINES, *TABLES}:
-            ranked.append((weight, _JSON if kind == "*/*" else kind))
+        kind = _RANGES.get(kind, kind)
+        if weight and kind in {_JSON, "text/csv", *LINES, *TABLES}:
+            ranked.append((weight, kind))
     return max(ranked, key=itemgetter(0), default=(1.0, _JSON))[1]
 
 

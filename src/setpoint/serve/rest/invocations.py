@@ -237,7 +237,7 @@ def _rows(body: bytes, kind: str, inputs: v2.Inputs) -> tuple[v2.Rows, v2.Parame
         return formats.from_table(body, formats.TABLES[kind], inputs), None
     if kind == "text/csv":
         return formats.from_csv(body, inputs), None
-    if kind in {"application/jsonlines", "application/x-jsonlines", "application/jsonl"}:
+    if kind in formats.LINES:
         return formats.from_lines(body, inputs), None
     if kind in {"", "application/json", "application/x-www-form-urlencoded"}:
         found = read(_decode, body, "request")
@@ -258,14 +258,21 @@ def _from_json(body: _Body, inputs: v2.Inputs) -> v2.Rows:
     if body.dataframe_split is not None:
         return _from_split(body.dataframe_split, inputs, where)
     if body.dataframe_records is not None:
-        records = body.dataframe_records
-        if not all(inputs.names >= record.keys() for record in records):
-            records = [formats.known(record, inputs) for record in records]
-        return columns.from_records(records, inputs, where)
+        return columns.from_records(_known(body.dataframe_records, inputs), inputs, where)
     values = body.inputs if body.instances is None else body.instances
     if isinstance(values, Mapping):
         return columns.from_columns(_listed(values), inputs, where)
     return columns.from_instances(values, inputs, where)
+
+
+def _known(records: list[dict[str, Any]], inputs: v2.Inputs) -> list[dict[str, Any]]:
+    """Return records without columns that are no inputs, see `formats.known`."""
+    names = inputs.names
+    if all(names >= record.keys() for record in records):
+        return records
+    if all(names.isdisjoint(record) for record in records):
+        return records
+    return [{name: value for name, value in one.items() if name in names} for one in records]
 
 
 def _listed(named: Mapping[str, Any]) -> Mapping[str, Any]:

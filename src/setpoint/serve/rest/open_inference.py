@@ -48,7 +48,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         if post and what in _ASKED:
             return await _ASKED[what](serving, request, endpoint, version)
         if post and what == "labels":
-            return _label(serving, request, endpoint)
+            return await _label(serving, request, endpoint)
         if not post and what != "labels" and what not in _ASKED:
             return Reply(v2.encode(await _told(serving, endpoint, version, what)))
     elif post and path == "/v2/repository/index":
@@ -75,12 +75,13 @@ async def _infer(serving: Answering, request: Request, endpoint: Endpoint, versi
 
 
 async def read_whole(
-    serving: Answering, endpoint: Endpoint, body: bytes, length: str
+    serving: Answering, endpoint: Endpoint, body: bytes, length: str, *, patient: bool = False
 ) -> tuple[v2.InferRequest, v2.Rows | None]:
-    """Read an infer request as `read`; where that takes long its rows, too, and elsewhere."""
+    """Read an infer request as `read`; where that takes long its rows, too, as `read_aside`."""
     if length or not is_large(body):
         return read(body, length), None
-    return await read_aside(serving, endpoint, _read_rows, body, endpoint.inputs)
+    given = body, endpoint.inputs
+    return await read_aside(serving, endpoint, _read_rows, *given, patient=patient)
 
 
 def _read_rows(body: bytes, inputs: v2.Inputs) -> tuple[v2.InferRequest, v2.Rows]:
@@ -166,8 +167,11 @@ def written(
     )
 
 
-def _label(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
-    asked = v2.label_request(request.body)
+async def _label(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
+    if is_large(request.body):
+        asked = await read_aside(serving, endpoint, v2.label_request, request.body)
+    else:
+        asked = v2.label_request(request.body)
     number = endpoint.outputs.label_of
     labels = [number(label, f"$.labels[{i}]") for i, label in enumerate(asked.labels)]
     serving.label(endpoint, asked.ids, labels)

@@ -4,8 +4,6 @@ A model's state is answered for both at once: the fields that KServe's clients r
 that TensorFlow's do.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
@@ -17,7 +15,7 @@ from msgspec import Struct
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
 from setpoint.serve.answering import Answering, Predicted
-from setpoint.serve.decoding import lenient, read, too_deep
+from setpoint.serve.decoding import lenient, read, too_deep, unbase64
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.holding import NOT_HERE
@@ -82,18 +80,25 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return Reply(_state(serving, endpoint, version))
     if request.method == "GET" and what == "/metadata":
         return Reply(_metadata(endpoint, version))
-    if request.method == "POST" and what == ":explain":
-        given = _read_rows(request.body, endpoint.inputs).rows
-        return await explaining.in_v1(serving, endpoint, given, version)
     if request.method == "POST" and what in _READ:
-        started = perf_counter_ns()
-        if what != ":predict":
-            endpoint.outputs.require(what.removeprefix(":"))
-        how, body = _READ[what], (request.body, endpoint.inputs)
-        large = is_large(request.body)
-        read = await read_aside(serving, endpoint, how, *body) if large else how(*body)
-        return await predicted(serving, _asked(serving, endpoint, read, started, version, what))
+        return await _answered(serving, request, endpoint, version, what)
     raise nowhere(request, _HINT)
+
+
+async def _answered(
+    serving: Answering, request: Request, endpoint: Endpoint, version: int, what: str
+) -> Reply:
+    started = perf_counter_ns()
+    if what in {":classify", ":regress"}:
+        endpoint.outputs.require(what.removeprefix(":"))
+    how, body = _READ[what], (request.body, endpoint.inputs)
+    if is_large(request.body):
+        given = await read_aside(serving, endpoint, how, *body)
+    else:
+        given = how(*body)
+    if what == ":explain":
+        return await explaining.in_v1(serving, endpoint, given.rows, version)
+    return await predicted(serving, _asked(serving, endpoint, given, started, version, what))
 
 
 def _asking(serving: Answering, request: Request) -> Asking | None:
@@ -126,7 +131,7 @@ def version_of(
     return found
 
 
-class _Read(Struct):
+class _Given(Struct):
     """What a body asks for."""
 
     rows: v2.Rows
@@ -134,7 +139,7 @@ class _Read(Struct):
     by_row: bool = True  #: whether it is to be answered row by row, as it asks
 
 
-def _read_rows(body: bytes, inputs: v2.Inputs) -> _Read:
+def _read_rows(body: bytes, inputs: v2.Inputs) -> _Given:
     """Read the body of ``:predict``."""
     found = read(_predict, body, "predict request")
     check_signature(found.signature_name)
@@ -145,41 +150,44 @@ def _read_rows(body: bytes, inputs: v2.Inputs) -> _Read:
         rows = columns.from_instances(plain(found.instances), inputs, "$.instances")
     else:
         rows = _columnar(plain(found.inputs), inputs)
-    return _Read(rows, found.parameters, found.inputs is None)
+    return _Given(rows, found.parameters, found.inputs is None)
 
 
-def _read_examples(body: bytes, inputs: v2.Inputs) -> _Read:
+def _read_examples(body: bytes, inputs: v2.Inputs) -> _Given:
     """Read the body of ``:classify`` and ``:regress``."""
     found = read(_examples, body, "request")
     check_signature(found.signature_name)
     plain = _plainly(body)
     records = [plain(found.context | example) for example in found.examples]
-    return _Read(columns.from_records(records, inputs, "$.examples"), found.parameters)
+    return _Given(columns.from_records(records, inputs, "$.examples"), found.parameters)
 
 
-_READ = {":predict": _read_rows, ":classify": _read_examples, ":regress": _read_examples}
+_READ = {
+    **dict.fromkeys((":predict", ":explain"), _read_rows),
+    **dict.fromkeys((":classify", ":regress"), _read_examples),
+}
 
 
 def _asked(
     serving: Answering,
     endpoint: Endpoint,
-    read: _Read,
+    given: _Given,
     started: int,
     version: int = 0,
     what: str = ":predict",
 ) -> Asking:
     def written(predicted: Predicted) -> Reply:
-        return Reply(v2.encode(_told(predicted, read, what)), headers=headers_of(predicted))
+        return Reply(v2.encode(_told(predicted, given, what)), headers=headers_of(predicted))
 
-    parameters = read.parameters
-    asked = serving.asked(endpoint, read.rows, started, parameters=parameters, version=version)
+    parameters = given.parameters
+    asked = serving.asked(endpoint, given.rows, started, parameters=parameters, version=version)
     return Asking(asked, written)
 
 
-def _told(predicted: Predicted, read: _Read, what: str) -> dict[str, Any]:
+def _told(predicted: Predicted, given: _Given, what: str) -> dict[str, Any]:
     if what == ":predict":
         told = predicted.told()
-        return {"predictions": rows(told)} if read.by_row else {"outputs": columnar(told)}
+        return {"predictions": rows(told)} if given.by_row else {"outputs": columnar(told)}
     if what == ":regress":
         return {"results": predicted.scores}
     names, probabilities = predicted.classified()
@@ -230,10 +238,7 @@ def _decoded(value: Any) -> Any:
         return value
     if value.keys() != {"b64"}:
         return {key: _decoded(each) for key, each in value.items()}
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise Invalid("what stands in b64 is not in base 64", hint="encode it in base 64") from None
+    return unbase64(value["b64"], "b64")
 
 
 def state_of(serving: Answering, endpoint: Endpoint) -> tuple[str, str]:

@@ -124,6 +124,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     """Counts over the whole store."""
 
     predictions: int
+    watched: int  #: of those, the ones that labels are told of
     labels: int
     versions: int
     releases: int
@@ -140,6 +141,7 @@ def totals(conn: Connection) -> Totals:
 
     return Totals(
         predictions=monitor.answered(conn),
+        watched=monitor.watched(conn),
         labels=monitor.labels_judged(conn),
         versions=count(m),
         releases=count(rel),

@@ -32,9 +32,8 @@ def all_models(ask: Ask) -> list[Status]:
     ]
     known = {each.model for each in found}
     found += [
-        Status(model=each.model, state="unmanaged", why="registered by hand: no spec says more")
-        for each in ask.call(list_models, ListModels()).models
-        if each.trained_here and each.model not in known
+        Status(model=each.model, state="unmanaged", why="no spec says what it must hold")
+        for each in ask.call(list_models, ListModels()).unmanaged(known)
     ]
     return sorted(found, key=lambda each: (_ORDER.index(each.state), each.model))
 
