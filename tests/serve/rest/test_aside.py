@@ -35,9 +35,7 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
 def reader() -> Iterator[Reader]:
     found = Reader()
     yield found
-    if found._process is not None:
-        found._process.kill()
-        found._process.communicate()
+    found.close()
 
 
 @sqlite

@@ -10,6 +10,7 @@ Between the two go frames: a length in eight bytes, and so many bytes of a pickl
 the other wrote, and both are of one user: neither has anything that the other has not.
 """
 
+import atexit
 import logging
 import os
 import pickle
@@ -49,6 +50,14 @@ class Reader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the other process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     def read(self, what: Callable[..., T], *given: Any) -> T:
         """Return what a function of a module makes of a body, run over there.
@@ -88,9 +97,7 @@ class Reader:
         finally:
             late.cancel()
             if answer is None:
-                self._process = None
-                process.kill()
-                process.communicate()
+                self.close()
         return answer
 
 
