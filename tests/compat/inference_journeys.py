@@ -71,6 +71,11 @@ def triton_binary_tensors() -> None:
         assert client.infer("m", [given]).as_numpy("score").tolist() == [3.0, 7.0]
     out = [triton.InferRequestedOutput("score", binary_data=True)]
     assert client.infer("m", [matrix()], outputs=out).as_numpy("score").tolist() == SUMS
+    for binary in (False, True):
+        best = [triton.InferRequestedOutput("score", binary_data=binary, class_count=1)]
+        told = client.infer("m", [matrix()], outputs=best).as_numpy("score").ravel().tolist()
+        told = [each.decode() if isinstance(each, bytes) else each for each in told]
+        assert told == [f"{value:f}:0" for value in SUMS]
 
 
 @journey

@@ -74,22 +74,28 @@ def example(into: Any, **values: float) -> None:
 
 @journey
 def tensorflow_classifies_and_regresses_examples() -> None:
-    for kind, call in (
-        (classification_pb2.ClassificationRequest, "Classify"),
-        (regression_pb2.RegressionRequest, "Regress"),
-    ):
-        request = kind()
-        request.model_spec.name = "m"
-        shared = request.input.example_list_with_context
-        example(shared.context, b=0.25)
-        example(shared.examples.add(), a=0.5)
-        example(shared.examples.add(), a=0.25, b=0.5)
-        result = getattr(stub(), call)(request).result
-        if call == "Regress":
-            assert [one.value for one in result.regressions] == [0.75, 0.75]
-        else:
-            (low, high) = result.classifications[0].classes
-            assert (low.label, low.score, high.label, high.score) == ("0", 0.25, "1", 0.75)
+    request = regression_pb2.RegressionRequest()
+    request.model_spec.name = "m"
+    shared = request.input.example_list_with_context
+    example(shared.context, b=0.25)
+    example(shared.examples.add(), a=0.5)
+    example(shared.examples.add(), a=0.25, b=0.5)
+    result = stub().Regress(request).result
+    assert [one.value for one in result.regressions] == [0.75, 0.75]
+    asked = classification_pb2.ClassificationRequest()
+    asked.model_spec.name = "colour"
+    example(asked.input.example_list.examples.add(), x0=0.0, x1=5.0)
+    (one,) = stub().Classify(asked).result.classifications
+    best = max(one.classes, key=lambda each: each.score)
+    assert (best.label, len(one.classes)) == ("blue", 3)
+    assert abs(sum(each.score for each in one.classes) - 1) < 1e-6
+    asked.model_spec.name = "m"  # which tells no classes apart
+    code = None
+    try:
+        stub().Classify(asked)
+    except grpc.RpcError as error:
+        code = error.code()
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @journey

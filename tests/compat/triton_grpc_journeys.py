@@ -63,6 +63,9 @@ def grpc_texts_as_answers() -> None:
     asked = client.infer("colour", given, outputs=[triton.InferRequestedOutput("label")])
     assert [each.name for each in asked.get_response().outputs] == ["label"]
     assert [each.decode() for each in asked.as_numpy("label")] == ["blue", "grün"]
+    best = [triton.InferRequestedOutput("probabilities", class_count=1)]
+    told = client.infer("colour", given, outputs=best).as_numpy("probabilities").ravel()
+    assert [each.decode().split(":")[2] for each in told] == ["blue", "grün"]
     config = client.get_model_config("colour", as_json=True)["config"]
     kinds = {one["name"]: one["data_type"] for one in config["output"]}
     assert kinds["label"] == "TYPE_STRING"

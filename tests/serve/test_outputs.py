@@ -33,6 +33,14 @@ NAMES = ["setosa", "versicolor", "virginica"]
 X = IRIS.data
 ROWS = X[[0, 60, 140]].tolist()
 PROBABILITIES = [1.0, 1.0, 1.0]
+#: What the model of `several` gives to the likeliest class of each of `ROWS`.
+BEST = (
+    LogisticRegression(max_iter=1000)
+    .fit(X, IRIS.target)
+    .predict_proba(np.array(ROWS))
+    .max(axis=1)
+    .tolist()
+)
 JSON = (b"content-type", b"application/json")
 
 
@@ -457,3 +465,82 @@ def test_of_no_rows_outputs_keep_their_shapes(served: Served, tmp_path: Path) ->
     assert [each["shape"] for each in answer["outputs"]] == [[0], [0], [0, 3]]
     status, answer = served.post("/v1/models/m:predict", {"instances": []})
     assert (status, answer) == (200, {"predictions": []})
+
+
+@pytest.mark.parametrize("binary", ["binary", ""])
+def test_tritons_classification_ranks_the_classes_of_a_row(
+    served: Served, tmp_path: Path, binary: str
+) -> None:
+    several(served, tmp_path)
+    rows = np.array(ROWS)
+    tensor = {"name": "x", "datatype": "FP64", "shape": [3, 4], "data": rows.ravel().tolist()}
+    asks = {"classification": 2, "binary_data": bool(binary)}
+    names = [{"name": "probabilities", "parameters": asks}, {"name": "score"}]
+    body = json.dumps({"inputs": [tensor], "outputs": names}).encode()
+    status, raw, told = served.exchange("POST", "/v2/models/m/infer", body)
+    assert status == 200
+    if binary:
+        head, rest = raw[: (size := int(told["inference-header-content-length"]))], raw[size:]
+        (output, score) = json.loads(head)["outputs"]
+        texts = []
+        while rest:
+            length = int.from_bytes(rest[:4], "little")
+            texts.append(rest[4 : 4 + length].decode())
+            rest = rest[4 + length :]
+    else:
+        (output, score) = json.loads(raw)["outputs"]
+        texts = output["data"]
+    assert (output["datatype"], output["shape"]) == ("BYTES", [3, 2])
+    assert (score["datatype"], score["shape"]) == ("FP64", [3])
+    first = [text.split(":") for text in texts[::2]]
+    assert [value for value, _, _ in first] == [f"{best:f}" for best in BEST]
+    assert [name for _, _, name in first] == NAMES
+    assert [int(place) for _, place, _ in first] == [0, 1, 2]
+    assert all(len(text.split(":")) == 3 for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "data"),
+    [
+        (
+            {"name": "score", "parameters": {"classification": 3}},
+            200,
+            [f"{best:f}:0" for best in BEST],
+        ),
+        ({"name": "score", "parameters": {"classification": 0}}, 200, pytest.approx(BEST)),
+        ({"name": "label", "parameters": {"classification": 1}}, 400, "no numbers"),
+        ({"name": "score", "parameters": {"classification": -1}}, 400, ">= 0"),
+    ],
+)
+def test_what_has_one_value_has_one_class_and_texts_have_none(
+    served: Served, tmp_path: Path, asked: Any, status: int, data: Any
+) -> None:
+    several(served, tmp_path)
+    flat = np.array(ROWS).ravel().tolist()
+    tensor = {"name": "x", "datatype": "FP64", "shape": [3, 4], "data": flat}
+    found, answer = served.post("/v2/models/m/infer", {"inputs": [tensor], "outputs": [asked]})
+    assert found == status
+    if status == 200:
+        assert answer["outputs"][0]["data"] == data
+    else:
+        assert data in answer["error"]
+
+
+def test_a_raw_score_may_be_classified(served: Served, tmp_path: Path) -> None:
+    several(served, tmp_path)
+    rows = np.array(ROWS)
+    tensor = {"name": "x", "datatype": "FP64", "shape": [3, 4]}
+    asks = {"classification": 1, "binary_data": False}
+    head = json.dumps(
+        {
+            "inputs": [{**tensor, "parameters": {"binary_data_size": rows.nbytes}}],
+            "outputs": [{"name": "score", "parameters": asks}],
+        }
+    ).encode()
+    headers = [(b"inference-header-content-length", b"%d" % len(head))]
+    for found in (
+        served.short("/v2/models/m/infer", head + rows.tobytes(), headers),
+        served.exchange("POST", "/v2/models/m/infer", head + rows.tobytes(), headers),
+    ):
+        assert found is not None
+        assert json.loads(found[1])["outputs"][0]["data"] == [f"{best:f}:0" for best in BEST]

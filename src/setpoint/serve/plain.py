@@ -122,7 +122,7 @@ def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.
         request = _decode_raw(memoryview(body)[:json])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if request.outputs and request.outputs[0].name != SCORE:
+    if request.outputs and not _is_plain(request.outputs[0]):
         return None
     if request.parameters is not None and request.parameters.route:
         return None
@@ -140,6 +140,10 @@ def read_raw(body: bytes, json: int, inputs: v2.Inputs) -> tuple[RawRequest, v2.
         return None
     values = np.frombuffer(body, dtype, offset=json).reshape(count, width)
     return request, v2.Rows(count, values.astype(np.float64), {})  # a copy that can be written to
+
+
+def _is_plain(asked: v2.OutputAsked) -> bool:
+    return asked.name == SCORE and not (asked.parameters and asked.parameters.classification)
 
 
 def is_raw_wanted(request: PlainRequest | RawRequest) -> bool:

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from setpoint.errors import Invalid
@@ -77,6 +77,7 @@ HINTS = {"datatype": f"datatypes are {', '.join(DATATYPES)}"}  #: by what a path
 
 class OutputParameters(Struct):
     binary_data: bool | None = None  #: this output as raw bytes
+    classification: Annotated[int, Meta(ge=0)] = 0  #: how many classes of it, see there; 0: all
 
 
 class OutputAsked(Struct):

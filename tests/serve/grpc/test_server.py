@@ -14,7 +14,7 @@ from tests.ports import free_port
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Raises, Sum, YesNo, canary, live, shadow
 from tests.serve.test_limits import Stuck
-from tests.serve.test_outputs import NAMES, ROWS, several
+from tests.serve.test_outputs import BEST, NAMES, ROWS, several
 
 from setpoint.errors import Conflict
 from setpoint.serve.app import App
@@ -408,5 +408,34 @@ def test_a_fallback_is_told_in_the_metadata(served: Served) -> None:
         )(asked)
         await call
         assert dict(await call.trailing_metadata())["setpoint-fallback"] == "true"
+
+    speak(served, story)
+
+
+@pytest.mark.parametrize("raw", ["raw", ""])
+def test_tritons_classification(served: Served, tmp_path: Path, raw: str) -> None:
+    several(served, tmp_path)
+    rows = np.array(ROWS)
+
+    async def story(channel: aio.Channel) -> None:
+        given = tensor("x", "FP64", [3, 4], **({} if raw else {"fp64_contents": rows.ravel()}))
+        asked = V2.Infer(model_name="m", inputs=[given])
+        if raw:
+            asked.raw_input_contents.append(rows.tobytes())
+        wanted = V2.OutputAsked(name="probabilities")
+        wanted.parameters["classification"].int64_param = 1
+        asked.outputs.append(wanted)
+        answer = await ask(channel, INFER, asked, V2.Inferred)
+        (output,) = answer.outputs
+        assert (output.datatype, list(output.shape)) == ("BYTES", [3, 1])
+        expected = [f"{best:f}:{at}:{NAMES[at]}".encode() for at, best in enumerate(BEST)]
+        if raw:
+            sized = b"".join(len(each).to_bytes(4, "little") + each for each in expected)
+            assert list(answer.raw_output_contents) == [sized]
+        else:
+            assert list(output.contents.bytes_contents) == expected
+        wanted.parameters["classification"].int64_param = -1
+        asked.outputs[0].CopyFrom(wanted)
+        assert (await refused(channel, INFER, asked))[0] is CODE.INVALID_ARGUMENT
 
     speak(served, story)

@@ -155,12 +155,23 @@ async def _infer(serving: Answering, request: Any) -> Any:
         keys=_texts(request, "keys"),
         route=request.parameters["route"].string_param if "route" in request.parameters else "",
     )
-    outputs = [v2.OutputAsked(each.name) for each in request.outputs]
+    outputs = [v2.OutputAsked(each.name, _asked_of(each)) for each in request.outputs]
     read = v2.InferRequest(tensors, request.id, parameters, outputs)
     asked = rest.named(serving, endpoint, read, started, version)
     predicted = await serving.predict(asked)
-    names = rest.names_of(outputs)
-    return Told(_answer(predicted, names, raw=bool(request.raw_input_contents)), predicted)
+    return Told(_answer(predicted, outputs, raw=bool(request.raw_input_contents)), predicted)
+
+
+def _asked_of(output: Any) -> v2.OutputParameters | None:
+    """Return what a request asks of an output besides its name."""
+    if "classification" not in output.parameters:
+        return None
+    count = output.parameters["classification"].int64_param
+    if count < 0:
+        raise Invalid(
+            f"there are no {count} classes", where="outputs", hint="send a number above 0"
+        )
+    return v2.OutputParameters(classification=count)
 
 
 async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -207,9 +218,9 @@ def _texts(request: Any, name: str) -> list[str] | None:
     return list(request.parameters[name].string_param.split(","))
 
 
-def _answer(predicted: Predicted, names: Sequence[str], *, raw: bool) -> Any:
+def _answer(predicted: Predicted, asked: Sequence[v2.OutputAsked], *, raw: bool) -> Any:
     outputs, contents = [], []
-    for spec, values in predicted.told(names):
+    for spec, values in rest.told_of(predicted, asked):
         outputs.append(_m.Tensor(name=spec.name, datatype=spec.datatype, shape=values.shape))
         if raw or spec.datatype == "FP16":
             contents.append(v2_binary.raw_of(values, spec.datatype))

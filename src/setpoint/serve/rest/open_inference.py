@@ -9,10 +9,11 @@ from urllib.parse import unquote
 from setpoint.errors import Invalid, Unavailable
 from setpoint.serve import tensors, v2, v2_binary
 from setpoint.serve.answering import Answering, Asked, Predicted
+from setpoint.serve.classification import ranked
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.outputs import OutputSpec, plain
+from setpoint.serve.outputs import OutputSpec, Told, plain
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
@@ -29,7 +30,13 @@ _ABSENT = re.compile(
     r"/v2/(systemsharedmemory|cudasharedmemory|trace|logging)(/.*)?|/v2/models/[^/]+(/versions/[^/]+)?/trace(/.*)?"
 )
 _LENGTH = v2_binary.HEADER
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+)
 HINT = (
     "try GET /v2, GET /v2/models/MODEL, POST /v2/models/MODEL/infer, "
     "POST /v2/models/MODEL/explain, POST /v2/models/MODEL/labels, GET /metrics"
@@ -144,6 +151,12 @@ def names_of(asked: Sequence[v2.OutputAsked] | None) -> list[str]:
     return [one.name for one in asked or ()]
 
 
+def told_of(predicted: Predicted, asked: Sequence[v2.OutputAsked] | None) -> list[Told]:
+    """Return the outputs that are answered, as they are asked for."""
+    told = predicted.told(names_of(asked))
+    return ranked(told, asked, predicted.endpoint.outputs.classes) if asked else told
+
+
 def written(
     predicted: Predicted, asked: Sequence[v2.OutputAsked] | None, *, raw: bool = False
 ) -> v2.InferAnswer:
@@ -162,7 +175,7 @@ def written(
                 spec.datatype,
                 values if raw else plain(values.reshape(-1)),
             )
-            for spec, values in predicted.told(names_of(asked))
+            for spec, values in told_of(predicted, asked)
         ],
     )
 

@@ -47,7 +47,7 @@ _METADATA_TENSOR = fields("name datatype shape", name=STRING, datatype=STRING, s
 SCHEMAS: dict[str, Schema] = {
     "Error": fields("error", error=STRING),
     "MlflowError": fields("error_code message", error_code=STRING, message=STRING),
-    "SageMakerError": fields("message", message=STRING),
+    "SageMakerError": fields("error_code message", error_code=STRING, message=STRING),
     "Parameters": fields(
         ids=array(STRING, description="Prediction ids, one a row; made up where absent."),
         keys=array(STRING, description="What routing sticks to, one a row; else the ids."),
