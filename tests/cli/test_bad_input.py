@@ -184,7 +184,7 @@ GOOD = list(ROW.values())
         tensor([1, 7], [None] * 6 + [[1]]),
         tensor([2, 7], GOOD * 2, parameters={"ids": ["one", "one"]}),
         tensor([1, 7], GOOD, parameters={"ids": ["one", "two"]}),
-        b'{"inputs":[{"name":"rows","shape":[1,7],"datatype":"FP64","data":[NaN,1,1,1,1,1,1]}]}',
+        b'{"inputs":[{"name":"rows","shape":[1,7],"datatype":"FP64","data":[NaN,1,1,1,1,1,x]}]}',
         b"x" * 10_000_000,
     ],
     ids=lambda body: f"{body[:60]!r} {len(body)}",
