@@ -25,7 +25,7 @@ _PARSERS = (
     lambda body: formats.from_csv(body, INPUTS),
     lambda body: formats.from_lines(body, INPUTS),
     lambda body: invocations._from_json(invocations._decode(body), INPUTS),
-    lambda body: tensorflow._plain(tensorflow._predict.decode(body).instances),
+    lambda body: tensorflow._plain(tensorflow._predict(body).instances),
 )
 
 
