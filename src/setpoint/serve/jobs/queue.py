@@ -323,7 +323,8 @@ class Jobs:
             parameters, ids=job.ids, keys=job.keys or None, route=job.route
         )
         request.id = job.request_id
-        return request, open_inference.named(serving, endpoint, request, 0, number, rows)
+        given = serving, endpoint, request, 0, number, rows
+        return request, await self._beside(partial(open_inference.named, *given))
 
     def _outcome(self, entry: Entry, state: State) -> Outcome:
         return Outcome(
