@@ -58,12 +58,21 @@ def speak(served: Serving, story: Callable[[aio.Channel], Awaitable[None]]) -> N
 
 
 async def ask(channel: aio.Channel, method: str, request: Any, answer: Any) -> Any:
+    return (await ask_whole(channel, method, request, answer))[0]
+
+
+async def ask_whole(
+    channel: aio.Channel, method: str, request: Any, answer: Any, **metadata: str
+) -> tuple[Any, dict[str, Any]]:
+    """Return an answer and its trailing metadata."""
     call = channel.unary_unary(
         method,
         request_serializer=type(request).SerializeToString,
         response_deserializer=answer.FromString,
     )
-    return await call(request)
+    sent = [(name.replace("_", "-"), value) for name, value in metadata.items()]
+    made = call(request, metadata=sent)
+    return await made, dict(await made.trailing_metadata())
 
 
 async def refused(channel: aio.Channel, method: str, request: Any) -> tuple[Any, str]:
@@ -313,15 +322,7 @@ def test_a_call_says_by_what_it_is_routed_and_by_whom_it_was_answered(m: Served,
     m.endpoints.refresh()
 
     async def call(channel: aio.Channel, request: Any, **metadata: str) -> tuple[Any, Any]:
-        infer = channel.unary_unary(
-            INFER,
-            request_serializer=V2.Infer.SerializeToString,
-            response_deserializer=V2.Inferred.FromString,
-        )
-        sent = [(name.replace("_", "-"), value) for name, value in metadata.items()]
-        made = infer(request, metadata=sent)
-        answer = await made
-        return answer, dict(await made.trailing_metadata())
+        return await ask_whole(channel, INFER, request, V2.Inferred, **metadata)
 
     async def story(channel: aio.Channel) -> None:
         found = set()
@@ -360,14 +361,8 @@ def test_the_metadata_of_many_rows_are_as_long_as_clients_take(
     asked.parameters["ids"].string_param = ",".join(ids)
 
     async def story(channel: aio.Channel) -> None:
-        call = channel.unary_unary(
-            INFER,
-            request_serializer=V2.Infer.SerializeToString,
-            response_deserializer=V2.Inferred.FromString,
-        )(asked)
-        answer = await call
+        answer, told = await ask_whole(channel, INFER, asked, V2.Inferred)
         assert list(answer.outputs[0].shape) == [rows]
-        told = dict(await call.trailing_metadata())
         assert sum(len(key) + len(value) + 32 for key, value in told.items()) < 8_000
         named = unquote(told.get("setpoint-prediction-id", ""))
         assert (named.startswith(ids[0]) and named.endswith(ids[-1])) or (
@@ -401,13 +396,8 @@ def test_a_fallback_is_told_in_the_metadata(served: Served) -> None:
     asked = TF.Predict(model_spec=TF.ModelSpec(name="m"), inputs={"x": one})
 
     async def story(channel: aio.Channel) -> None:
-        call = channel.unary_unary(
-            PREDICT,
-            request_serializer=TF.Predict.SerializeToString,
-            response_deserializer=TF.Predicted.FromString,
-        )(asked)
-        await call
-        assert dict(await call.trailing_metadata())["setpoint-fallback"] == "true"
+        _, told = await ask_whole(channel, PREDICT, asked, TF.Predicted)
+        assert told["setpoint-fallback"] == "true"
 
     speak(served, story)
 
