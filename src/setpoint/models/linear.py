@@ -45,15 +45,18 @@ def scorer(weights: Floats, constant: float, *, sigmoid: bool) -> Score:
     """Return what scores rows [n, k] by `weights` [k]; the sigmoid overflows nowhere."""
 
     def line(rows: Any) -> Floats:
-        found: Floats = rows.dot(weights) + constant
+        found: Floats = rows.dot(weights)
+        found += constant
         return found
 
     def probability(rows: Any) -> Floats:
-        if len(rows) != 1:
-            return _sigmoid(line(rows))
-        z = float(rows[0].dot(weights)) + constant
+        found = line(rows)
+        if len(found) != 1:
+            return _sigmoid(found)
+        z = found.item()
         e = exp(-abs(z))
-        return np.array([(1.0 if z >= 0 else e) / (1.0 + e)])
+        found[0] = (1.0 if z >= 0 else e) / (1.0 + e)
+        return found
 
     return probability if sigmoid else line
 

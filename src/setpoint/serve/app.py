@@ -21,7 +21,14 @@ from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.ids import name
 from setpoint.serve.lane import Head
-from setpoint.serve.rest import invocations, jobs, open_inference, operating, tensorflow
+from setpoint.serve.rest import (
+    invocations,
+    jobs,
+    open_inference,
+    openapi,
+    operating,
+    tensorflow,
+)
 from setpoint.serve.rest.contract import Protocol
 from setpoint.serve.waiting import Gone, gone
 
@@ -61,11 +68,12 @@ class App(Answering):
             reply = await self._reply(protocol, scope, headers, receive)
         except Gone:
             return
+        except problems.Nowhere as error:
+            reply = self._nowhere(protocol, scope["method"], path, error)
         except SetpointError as error:
             reply = self._failed(protocol, error)
             if isinstance(error, Crowded):
-                again = (b"retry-after", b"%d" % problems.RETRY_AFTER)
-                reply = replace(reply, headers=(*reply.headers, again))
+                reply = _with(reply, b"retry-after", b"%d" % problems.RETRY_AFTER)
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             reply = self._broken(protocol, path)
         if b"accept-encoding" in headers:
@@ -164,6 +172,18 @@ class App(Answering):
         self.metrics.errs(str(status))
         return protocol.failed(status, error)
 
+    def _nowhere(
+        self, protocol: Protocol, method: str, path: str, error: problems.Nowhere
+    ) -> Reply:
+        """Return the reply to who asks at no address, or at one that takes other methods."""
+        allowed = openapi.methods(path)
+        if not allowed or method in allowed.split(", "):
+            return self._failed(protocol, error)
+        wrong = problems.NotAllowed(
+            f"{path[:200]} is not asked by {method}", hint=f"it takes {allowed}"
+        )
+        return _with(self._failed(protocol, wrong), b"allow", allowed.encode())
+
     def _broken(self, protocol: Protocol, path: str) -> Reply:
         """Return the reply to what should not have failed: no traceback reaches a client."""
         _log.exception("request failed", extra={"path": path})
@@ -200,6 +220,11 @@ class App(Answering):
             told = plain.encoded_raw(endpoint.model, scored, request_id, parameters)
             return v2_binary.reply(*told)
         return Reply(plain.encoded(endpoint.model, scored, request_id, parameters))
+
+
+def _with(reply: Reply, name: bytes, value: bytes) -> Reply:
+    """Return a reply with one more header."""
+    return replace(reply, headers=(*reply.headers, (name, value)))
 
 
 def _is_much(endpoint: Endpoint, body: bytes, *, raw: bool = False) -> bool:

@@ -15,6 +15,7 @@ from setpoint.serve.outputs import SCORE, outputs_of
 from setpoint.serve.protocols import Floats, Given, Input, Predictor
 from setpoint.serve.v2 import Inputs, InputSpec, Rows
 
+_DOUBLE = np.dtype(np.float64)
 _log = logging.getLogger(__name__)
 
 
@@ -78,9 +79,9 @@ class Arm:
             given: Any = self._named(values, rows) if self._mixed else values
             found = self.predictor.predict(given)
             outputs = found if type(found) is dict else None
-            scores = np.asarray(
-                found if outputs is None else _score_in(outputs, rows.count), dtype=np.float64
-            )
+            scores = found if outputs is None else _score_in(outputs, rows.count)
+            if type(scores) is not np.ndarray or scores.dtype is not _DOUBLE:
+                scores = np.asarray(scores, dtype=_DOUBLE)
         except Exception as error:  # noqa: BLE001 - a model is foreign code
             trace = _places(error) if self._discreet else _trace(error)
             _log.warning("model raised", extra={"version": self.version, "trace": trace})
@@ -91,8 +92,10 @@ class Arm:
             )
         if outputs is not None:
             self._check_counts(outputs, rows.count)
-        if self.outputs.scored and not isfinite(scores.dot(scores)):
-            self._check(scores, rows)
+        if self.outputs.scored:
+            told = scores.item() if rows.count == 1 else scores.dot(scores)
+            if not isfinite(told):
+                self._check(scores, rows)
         return scores, outputs
 
     def _check_counts(self, outputs: Given, count: int) -> None:

@@ -19,12 +19,23 @@ class Unsupported(Invalid):
     code = "unsupported"
 
 
+class Nowhere(NotFound):
+    """Nothing answers this method at this address."""
+
+
+class NotAllowed(Invalid):
+    """The address is answered, though not to this method."""
+
+    code = "not-allowed"
+
+
 #: Seconds after which a client that was refused because of others may come again.
 RETRY_AFTER = 1
 
 _STATUS: tuple[tuple[type[SetpointError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
+    (NotAllowed, 405),
     (TooLarge, 413),
     (Unsupported, 415),
     (Invalid, 400),

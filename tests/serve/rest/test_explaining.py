@@ -168,7 +168,7 @@ def test_what_cannot_be_explained_says_why_in_the_protocols_shape(served: Served
         found, answer = served.post(path, asked)
         assert (found, list(answer)) == (status, ["error"]), answer
         assert said in answer["error"]
-    assert served.get("/v2/models/m/explain")[0] == 404
+    assert served.get("/v2/models/m/explain")[0] == 405
 
 
 def test_no_rows_have_no_explanations(served: Served) -> None:

@@ -101,7 +101,7 @@ def test_health_and_version(m: Served) -> None:
         assert m.get(path)[0] == 200
         assert m.ask("HEAD", path)[0] == 200
     assert m.get("/version") == (200, "0.1.0")
-    assert m.get("/invocations")[0] == 404
+    assert m.get("/invocations")[0] == 405
     m.endpoints.problem = "the database cannot be read"
     assert m.get("/ping")[0] == 503
 

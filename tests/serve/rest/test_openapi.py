@@ -57,6 +57,51 @@ def test_every_address_is_answered_as_it_says(served: Served) -> None:
     assert count > 40
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def test_another_method_at_an_address_is_told_which_it_takes(served: Served) -> None:
+    served.predictors[1] = Sum(inputs=[Input("a"), Input("city", "BYTES")])
+    served.deploy(live())
+    for path, operations in document(served)["paths"].items():
+        where = path.format(model="m", version="1", job="job_1")
+        known = {method.upper() for method in operations}
+        for method in METHODS:
+            if method in known or (method == "HEAD" and "GET" in known):
+                continue
+            status, raw, headers = served.exchange(method, where)
+            if status == 409:  # no jobs are taken here, by whatever method
+                assert "/jobs" in path, (method, path, raw)
+                continue
+            assert status == 405, (method, path, raw)
+            assert known <= set(headers["allow"].split(", ")), (method, path)
+            assert b"it takes" in raw
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v2/models/m/versions/1/infer", "POST"),
+        ("GET", "/v1/models/m/versions/1:predict", "POST"),
+        ("GET", "/v1/models/m/labels/live:predict", "POST"),
+        ("PUT", "/v2/models/m/", "GET, HEAD"),
+        ("GET", "/models/m/invoke", "POST"),
+    ],
+)
+def test_versions_in_an_address_take_the_same(
+    served: Served, method: str, path: str, allowed: str
+) -> None:
+    served.deploy(live())
+    status, _, headers = served.exchange(method, path)
+    assert (status, headers["allow"]) == (405, allowed)
+
+
+def test_what_is_no_address_takes_no_method(served: Served) -> None:
+    status, _, headers = served.exchange("POST", "/v3/models/m/infer")
+    assert status == 404
+    assert "allow" not in headers
+
+
 def test_models_are_named_with_a_request_that_fits_them(served: Served) -> None:
     served.predictors[1] = Sum(inputs=[Input("a"), Input("city", "BYTES")])
     served.deploy(live())

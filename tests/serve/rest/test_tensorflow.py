@@ -153,12 +153,12 @@ def test_what_does_not_fit_is_refused_in_the_protocols_shape(
 def test_what_is_no_json_and_what_is_no_address(m: Served) -> None:
     assert m.ask("POST", PREDICT, b"{")[0] == 400
     assert m.ask("POST", PREDICT, b"[1]")[0] == 400
-    for method, path in (
-        ("POST", "/v1/models/m:other"),
-        ("POST", "/v1/models/m"),
-        ("GET", "/v1/models/m:predict"),
-        ("GET", "/v1/other"),
-        ("DELETE", "/v1/models/m"),
+    for method, path, wanted in (
+        ("POST", "/v1/models/m:other", 404),
+        ("POST", "/v1/models/m", 405),
+        ("GET", "/v1/models/m:predict", 405),
+        ("GET", "/v1/other", 404),
+        ("DELETE", "/v1/models/m", 405),
     ):
         status, answer = m.ask(method, path, b"{}" if method == "POST" else b"")
-        assert (status, answer.keys()) == (404, {"error"})
+        assert (status, answer.keys()) == (wanted, {"error"})

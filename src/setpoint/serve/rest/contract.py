@@ -44,9 +44,9 @@ def failed(status: int, error: SetpointError) -> Reply:
     return Reply(v2.encode({"error": problems.said(error)}), status)
 
 
-def nowhere(request: Request, hint: str = "") -> NotFound:
-    """Return the error of an address that nothing answers."""
-    return NotFound(f"nothing answers {request.method} {request.path[:200]}", hint=hint)
+def nowhere(request: Request, hint: str = "") -> problems.Nowhere:
+    """Return the error of an address that nothing answers, or nothing of this method."""
+    return problems.Nowhere(f"nothing answers {request.method} {request.path[:200]}", hint=hint)
 
 
 def numbered(serving: Answering, endpoint: Endpoint, text: str) -> tuple[Endpoint, int]:

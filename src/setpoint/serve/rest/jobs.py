@@ -21,19 +21,14 @@ _JOBS = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/jobs"
     r"(?:/(?P<job>[^/]+)(?:/(?P<what>result|cancel))?)?/?"
 )
-_HINT = (
-    "POST /v2/models/MODEL/jobs takes one, GET …/jobs/ID says how far it is, "
-    "GET …/jobs/ID/result gives its answer, DELETE …/jobs/ID cancels it"
-)
 _ELSEWHERE = 421  #: Misdirected Request: another process has what is asked for
 _AGAIN = ((b"retry-after", b"%d" % problems.RETRY_AFTER),)
 
 
 async def _answer(serving: Answering, request: Request) -> Reply:
-    asked = _JOBS.fullmatch(request.path)
-    jobs = serving.jobs
+    asked, jobs = _JOBS.fullmatch(request.path), serving.jobs
     if asked is None:
-        raise nowhere(request, _HINT)
+        raise nowhere(request)
     if jobs is None and serving.siblings is not None:
         return await _passed_on(serving.siblings, request)
     if jobs is None:
@@ -47,14 +42,14 @@ async def _answer(serving: Answering, request: Request) -> Reply:
             return await _take(serving, jobs, request, model, asked["version"])
         if request.method == "GET":
             return Reply(v2.encode({"jobs": [told(jobs, one) for one in jobs.of(model)]}))
-        raise nowhere(request, _HINT)
+        raise nowhere(request)
     entry = jobs.get(model, unquote(name))
     if way == ("GET", "result"):
         return await _result(jobs, entry)
     if way in {("DELETE", None), ("POST", "cancel")}:
         await jobs.cancel(entry)
     elif way != ("GET", None):
-        raise nowhere(request, _HINT)
+        raise nowhere(request)
     return Reply(v2.encode(told(jobs, entry)))
 
 

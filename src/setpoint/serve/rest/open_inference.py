@@ -44,11 +44,13 @@ HINT = (
 
 
 async def _answer(serving: Answering, request: Request) -> Reply:
-    path, post = request.path.rstrip("/"), request.method == "POST"
+    path = request.path.rstrip("/")
+    get, post = request.method == "GET", request.method == "POST"
     asked = _MODEL.fullmatch(path)
-    if path == "/v2/models/stats" and not post:
-        return Reply(v2.encode({"model_stats": await every_stats(serving)}))
-    if asked is not None:
+    if path == "/v2/models/stats":
+        if get:
+            return Reply(v2.encode({"model_stats": await every_stats(serving)}))
+    elif asked is not None:
         endpoint = serving.endpoint(unquote(asked["model"]))
         endpoint, version = version_of(serving, endpoint, asked["version"])
         what = asked["what"]
@@ -56,7 +58,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
             return await _ASKED[what](serving, request, endpoint, version)
         if post and what == "labels":
             return await _label(serving, request, endpoint)
-        if not post and what != "labels" and what not in _ASKED:
+        if get and what != "labels" and what not in _ASKED:
             return Reply(v2.encode(await _told(serving, endpoint, version, what)))
     elif post and path == "/v2/repository/index":
         return Reply(v2.encode(index(serving)))
@@ -64,7 +66,7 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         return await load(serving, unquote(asked["model"]), asked["what"])
     elif _ABSENT.fullmatch(path):
         raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
-    elif not post:
+    elif get:
         return _state(serving, request, path)
     raise nowhere(request, HINT)
 

@@ -5,7 +5,9 @@ schema can say well (data flat or nested, rows as objects or arrays), so a schem
 what a client should send, and every answer is as it says.
 """
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from setpoint.serve import v2
@@ -38,14 +40,35 @@ def document(serving: Answering) -> Schema:
             "description": "Open Inference Protocol V2, KServe V1 and TensorFlow Serving, MLflow "
             "scoring and SageMaker, on one port. Served now: " + (", ".join(served) or "no model"),
         },
-        "paths": {
-            **_v2(list(served.values()), list(serving.endpoints.every())),
-            **_v1(list(served)),
-            **_invocations(list(served)),
-            **_health(),
-        },
+        "paths": _paths(list(served.values()), list(serving.endpoints.every())),
         "components": {"schemas": SCHEMAS},
     }
+
+
+def methods(path: str) -> str:
+    """Return the methods that an address is answered to, by commas; empty: there is no such."""
+    plain = _VERSION.sub("", path.rstrip("/") or "/")
+    found = {method for known, which in _addresses() if known.fullmatch(plain) for method in which}
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
+
+
+#: What names a version within an address, in any of the protocols.
+_VERSION = re.compile(r"(?<=.)/(?:versions|labels)/[^/:]+")
+
+
+@cache
+def _addresses() -> list[tuple[re.Pattern[str], list[str]]]:
+    """Return every address as a pattern, with its methods."""
+    found = []
+    for path, operations in _paths((), ()).items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/:]+", re.escape(path))
+        found.append((re.compile(pattern), [method.upper() for method in operations]))
+    return found
+
+
+def _paths(served: Sequence[Endpoint], every: Sequence[Endpoint]) -> Schema:
+    names = [one.model for one in served]
+    return {**_v2(served, every), **_v1(names), **_invocations(names), **_health()}
 
 
 def _content(schema: Schema, *kinds: str, examples: Schema | None = None) -> Schema:
