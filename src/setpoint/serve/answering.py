@@ -10,17 +10,16 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from setpoint.core.clock import Clock
 from setpoint.errors import NotFound, SetpointError, Unavailable
-from setpoint.serve import choosing, rules, scoring, timing, v2
+from setpoint.serve import choosing, plain, rules, scoring, timing, v2
 from setpoint.serve.batching import Batches
 from setpoint.serve.bringing import Bringing
-from setpoint.serve.choosing import Choice
 from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.entities import LabelRecord, Role
 from setpoint.serve.explaining import Explaining
@@ -30,8 +29,7 @@ from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.outputs import Told
-from setpoint.serve.protocols import Given
+from setpoint.serve.prediction import Asked, Predicted
 from setpoint.serve.siblings import Counted, Siblings
 from setpoint.serve.waiting import Gone, Late, outcome
 
@@ -54,53 +52,6 @@ class Job(Struct, frozen=True):
     ids: list[str]
     request_id: str
     at_us: int
-
-
-class Asked(Struct, frozen=True, gc=False):
-    """A request for predictions, read."""
-
-    endpoint: Endpoint
-    rows: v2.Rows
-    started: int  #: `perf_counter_ns` when reading began
-    at_us: int
-    request_id: str
-    ids: list[str]
-    keys: Sequence[str]
-    version: Choice = 0  #: who is to answer all rows; 0: whoever routing says
-
-
-class Predicted(Struct, frozen=True, gc=False):
-    """What was answered, row by row."""
-
-    endpoint: Endpoint
-    request_id: str
-    ids: list[str]
-    versions: list[int]
-    scores: list[float]  #: NaN where a row lacks what its version needs
-    fallback: bool = False  #: a version failed and its baseline answered, for some rows at least
-    given: Given = {}  #: what the model gave besides scores
-    #: the arm of each row, or its part in a release; none where no test runs and nobody is named
-    arms: list[str] = []
-
-    def told(self, names: Sequence[str] = ()) -> list[Told]:
-        """Return the outputs of these names, or those that are answered unasked.
-
-        Raises:
-            Invalid: If there is no such output.
-        """
-        outputs = self.endpoint.outputs
-        return outputs.told(outputs.chosen(names), self.scores, self.given)
-
-    def classified(self) -> tuple[list[str], Any]:
-        """Return the names of the classes, and ``[n, classes]`` probabilities."""
-        return self.endpoint.outputs.classified(self.scores, self.given)
-
-    @property
-    def version(self) -> int:
-        """The version that answered; the live one where several did."""
-        versions, live = self.versions, self.endpoint.live.version
-        first = versions[0] if versions else live
-        return first if versions.count(first) == len(versions) else live
 
 
 class Answering:
@@ -259,7 +210,33 @@ class Answering:
 
     def predict_now(self, asked: Asked) -> Predicted:
         """Score a request in this call."""
-        return self.finish(asked, _score(asked) if asked.ids else [])
+        scored = self.scored(asked) if asked.endpoint.plain and not asked.version else None
+        if scored is None:
+            return self.finish(asked, _score(asked) if asked.ids else [])
+        versions, scores = [scored.version] * len(asked.ids), scored.scores.tolist()
+        return Predicted(asked.endpoint, asked.request_id, asked.ids, versions, scores)
+
+    def scored(self, asked: Asked) -> plain.Scored | None:
+        """Score, log and count a plain request as `scoring.score` and `finish` would.
+
+        None for any other, before anything happened.
+        """
+        endpoint, rows = asked.endpoint, asked.rows
+        scored = plain.score(endpoint, rows, asked.keys)
+        if scored is None:
+            return None
+        micros = (perf_counter_ns() - asked.started) // 1000
+        record = plain.record(asked, scored, micros)
+        if endpoint.keeping is None:
+            self.log.append(record)
+        else:
+            self.keeper.answered(endpoint.keeping, record)
+        self.metrics.answered(
+            endpoint.model, scored.version, ROLES[scored.role], 200, rows.count, micros, asked.at_us
+        )
+        if not endpoint.alone:
+            self.owe(Job(endpoint, [scored.part(rows)], asked.ids, asked.request_id, asked.at_us))
+        return scored
 
     def finish(self, asked: Asked, parts: Sequence[scoring.Part]) -> Predicted:
         """Log and count; what cannot be logged is not answered."""

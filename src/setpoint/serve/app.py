@@ -14,13 +14,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from setpoint.errors import SetpointError
-from setpoint.serve import choosing, cloudevents, http, plain, problems, v2, v2_binary
-from setpoint.serve.answering import ROLES, Answering, Job
+from setpoint.serve import choosing, cloudevents, http, plain, problems, v2_binary
+from setpoint.serve.answering import Answering
 from setpoint.serve.batching import Crowded
 from setpoint.serve.endpoints import MANY_ROWS, Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.ids import name
 from setpoint.serve.lane import Head
+from setpoint.serve.prediction import Asked
 from setpoint.serve.rest import (
     invocations,
     jobs,
@@ -190,7 +191,7 @@ class App(Answering):
         return self._failed(protocol, SetpointError(problems.FAILED))
 
     def _plain(self, endpoint: Endpoint, body: bytes, json: int) -> Reply | None:
-        """Answer a plain request as `asked`, `scoring.score` and `finish` would."""
+        """Answer a plain request as `open_inference` would; None for any other."""
         started = perf_counter_ns()
         inputs = endpoint.inputs
         found = plain.read_raw(body, json, inputs) if json else plain.read(body, inputs)
@@ -200,26 +201,14 @@ class App(Answering):
         if rows.count >= MANY_ROWS:
             return None
         at_us = self.micros()
-        request_id, ids, keys = name(request.id or "", request.parameters, rows.count, at_us)
-        scored = plain.score(endpoint, rows, keys)
+        named = name(request.id or "", request.parameters, rows.count, at_us)
+        asked = Asked(endpoint, rows, started, at_us, *named)
+        scored = self.scored(asked)
         if scored is None:
             return None
-        micros = (perf_counter_ns() - started) // 1000
-        record = plain.record(endpoint, rows, scored, ids, request_id, at_us, micros)
-        if endpoint.keeping is None:
-            self.log.append(record)
-        else:
-            self.keeper.answered(endpoint.keeping, record)
-        self.metrics.answered(
-            endpoint.model, scored.version, ROLES[scored.role], 200, rows.count, micros, at_us
-        )
-        if not endpoint.alone:
-            self.owe(Job(endpoint, [scored.part(rows)], ids, request_id, at_us))
-        parameters = v2.AnswerParameters(ids, record.versions)
         if json and plain.is_raw_wanted(request):
-            told = plain.encoded_raw(endpoint.model, scored, request_id, parameters)
-            return v2_binary.reply(*told)
-        return Reply(plain.encoded(endpoint.model, scored, request_id, parameters))
+            return v2_binary.reply(*plain.encoded_raw(asked, scored))
+        return Reply(plain.encoded(asked, scored))
 
 
 def _with(reply: Reply, name: bytes, value: bytes) -> Reply:

@@ -6,6 +6,7 @@ that a request runs through, and not its arithmetic, is what it costs: caches ar
 comes. Whatever is not plain is left to the long way before anything happened.
 """
 
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import PredictionRecord
 from setpoint.serve.numbers import packed
 from setpoint.serve.outputs import SCORE
+from setpoint.serve.prediction import Asked
 from setpoint.serve.protocols import Floats
 from setpoint.serve.rules import ROLES
 from setpoint.serve.scoring import Part
@@ -155,24 +157,28 @@ def is_raw_wanted(request: PlainRequest | RawRequest) -> bool:
     return request.parameters is not None and request.parameters.binary_data_output
 
 
-def encoded_raw(
-    model: str, scored: Scored, request_id: str, parameters: v2.AnswerParameters
-) -> tuple[bytes, int]:
+def encoded_raw(asked: Asked, scored: Scored) -> tuple[bytes, int]:
     """Return the answer as `encoded`, its scores as raw bytes, and the length of its JSON."""
     raw = scored.scores.tobytes()
     output = _RawOutput(SCORE, [len(raw) // 8], "FP64", _Size(len(raw)))
-    head = v2.encode(_RawAnswer(model, str(scored.version), request_id, parameters, [output]))
+    head = v2.encode(_RawAnswer(*_head(asked, scored), [output]))
     return head + raw, len(head)
 
 
-def encoded(model: str, scored: Scored, request_id: str, parameters: v2.AnswerParameters) -> bytes:
+def encoded(asked: Asked, scored: Scored) -> bytes:
     """Return the answer to a plain request that one version scored."""
     scores: list[float] = scored.scores.tolist()
     output = v2.Output(SCORE, [len(scores)], "FP64", scores)
-    return v2.encode(v2.InferAnswer(model, str(scored.version), request_id, parameters, [output]))
+    return v2.encode(v2.InferAnswer(*_head(asked, scored), [output]))
 
 
-def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Scored | None:
+def _head(asked: Asked, scored: Scored) -> tuple[str, str, str, v2.AnswerParameters]:
+    """Return model, version, id and parameters of the answer."""
+    parameters = v2.AnswerParameters(asked.ids, [scored.version] * len(asked.ids))
+    return asked.endpoint.model, str(scored.version), asked.request_id, parameters
+
+
+def score(endpoint: Endpoint, rows: v2.Rows, keys: Sequence[str]) -> Scored | None:
     """Score rows that all go to one version, None if they do not or if it fails."""
     arm, role = endpoint.live, 0
     if endpoint.route is not None and endpoint.canary is not None:
@@ -191,24 +197,16 @@ def score(endpoint: Endpoint, rows: v2.Rows, keys: list[str]) -> Scored | None:
     return Scored(role, arm.version, scores, nanos)
 
 
-def record(
-    endpoint: Endpoint,
-    rows: v2.Rows,
-    scored: Scored,
-    ids: list[str],
-    request_id: str,
-    at_us: int,
-    micros: int,
-) -> PredictionRecord:
+def record(asked: Asked, scored: Scored, micros: int) -> PredictionRecord:
     """Return the line of the log, as `scoring.record` does."""
-    count = rows.count
+    endpoint, rows = asked.endpoint, asked.rows
     return PredictionRecord(
-        at_us=at_us,
+        at_us=asked.at_us,
         model=endpoint.model,
-        request_id=request_id,
-        ids=ids,
-        versions=[scored.version] * count,
-        roles=_ROLES[scored.role] * count,
+        request_id=asked.request_id,
+        ids=asked.ids,
+        versions=[scored.version] * rows.count,
+        roles=_ROLES[scored.role] * rows.count,
         columns=endpoint.inputs.numeric,
         values=rows.values.tobytes(),
         scores=scored.scores.tobytes(),

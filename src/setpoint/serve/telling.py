@@ -7,7 +7,6 @@ many rows they tell less, and what is not ASCII they tell in percent, as an addr
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from setpoint.serve.answering import Predicted
 from setpoint.serve.exchange import (
     ARM_HEADER,
     FALLBACK_HEADER,
@@ -15,6 +14,7 @@ from setpoint.serve.exchange import (
     VERSION_HEADER,
     Headers,
 )
+from setpoint.serve.prediction import Predicted
 
 LONGEST_HEADER = 4_000  #: bytes of one; proxies take 4 to 8 kB of all headers, clients up to 64
 _SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")  #: what is printed of ASCII

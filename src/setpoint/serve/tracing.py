@@ -27,7 +27,7 @@ from setpoint.serve import rules, scoring, v2
 from setpoint.serve.ending import in_time
 
 if TYPE_CHECKING:
-    from setpoint.serve.answering import Asked
+    from setpoint.serve.prediction import Asked
 
 MOST_IDS = 100  #: prediction ids that a span tells
 _ROLES = tuple(role.value for role in rules.ROLES)

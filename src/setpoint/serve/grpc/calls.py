@@ -9,8 +9,9 @@ import grpc
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import choosing, problems
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.batching import Crowded
+from setpoint.serve.prediction import Predicted
 from setpoint.serve.telling import headers_of
 from setpoint.serve.timing import TimedOut
 

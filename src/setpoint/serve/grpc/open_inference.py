@@ -13,9 +13,10 @@ import numpy as np
 
 from setpoint.errors import Invalid, SetpointError
 from setpoint.serve import blobs, problems, v2, v2_binary
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.grpc.calls import Told, code_of, service, stream
 from setpoint.serve.grpc.messages import declare
+from setpoint.serve.prediction import Predicted
 from setpoint.serve.rest import open_inference as rest
 
 _NAME = "inference.GRPCInferenceService"

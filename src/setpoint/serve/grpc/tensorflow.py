@@ -12,11 +12,12 @@ import numpy as np
 
 from setpoint.errors import Invalid
 from setpoint.serve import blobs, columns, v2, v2_binary
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.grpc.calls import Told, service
 from setpoint.serve.grpc.messages import declare
 from setpoint.serve.outputs import OutputSpec
+from setpoint.serve.prediction import Predicted
 from setpoint.serve.rest.tensorflow import SIGNATURE, check_signature, state_of, version_of
 from setpoint.serve.v2 import InputSpec
 

@@ -20,12 +20,13 @@ from msgspec import structs
 from setpoint.core.ids import new_id
 from setpoint.errors import Conflict, NotFound, SetpointError
 from setpoint.serve import problems, scoring, v2
-from setpoint.serve.answering import Answering, Asked
+from setpoint.serve.answering import Answering
 from setpoint.serve.batching import Crowded
 from setpoint.serve.choosing import Tested
 from setpoint.serve.jobs.disk import Folder
 from setpoint.serve.jobs.entities import Job, Outcome, State
 from setpoint.serve.jobs.pace import Pace
+from setpoint.serve.prediction import Asked
 from setpoint.serve.rest import open_inference
 from setpoint.serve.yielding import step_back
 

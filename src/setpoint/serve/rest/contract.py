@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from setpoint.errors import NotFound, SetpointError
 from setpoint.serve import problems, v2
-from setpoint.serve.answering import Answering, Asked, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Role
 from setpoint.serve.exchange import Reply, Request
+from setpoint.serve.prediction import Asked, Predicted
 
 _DIGITS = 10  #: of a version that there may be
 

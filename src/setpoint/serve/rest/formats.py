@@ -12,8 +12,8 @@ import msgspec
 
 from setpoint.errors import Invalid
 from setpoint.serve import columns, outputs, v2
-from setpoint.serve.answering import Predicted
 from setpoint.serve.decoding import too_deep
+from setpoint.serve.prediction import Predicted
 
 PARQUET, ARROW = "parquet", "arrow"
 MOST_VALUES = 5_000_000  #: of a table: as many numbers as a body of JSON may have

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import columns, problems, v2
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import lenient, read
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import TEXT, Headers, Reply, Request
+from setpoint.serve.prediction import Predicted
 from setpoint.serve.rest import formats
 from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import (

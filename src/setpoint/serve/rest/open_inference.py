@@ -8,12 +8,13 @@ from urllib.parse import unquote
 
 from setpoint.errors import Invalid, Unavailable
 from setpoint.serve import tensors, v2, v2_binary
-from setpoint.serve.answering import Answering, Asked, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.classification import ranked
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, Told, plain
+from setpoint.serve.prediction import Asked, Predicted
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
@@ -46,20 +47,11 @@ HINT = (
 async def _answer(serving: Answering, request: Request) -> Reply:
     path = request.path.rstrip("/")
     get, post = request.method == "GET", request.method == "POST"
-    asked = _MODEL.fullmatch(path)
     if path == "/v2/models/stats":
         if get:
             return Reply(v2.encode({"model_stats": await every_stats(serving)}))
-    elif asked is not None:
-        endpoint = serving.endpoint(unquote(asked["model"]))
-        endpoint, version = version_of(serving, endpoint, asked["version"])
-        what = asked["what"]
-        if post and what in _ASKED:
-            return await _ASKED[what](serving, request, endpoint, version)
-        if post and what == "labels":
-            return await _label(serving, request, endpoint)
-        if get and what != "labels" and what not in _ASKED:
-            return Reply(v2.encode(await _told(serving, endpoint, version, what)))
+    elif asked := _MODEL.fullmatch(path):
+        return await _of_model(serving, request, asked)
     elif post and path == "/v2/repository/index":
         return Reply(v2.encode(index(serving)))
     elif post and (asked := _REPOSITORY.fullmatch(path)):
@@ -68,6 +60,19 @@ async def _answer(serving: Answering, request: Request) -> Reply:
         raise Invalid(f"{path} is not offered here", hint="send tensors in the request")
     elif get:
         return _state(serving, request, path)
+    raise nowhere(request, HINT)
+
+
+async def _of_model(serving: Answering, request: Request, asked: re.Match[str]) -> Reply:
+    endpoint = serving.endpoint(unquote(asked["model"]))
+    endpoint, version = version_of(serving, endpoint, asked["version"])
+    what = asked["what"]
+    if request.method == "POST" and what in _ASKED:
+        return await _ASKED[what](serving, request, endpoint, version)
+    if request.method == "POST" and what == "labels":
+        return await _label(serving, request, endpoint)
+    if request.method == "GET" and what != "labels" and what not in _ASKED:
+        return Reply(v2.encode(await _told(serving, endpoint, version, what)))
     raise nowhere(request, HINT)
 
 

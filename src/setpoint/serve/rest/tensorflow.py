@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from setpoint.errors import Invalid, NotFound
 from setpoint.serve import columns, v2
-from setpoint.serve.answering import Answering, Predicted
+from setpoint.serve.answering import Answering
 from setpoint.serve.decoding import lenient, read, too_deep, unbase64
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.holding import NOT_HERE
 from setpoint.serve.outputs import OutputSpec, rows
 from setpoint.serve.outputs import columns as columnar
+from setpoint.serve.prediction import Predicted
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import (
