@@ -168,6 +168,7 @@ class Peer:
     needs: tuple[str, ...] = (_SKLEARN,)
     environment: Mapping[str, str] = field(default_factory=dict)
     way: str = ""  #: how it is used, where there is more than one way
+    ours_too: bool = False  #: whether our server answers its requests, at its path
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}{self.way and ', '}{self.way}"
@@ -251,6 +252,7 @@ PEERS = (
         },
         prepare=_MLFLOW,
         way="a signature and named columns",
+        ours_too=True,
     ),
     Peer(
         name="MLflow",
@@ -262,6 +264,7 @@ PEERS = (
         ask=lambda row: {"inputs": [row]},
         prepare=_MLFLOW_BARE,
         way="no signature, a matrix",
+        ours_too=True,
     ),
     Peer(
         name="LitServe",

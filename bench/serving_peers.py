@@ -1,6 +1,7 @@
 """The same model, row and connections beside five more servers of models, one worker each.
 
-Ours logs every prediction, routes and counts; the peers do not log requests. As in `serving`
+Ours logs every prediction, routes and counts; the peers do not log requests. Ours is asked by V2
+and, where it knows the peer's own protocol, by the very request that the peer gets. As in `serving`
 the client shares the machine, so CPU time of the server is what compares. ``python -m bench
 serving_peers`` starts one peer after the other, each in turn with ours; one that cannot be
 installed or started here has a row that says so.
@@ -49,8 +50,13 @@ def _beside(peer: Peer, ours: Asked, folder: Path, values: list[float]) -> list[
     """Measure ours and a peer; one row that says why, where the peer does not run."""
     try:
         with peer.serving(folder, values) as (pid, port):
-            theirs = (pid, port, peer.path, json.dumps(peer.ask(values)).encode())
-            found = {c: _both(ours, theirs, c) for c in CONNECTIONS}
+            asked = (peer.path, json.dumps(peer.ask(values)).encode())
+            theirs = (pid, port, *asked)
+            found = {("one row of JSON", c): _both(ours, theirs, c) for c in CONNECTIONS}
+            if peer.ours_too:
+                same = (*ours[:2], *asked)
+                alike = {("the same request", c): _both(same, theirs, c) for c in CONNECTIONS}
+                found |= alike
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
         said = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1][:200]
         log = folder / "bench.log"
@@ -58,8 +64,8 @@ def _beside(peer: Peer, ours: Asked, folder: Path, values: list[float]) -> list[
             said = "\n".join(log.read_text(errors="replace").strip().splitlines()[-3:])
         return [{"work": f"not measured: {said}", "ours": None, "unit": "", **_nothing(peer)}]
     rows = []
-    for c, (one, other) in found.items():
-        work = f"one row of JSON, {c} in flight"
+    for (what, c), (one, other) in found.items():
+        work = f"{what}, {c} in flight"
         theirs_cpu = other.cpu_micros
         bar = None if peer.bar is None else Bar(peer.bar, "x")
         rows += [

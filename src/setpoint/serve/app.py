@@ -108,9 +108,9 @@ class App(Answering):
     def _asked_at(self, path: str) -> Endpoint | None:
         """Return what answers at an address of any protocol: who it names, or else the only one."""
         served = self.endpoints.all()
-        named = _NAMING.match(path)
+        named = _named_at(path)
         if named is not None:
-            return served.get(named["model"])
+            return served.get(named)
         return next(iter(served.values())) if len(served) == 1 else None
 
     def answer_now(self, head: Head, body: bytes) -> Reply | None:
@@ -124,12 +124,13 @@ class App(Answering):
         if head.model:
             return self.infer_now(head.model, body, head.json)
         endpoint = self._asked_at(head.path)
-        if endpoint is None or endpoint.slow or _is_much(endpoint, body):
+        if endpoint is None or endpoint.slow or endpoint.broken or _is_much(endpoint, body):
             return None
         protocol = _protocol(head.path)
         token = choosing.told.set(head.headers)
         try:
-            asking = protocol.asking(self, Request("POST", head.path, head.headers, body))
+            request = Request("POST", head.path, head.headers, body)
+            asking = protocol.asking(self, endpoint, request)
             if asking is None or asking.asked.rows.count >= MANY_ROWS:
                 return None
             return asking.written(self.predict_now(asking.asked))
@@ -226,6 +227,13 @@ def _is_much(endpoint: Endpoint, body: bytes, *, raw: bool = False) -> bool:
         return True
     most = 2 * MANY_ROWS * len(endpoint.inputs.specs)
     return not raw and size > 2 * most and body.count(b",") >= most
+
+
+@lru_cache(maxsize=1024)
+def _named_at(path: str) -> str | None:
+    """Return the endpoint that an address of any protocol names, None if it names none."""
+    found = _NAMING.match(path)
+    return None if found is None else found["model"]
 
 
 @lru_cache(maxsize=1024)

@@ -124,5 +124,7 @@ def _field(endpoint: Endpoint, rows: v2.Rows) -> Sequence[str | None]:
 def header(name: bytes) -> str:
     """Return a header of this request, empty if it was not sent; names are in lower case."""
     headers = told.get()
-    value = headers.get(name) or headers.get(name.decode(), "")
+    value = headers.get(name) or headers.get(name.decode())
+    if not value:
+        return ""
     return (value.decode("latin-1") if isinstance(value, bytes) else value).strip()

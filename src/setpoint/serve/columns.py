@@ -97,16 +97,17 @@ def _column_by_column(
     return Rows(size, values, texts, inputs.optional - named.keys(), held)
 
 
-def from_rows(names: Sequence[str], rows: Sequence[list[Any]], inputs: Inputs, where: str) -> Rows:
+def from_rows(names: list[str], rows: Sequence[list[Any]], inputs: Inputs, where: str) -> Rows:
     """Read one sequence a row, with a value for each of the inputs that are named, in their order.
 
     Raises:
         Invalid: As `from_columns` does.
     """
-    if not inputs.mixed and inputs.names == set(names):
+    in_order = names == inputs.numeric  # as most clients write them, and quickly seen
+    if not inputs.mixed and (in_order or inputs.names == set(names)):
         numbers = packed(chain.from_iterable(rows), len(rows), len(names))
         if numbers is not None:
-            if list(names) != inputs.numeric:
+            if not in_order:
                 numbers = numbers.take([names.index(name) for name in inputs.numeric], axis=1)
             return Rows(len(rows), numbers, {})
     if not rows and not names:
@@ -132,9 +133,8 @@ def from_matrix(rows: Any, inputs: Inputs, where: str) -> Rows:
             where=where,
             hint=f"send {width} values a row, in this order: {', '.join(inputs.required)}",
         )
-    names = [known.name for known in inputs.specs]
-    if lengths == {width}:
-        names = inputs.required
+    all_of_them = lengths != {width}
+    names = [known.name for known in inputs.specs] if all_of_them else inputs.required
     return from_rows(names, rows, inputs, where)
 
 

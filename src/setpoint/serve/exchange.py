@@ -27,7 +27,8 @@ class Request(Struct, frozen=True, gc=False):
 
     def header(self, name: bytes) -> str:
         """Return a header's value, empty if it was not sent."""
-        return self.headers.get(name, b"").decode("latin-1").strip()
+        value = self.headers.get(name)
+        return value.decode("latin-1").strip() if value else ""
 
 
 class Reply(Struct, frozen=True, gc=False):

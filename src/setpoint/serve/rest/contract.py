@@ -21,7 +21,7 @@ class Asking(NamedTuple):
     written: Callable[[Predicted], Reply]
 
 
-def _nothing(serving: Answering, request: Request) -> None:
+def _nothing(serving: Answering, endpoint: Endpoint, request: Request) -> None:
     """Read no request."""
 
 
@@ -31,8 +31,9 @@ class Protocol(NamedTuple):
     owns: Callable[[str], bool]  #: whether a path is of this protocol
     answer: Callable[[Answering, Request], Awaitable[Reply]]
     failed: Callable[[int, SetpointError], Reply]  #: an error in its own shape, of this status
-    #: reads a request for predictions; None where that takes long, or it is another request
-    asking: Callable[[Answering, Request], Asking | None] = _nothing
+    #: reads a plain request for predictions (see `serve.lane`) of the endpoint that its address
+    #: names; None where that takes long
+    asking: Callable[[Answering, Endpoint, Request], Asking | None] = _nothing
 
 
 async def predicted(serving: Answering, asking: Asking) -> Reply:

@@ -187,10 +187,9 @@ async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> R
     return await predicted(serving, _asked(serving, request, began, rows, parameters))
 
 
-def _asking(serving: Answering, request: Request) -> Asking | None:
+def _asking(serving: Answering, endpoint: Endpoint, request: Request) -> Asking | None:
     kind = _kind(request)
-    endpoint = None if kind in formats.TABLES else _invoked(serving, request)
-    if endpoint is None:
+    if kind in formats.TABLES:
         return None
     began = _begun(serving, request, endpoint)
     rows, parameters = _rows(request.body, kind, began.endpoint.inputs)
@@ -292,9 +291,11 @@ def _from_split(split: _Split, inputs: v2.Inputs, where: str) -> v2.Rows:
                 where=f"{where}.data[{i}]",
                 hint="send one value a column",
             )
-    if len(set(split.columns)) != width:
-        raise Invalid("a column is given twice", where=f"{where}.columns")
     names, rows = split.columns, split.data
+    if names == inputs.numeric:
+        return columns.from_rows(names, rows, inputs, f"{where}.data")
+    if len(set(names)) != width:
+        raise Invalid("a column is given twice", where=f"{where}.columns")
     places = [at for at, name in enumerate(names) if name in inputs.names]
     if 0 < len(places) < width:  # others are left out, as MLflow does
         names, rows = [names[at] for at in places], [[row[at] for at in places] for row in rows]

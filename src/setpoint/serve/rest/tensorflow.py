@@ -102,12 +102,8 @@ async def _answered(
     return await predicted(serving, _asked(serving, endpoint, given, started, version, what))
 
 
-def _asking(serving: Answering, request: Request) -> Asking | None:
-    asked = _PATH.fullmatch(request.path)
-    if asked is None or asked["what"] != ":predict" or asked["version"] or asked["label"]:
-        return None
+def _asking(serving: Answering, endpoint: Endpoint, request: Request) -> Asking:
     started = perf_counter_ns()
-    endpoint = serving.endpoint(asked["model"])
     return _asked(serving, endpoint, _read_rows(request.body, endpoint.inputs), started)
 
 
