@@ -143,7 +143,7 @@ def test_rows_are_counted_by_day_version_and_role_of_models_without_a_spec_too(l
         predicted(["b", "c"], at=NOON),  # asked again: counted once
         predicted(["d"], [], at=NOON, failed=1, status=500),  # nobody answered
         predicted(["e", "f"], at=NOON + day, canary=True, version=2, sample=0.5, unlogged=5),
-        CountRecord(at_us=to_micros(NOON + day), model=MODEL, version=2, rows=7),
+        CountRecord(at_us=to_micros(NOON + day), model=MODEL, version=2, rows=7, role=1),
         CountRecord(at_us=to_micros(NOON + day), model=MODEL, version=1, rows=9, shadow=True),
         predicted(["x", "y"], at=NOON, model="brought in"),
         predicted(["z"], at=NOON, model="brought in", roles=bytes([3])),

@@ -137,7 +137,7 @@ def test_arms_are_no_evidence_of_a_release_and_are_watched(log: Log) -> None:
         predicted(["b", "c"], at=NOON, version=2, roles=ARM * 2, arm="blue"),
         predicted([], at=NOON, version=2, scores=[], failed=2, status=500, roles=ARM, arm="blue"),
         CountRecord(at_us=predicted([], at=NOON).at_us, model=MODEL, version=2, rows=5, requests=5,
-                    apart=True),
+                    role=ARM[0]),
         labelled(["b"], [1.0], at=NOON),
     )  # fmt: skip
     log.follow()

@@ -74,6 +74,17 @@ def test_the_rows_logged_are_those_whose_id_is_in_the_sample(sampled: Served) ->
     assert f'status="200"}} {len(IDS)}' in told
 
 
+def test_counts_say_as_what_a_version_answered(sampled: Served) -> None:
+    sampled.deploy(live(), canary(weight=0.5))
+    roles = {"live": 0, "canary": 0}
+    for name in OUTSIDE:
+        _, answer = sampled.infer([[1.0, 2.0]], ids=[name])
+        roles["canary" if answer["parameters"]["versions"] == [2] else "live"] += 1
+    told = {(count.version, count.role): count.rows for count in counted(sampled) if count.rows}
+    assert told == {(1, 0): roles["live"], (2, 1): roles["canary"]}
+    assert min(roles.values()) > 0
+
+
 def test_a_request_of_many_rows_is_logged_in_part_and_says_how_much_is_missing(
     sampled: Served,
 ) -> None:

@@ -71,7 +71,7 @@ def of_release(seen: Seen) -> Seen:
 
     def apart(record: _Record) -> bool:
         if isinstance(record, CountRecord):
-            return record.apart
+            return ROLES[record.role] is Role.ARM
         return isinstance(record, PredictionRecord) and bool(record.arm)
 
     return _without(seen, apart)

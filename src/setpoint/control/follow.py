@@ -159,7 +159,7 @@ class Follower:
             rows=len(new) + sum(map(_uncounted, told)),
         )
         release = release_store.current(conn, model)
-        monitor.add_traffic(conn, model, traffic(seen, release.version if release else None))
+        monitor.add_traffic(conn, model, traffic(seen))
         spec = self._spec(conn, model)
         if spec is not None:
             self._windows(conn, spec, seen)

@@ -20,7 +20,7 @@ from setpoint.profiles import joint
 from setpoint.profiles.joint import Joint
 from setpoint.profiles.profile import Profile, profile
 from setpoint.profiles.reference import Reference
-from setpoint.serve.entities import Labelled, PredictionRecord, Role
+from setpoint.serve.entities import Labelled, PredictionRecord
 from setpoint.serve.rules import ROLES, only
 from setpoint.serve.sampling import sampler
 
@@ -58,32 +58,25 @@ def attempts(model: str, seen: Seen, seconds: int) -> list[Attempts]:
     ]
 
 
-def traffic(seen: Seen, candidate: int | None) -> list[Traffic]:
-    """Return how many rows each version answered in each role, by day.
-
-    Args:
-        seen: A piece of the log.
-        candidate: The version in release now. What is only counted does not say its role, so what
-            a canary answered and is read after its release counts as live.
-    """
+def traffic(seen: Seen) -> list[Traffic]:
+    """Return how many rows each version answered in each role, by day."""
     rows: dict[tuple[datetime, int, str], list[int]] = defaultdict(lambda: [0, 0])
 
-    def add(at_us: int, version: int, role: str, answered: int, logged: int) -> None:
-        counts = rows[aligned(from_micros(at_us), _DAY), version, role]
+    def add(at_us: int, version: int, role: int, answered: int, logged: int) -> None:
+        counts = rows[aligned(from_micros(at_us), _DAY), version, ROLES[role].value]
         counts[0] += answered
         counts[1] += logged
 
     for counted in seen.counts:
         if not counted.shadow:
-            asked = Role.CANARY if counted.version == candidate else Role.LIVE
-            role = Role.ARM if counted.apart else asked
-            add(counted.at_us, counted.version, role, counted.rows, 0)
+            add(counted.at_us, counted.version, counted.role, counted.rows, 0)
     for record in seen.predictions:
         if record.scores:
-            logged, role = len(record.ids), ROLES[record.roles[0]]
-            add(record.at_us, record.versions[0], role, logged + record.unlogged, logged)
+            logged = len(record.ids)
+            answered = logged + record.unlogged
+            add(record.at_us, record.versions[0], record.roles[0], answered, logged)
     return [
-        Traffic(day=day, version=version, role=str(role), rows=answered, logged=logged)
+        Traffic(day=day, version=version, role=role, rows=answered, logged=logged)
         for (day, version, role), (answered, logged) in sorted(rows.items())
     ]
 

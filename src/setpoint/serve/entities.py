@@ -178,7 +178,7 @@ class CountRecord(Struct, frozen=True, kw_only=True, tag="c", omit_defaults=True
     model: str
     version: int
     shadow: bool = False  #: it scored them after another one had answered
-    apart: bool = False  #: it answered for an arm of a test, which is no evidence of a release
+    role: int = 0  #: what it answered them as, see `PredictionRecord.roles`
     requests: int = 0  #: or parts of them
     rows: int = 0  #: of those requests
     failed: int = 0  #: requests that it failed; only ever of a shadow: other failures are logged

@@ -28,9 +28,9 @@ from setpoint.serve.sampling import sampler
 
 SECONDS = 1.0  #: after which counts are written down; a server that is killed loses them
 
-#: Model, version, whether it scored after another's answer, whether for an arm of a test.
-_Key = tuple[str, int, bool, bool]
-_ARM, _TEST = bytes((ROLES.index(Role.ARM),)), bytes((ROLES.index(Role.TEST),))
+#: Model, version, whether it scored after another's answer, and as what it answered.
+_Key = tuple[str, int, bool, int]
+_TEST = bytes((ROLES.index(Role.TEST),))
 _log = logging.getLogger(__name__)
 
 
@@ -188,8 +188,8 @@ class Keeper:
         if second != self._second:
             self.flush()
             self._second = second
-        apart = isinstance(record, PredictionRecord) and record.roles[:1] == _ARM
-        key = record.model, record.versions[0], shadow, apart
+        role = record.roles[0] if isinstance(record, PredictionRecord) else 0
+        key = record.model, record.versions[0], shadow, role
         before = self._counts.get(key)
         if before is not None and before.bound != kept.bound:
             self.flush()
@@ -200,7 +200,7 @@ class Keeper:
                 model=key[0],
                 version=key[1],
                 shadow=shadow,
-                apart=apart,
+                role=role,
                 bound=kept.bound,
             )
             self._arm()

@@ -212,11 +212,13 @@ def _counts(records: Sequence[CountRecord]) -> pl.DataFrame:
     """Return what was counted and not logged row by row."""
     table = pl.DataFrame(
         [
-            (r.at_us, r.version, r.shadow, r.requests, r.rows, r.failed, r.slow, r.bound)
+            (r.at_us, r.version, ROLES[r.role].value, r.shadow, r.requests, r.rows, r.failed,
+             r.slow, r.bound)
             for r in records
         ],
         schema={
-            "at": pl.Int64, "version": pl.Int32, "shadow": pl.Boolean, "requests": pl.Int64,
+            "at": pl.Int64, "version": pl.Int32, "role": pl.String, "shadow": pl.Boolean,
+            "requests": pl.Int64,
             "rows": pl.Int64, "failed": pl.Int64, "slow": pl.Int64, "bound": pl.Int64,
         },
         orient="row",
