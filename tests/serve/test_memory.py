@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from setpoint.config import serving
 from setpoint.core.clock import SystemClock
 from setpoint.errors import Invalid
+from setpoint.models.entities import Input
 from setpoint.serve.app import App
 from setpoint.serve.entities import CountRecord, PredictionRecord, Record, SplitArm, Swap
 from setpoint.serve.following import Endpoints
@@ -508,6 +509,44 @@ def test_what_a_version_fails_on_while_it_is_warmed_is_left_to_requests(make: Ma
     server.shelf.made = lambda _, version: Picky(version, 1000)
     server.deploy("a", 2)
     assert server.ask("a")[0] == 500
+
+
+class Image:
+    """Says how many bytes an image has."""
+
+    inputs = (Input(name="image", datatype="BYTES", raw=True),)
+
+    def predict(self, rows: Any) -> Any:
+        return np.array([float(len(each)) for each in rows["image"]])
+
+
+def test_a_version_that_takes_images_loads_after_its_endpoint_was_asked(make: Make) -> None:
+    server = make(None)
+    server.shelf.made = lambda _model, _version: Image()
+    server.deploy("a")
+    asked = {"instances": [{"image": {"b64": "/9j/4AAA"}}]}
+    assert server.post("/v1/models/a:predict", asked) == (200, {"predictions": [6.0]})
+    server.endpoints._loading._recent._until = 0.0
+    server.deploy("a", 2)
+    assert server.endpoints.all()["a"].live.version == 2
+    assert server.post("/v1/models/a:predict", asked) == (200, {"predictions": [6.0]})
+
+
+def test_a_version_that_takes_long_is_asked_once_before_it_serves(make: Make) -> None:
+    server = make(None)
+    asked = []
+
+    class Long(Sum):
+        def predict(self, rows: Any) -> Any:
+            asked.append(len(rows))
+            time.sleep(0.6)
+            return super().predict(rows)
+
+    server.shelf.made = lambda _, version: Long(float(version))
+    server.shelf.backgrounds["a", 1] = np.arange(200.0).reshape(100, 2)
+    server.deploy("a")
+    assert server.endpoints.all()["a"].slow
+    assert asked == [1]
 
 
 def test_a_slow_version_is_known_to_be_slow_before_the_first_request(make: Make) -> None:

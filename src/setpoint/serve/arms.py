@@ -34,7 +34,8 @@ class Arm:
         self.names = tuple(i.name for i in self.inputs)
         self.outputs = outputs_of(predictor)
         self._specs = [spec_of(i) for i in self.inputs]
-        self._mixed = any(spec.text or spec.blob for spec in self._specs)
+        self.takes_blobs = any(spec.blob for spec in self._specs)  #: tensors or raw bytes
+        self._mixed = self.takes_blobs or any(spec.text for spec in self._specs)
         self._columns: list[int] | None = None
         self.pace = 0.0  #: microseconds that scoring a row takes, as warming showed
         self._discreet = False  # what a model says of a row is not logged
@@ -122,7 +123,7 @@ class Arm:
 
     def warm(self) -> None:
         """Score one row of zeros, so that no request pays for what happens only once."""
-        if any(spec.blob for spec in self._specs):
+        if self.takes_blobs:
             return  # no image is a row of zeros
         texts: dict[str, list[str | None]] = {s.name: [""] for s in self._specs if s.text}
         given: Any = np.zeros((1, len(self.inputs) - len(texts)))

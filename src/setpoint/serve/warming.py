@@ -27,6 +27,7 @@ MOST_ROWS = 32  #: that a version is warmed by
 _ALONE = 8  #: of those one by one, the rest in a call together
 _TRIES = 2  #: more, of a version that seems slow
 _SECONDS = 1.0  #: after which no other call is begun
+_LONG_MICROS = 0.5e6  #: a call that takes longer is slow for sure, and is not made again
 _RECORDS = 2_000  #: of the log that are looked at, from its end
 _KNOWN_SECONDS = 5.0  #: for which what was read is used again: many models may be loaded in a row
 
@@ -65,9 +66,12 @@ def warm(arm: Arm, recorded: list[PredictionRecord], background: Callable[[], An
         Exception: What the version raises on zeros: then it does not serve.
     """
     arm.pace = _pace(arm)
-    rows = _rows(arm, recorded)
-    if rows is None:
-        with suppress(Exception):  # it is a help and no more
+    if arm.pace > _LONG_MICROS:  # more calls would keep all that is loaded after it waiting
+        return
+    rows = None
+    with suppress(Exception):  # they are a help and no more
+        rows = _rows(arm, recorded)
+        if rows is None:
             rows = background()
     if rows is None:
         return
@@ -89,7 +93,7 @@ def _pace(arm: Arm) -> float:
     """Return the microseconds that a row of zeros takes; the first time may be longer."""
     pace = _micros(arm.warm)
     for _ in range(_TRIES):
-        if pace <= SLOW_MICROS:
+        if not SLOW_MICROS < pace <= _LONG_MICROS:
             break
         try:
             pace = min(pace, _micros(arm.warm))
@@ -123,6 +127,8 @@ def _rows(arm: Arm, recorded: list[PredictionRecord]) -> Any:
 
 
 def _given(arm: Arm, record: PredictionRecord) -> Any:
+    if arm.takes_blobs:  # of images and tensors the log has digests
+        return None
     numeric = [each.name for each in arm.inputs if each.datatype != "BYTES"]
     texts = [each.name for each in arm.inputs if each.datatype == "BYTES"]
     complete = set(numeric) <= set(record.columns) and set(texts) <= set(record.texts)

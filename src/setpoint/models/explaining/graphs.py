@@ -41,21 +41,15 @@ def read(data: bytes) -> Line | Trees | None:
     graph = next((value for field, value in _fields(memoryview(data)) if field == 7), None)
     if graph is None:
         return None
-    name, nodes = "", list[_Node]()
-    constants: dict[str, Any] = {}
-    for field, value in _fields(graph):
-        if field == 1:
-            nodes.append(_node(value))
-        elif field == 2:
-            name = str(value, "utf-8")
-        elif field == 5:
-            constants.update([_tensor(value)])
-    operators = [node.operator for node in nodes]
+    fields = list(_fields(graph))
+    name = next((str(value, "utf-8") for field, value in fields if field == 2), "")
+    if name not in {GRAPH, "trees"}:  # others write their tensors in ways that are not read here
+        return None
+    nodes = [_node(value) for field, value in fields if field == 1]
+    constants = dict(_tensor(value) for field, value in fields if field == 5)
     if name == GRAPH:
-        return _line(operators, constants)
-    if name == "trees":
-        return _trees(nodes, constants)
-    return None
+        return _line([node.operator for node in nodes], constants)
+    return _trees(nodes, constants)
 
 
 def _line(operators: list[str], constants: dict[str, Any]) -> Line | None:
