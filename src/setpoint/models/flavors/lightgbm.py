@@ -1,14 +1,16 @@
 """LightGBM models: stored as LightGBM's own text, which runs no code when it is loaded."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import lightgbm_onnx
+from setpoint.models.flavors.categories import Categories, numbering
+from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.openmp import provide_openmp
 from setpoint.models.protocols import Ask, Rows
-from setpoint.models.rows import matrix
 
 
 class LightGBM:
@@ -36,25 +38,60 @@ class LightGBM:
             raise MissingExtra(
                 "this model needs LightGBM", hint="pip install 'setpoint[lightgbm]'"
             ) from None
-        booster = Booster(model_str=data.decode())
+        try:
+            booster = Booster(model_str=data.decode())
+        except Exception as error:  # noqa: BLE001 - foreign code
+            raise Invalid("LightGBM cannot read the model", where=str(error)[:200]) from None
+        table = numbering(_categories(data.decode(), signature), signature)
 
         def answer(rows: Rows) -> Any:
-            return booster.predict(matrix(rows, signature), num_threads=1)
+            return booster.predict(table(rows, signature), num_threads=1)
 
         return answer
 
     def classes(self, data: bytes) -> list[Label]:
         """See `Classifies.classes`; the text says how many there are, not what they are called."""
-        head = data.partition(b"\nTree=")[0].decode()
-        said = dict(line.partition("=")[::2] for line in head.splitlines())
+        said = _head(data.decode())
         objective = said.get("objective", "").partition(" ")[0]
         if objective in {"binary", "multiclass", "multiclassova"}:
             return list(range(max(int(said["num_class"]), 2)))
         return []
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
+        if _categories(data.decode(), signature):
+            raise Uncompilable("it takes categories")
         sole = signature.sole or SCORE
         return lightgbm_onnx.convert(data.decode(), len(signature.inputs), sole)
+
+
+def _head(text: str) -> dict[str, str]:
+    """Return what a model's text says before its trees."""
+    lines = text.partition("\nTree=")[0].splitlines()
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+def _categories(text: str, signature: Signature) -> Categories:
+    """Return the categories of columns, which the text has without their names, in their order.
+
+    Raises:
+        Invalid: If it cannot be told which columns they are of.
+    """
+    said = text.rpartition("\npandas_categorical:")[2].partition("\n")[0]
+    listed = json.loads(said) if said.startswith("[") else []
+    texts = [each.name for each in signature.inputs if not each.numeric]
+    ranges = _head(text).get("feature_infos", "").split()
+    coded = [
+        each.name
+        for each, values in zip(signature.inputs, ranges, strict=False)
+        if not values.startswith("[") and values != "none"
+    ]
+    for names in (texts, coded):
+        if len(names) == len(listed):
+            return dict(zip(names, listed, strict=True))
+    raise Invalid(
+        f"the model has {len(listed)} columns of categories, the example {len(texts)} of texts",
+        hint="give what was trained on: columns of pandas' type category as texts",
+    )
 
 
 def _booster(model: Any) -> Any:

@@ -1,17 +1,17 @@
 """XGBoost models: stored as XGBoost's own binary JSON, which runs no code when it is loaded."""
 
 import json
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from setpoint.errors import Invalid, MissingExtra
+from setpoint.errors import Invalid, MissingExtra, SetpointError
 from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import xgboost_onnx
+from setpoint.models.flavors.categories import Categories, numbering
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
 from setpoint.models.protocols import Ask, Rows
-from setpoint.models.rows import matrix
 
 _SUFFIXES = (".ubj", ".xgb", ".json")
 
@@ -27,7 +27,7 @@ class XGBoost:
     def save(self, model: Any) -> bytes:
         xgboost = _library()
         if isinstance(model, Path):
-            return bytes(xgboost.Booster(model_file=str(model)).save_raw("ubj"))
+            return bytes(_read(model.read_bytes()).save_raw("ubj"))
         try:
             booster = model if isinstance(model, xgboost.Booster) else model.get_booster()
         except Exception as error:  # noqa: BLE001 - foreign code
@@ -40,25 +40,20 @@ class XGBoost:
 
     def load(self, data: bytes, signature: Signature) -> Ask:
         xgboost = _library()
-        booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(data))
-        numeric = signature.numeric
-        in_place = numeric and '"gblinear"' not in booster.save_config()  # which cannot
-        table: Callable[[Rows, Signature], Any] = matrix
-        if not numeric:
-            from setpoint.models.frames import frame  # noqa: PLC0415 - Polars, for who needs it
-
-            table = frame
+        booster = _read(data, nthread=1)
+        in_place = '"gblinear"' not in booster.save_config()  # which cannot
+        table = numbering(_categories(booster, signature), signature)
 
         def answer(rows: Rows) -> Any:
+            given = table(rows, signature)
             if in_place:
-                return booster.inplace_predict(matrix(rows, signature), validate_features=False)
-            given = xgboost.DMatrix(table(rows, signature), enable_categorical=not numeric)
-            return booster.predict(given, validate_features=not numeric)
+                return booster.inplace_predict(given, validate_features=False)
+            return booster.predict(xgboost.DMatrix(given), validate_features=False)
 
         return answer
 
     def classes(self, data: bytes) -> list[Label]:
-        said = json.loads(_library().Booster(model_file=bytearray(data)).save_config())
+        said = json.loads(_read(data).save_config())
         objective = said["learner"]["objective"]["name"]
         if objective == "binary:logistic":
             return [0, 1]
@@ -67,11 +62,56 @@ class XGBoost:
         return []  # of values, or it answers a class itself
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
-        if not signature.numeric:
+        booster = _read(data)
+        if _categories(booster, signature):
             raise Uncompilable("it takes categories")
-        booster = _library().Booster(model_file=bytearray(data))
         said = bytes(booster.save_raw("json"))
         return xgboost_onnx.convert(said, len(signature.inputs), signature.sole or SCORE)
+
+
+def _read(data: bytes, **parameters: Any) -> Any:
+    """Return the booster in a file's bytes.
+
+    Raises:
+        Invalid: If there is none.
+    """
+    try:
+        return _library().Booster(parameters, model_file=bytearray(data))
+    except Exception as error:
+        if isinstance(error, SetpointError):
+            raise
+        said = str(error).strip().partition("\n")[0][:200]
+        raise Invalid("XGBoost cannot read the model", where=said) from None
+
+
+def _categories(booster: Any, signature: Signature) -> Categories:
+    """Return the categories of columns as the model keeps them; older ones keep none."""
+    if "c" not in (booster.feature_types or ()):
+        return {}
+    made = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
+    kept = made.get("model", {}).get("cats", {}).get("enc", [])
+    found = {each.name: _labels(said) for each, said in zip(signature.inputs, kept, strict=False)}
+    return {name: labels for name, labels in found.items() if labels}
+
+
+def _labels(said: dict[str, Any]) -> list[Label]:
+    """Return categories: numbers, or texts one after the other.
+
+    Of a pandas frame XGBoost (3.2) counts characters where it means bytes: texts that are not
+    ASCII are cut short in its file, and nobody can tell which they were.
+
+    Raises:
+        Invalid: If they are such texts.
+    """
+    if "offsets" not in said:
+        return list(said["values"])
+    packed, ends = bytes(each & 0xFF for each in said["values"]), said["offsets"]
+    if not packed.isascii():
+        raise Invalid(
+            "the model has categories that are not ASCII, which XGBoost's file cuts short",
+            hint="train it on categories in ASCII, or on their numbers",
+        )
+    return [packed[start:end].decode() for start, end in pairwise(ends)]
 
 
 def _library() -> Any:
