@@ -26,9 +26,8 @@ FRAME = pd.DataFrame(
         "zone": pd.Categorical(RNG.choice([30, 7, 12], N)),
     }
 )
-Y = (FRAME["size"] > 0) ^ FRAME["city"].isin(["Bern", "Tokyo"]) ^ (FRAME["zone"] == 12)
-    int
-)
+FLIPS = FRAME["city"].isin(["Bern", "Tokyo"]) ^ (FRAME["zone"] == 12)
+Y = ((FRAME["size"] > 0) ^ FLIPS).astype(int)
 FEW: dict[str, Any] = {"n_estimators": 12, "n_jobs": 1}
 MADE: dict[str, Callable[[], Any]] = {
     "lightgbm": lambda: lightgbm.LGBMClassifier(**FEW, verbose=-1, min_child_samples=5),
