@@ -10,10 +10,13 @@ import lightgbm
 import numpy as np
 import polars as pl
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 
 from setpoint.artifacts.files import FileStore
@@ -242,3 +245,47 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     with unpack(evil.getvalue()) as folder:
         assert [path.name for path in Path(folder).rglob("*")] == ["outside"]
     assert not (tmp_path.parent / "outside").exists()
+
+
+def test_a_classifier_of_several_targets_gives_each_of_them(store: FileStore) -> None:
+    names = np.array(["low", "middle", "high"])
+    model = RandomForestClassifier(5, random_state=0).fit(X, np.column_stack([Y, THREE]))
+    split = MultiOutputClassifier(LogisticRegression()).fit(X, np.column_stack([Y, THREE]))
+    texts = MultiOutputClassifier(LogisticRegression()).fit(X, names[np.column_stack([Y, THREE])])
+    for one in (model, split, texts):
+        held = adding.stored(store, one, FRAME)
+        assert held.onnx is None
+        given = load(store, held).predict(X[:9])
+        for at, wanted in enumerate(one.predict_proba(X[:9])):
+            np.testing.assert_allclose(given[f"probabilities_{at}"], wanted)
+            assert given[f"label_{at}"].tolist() == one.predict(X[:9])[:, at].tolist()
+
+
+def test_a_pipeline_of_words_is_handed_texts(store: FileStore) -> None:
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(
+        TEXTS, ["good" in each for each in TEXTS]
+    )
+    held = adding.stored(store, model, {"text": TEXTS})
+    asked = ["good", "bad bad day", "", None]
+    found = load(store, held).predict({"text": np.array(asked, object)})
+    wanted = model.predict_proba([each or "" for each in asked])[:, 1]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_clusters_are_what_predict_says(store: FileStore) -> None:
+    model = KMeans(3, random_state=0, n_init=1).fit(X)
+    held = adding.stored(store, model, FRAME)
+    assert load(store, held).predict(X[:50]).tolist() == model.predict(X[:50]).tolist()
+
+
+def test_a_lone_output_of_onnx_keeps_its_name(store: FileStore, tmp_path: Path) -> None:
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, 4])
+    told = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 3])
+    weights = numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "w")
+    node = helper.make_node("MatMul", ["image", "w"], ["logits"])
+    graph = helper.make_graph([node], "g", [given], [told], [weights])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    held = adding.stored(store, tmp_path / "m.onnx", FRAME)
+    assert [each.name for each in held.signature.outputs] == ["logits"]
+    np.testing.assert_allclose(load(store, held).predict(X[:5])["logits"], X[:5, :3], rtol=1e-6)

@@ -251,7 +251,7 @@ def test_what_is_no_usable_model_is_refused_when_it_is_built(
 
 def test_a_model_trained_on_other_columns_fails_with_its_own_words(store: FileStore) -> None:
     model = linear_model.LogisticRegression().fit(NUMBERS.to_numpy()[:, :2], LABEL)
-    with pytest.raises(UserCodeFailed, match="cannot score its own training rows"):
+    with pytest.raises(UserCodeFailed, match="cannot score the rows"):
         built(store, model, NUMBERS, "classification")
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -128,10 +129,16 @@ def _try(ask: Ask, sample: Rows, model: Any) -> Any:
         raise
     except Exception as error:
         raise UserCodeFailed(
-            f"the trained {type(model).__name__} cannot score its own training rows",
+            f"the {_called(model)} cannot score the rows that it is shown",
             where=f"{type(error).__name__}: {_first_line(error)}",
-            hint="train on the feature columns only, in their order",
+            hint="they must be as those it was trained on: its columns, in their order and kinds",
         ) from error
+
+
+def _called(model: Any) -> str:
+    if isinstance(model, Path):
+        return f"model in {model.name}"
+    return f"trained {type(model).__name__}"
 
 
 def _classes_of(model: Any) -> list[Label]:

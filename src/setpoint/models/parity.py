@@ -57,6 +57,8 @@ def compare(
                 refuses = "the native" if isinstance(one, str) else "the compiled"
                 why = why or f"{name}: only {refuses} model refuses such rows"
             continue
+        if one.shape != two.shape:
+            return Parity(held=False, why=f"{name}: it gives {two.shape[1]} numbers a row")
         gap = _Gap(one, two, signature.kind)
         rows, flips, non_finite = rows + len(one), flips + gap.flips, non_finite + gap.odd
         worst = max(worst, gap.worst)

@@ -52,7 +52,7 @@ class Onnx:
                 said = str(error).partition("Message: ")[2] or str(error)
                 raise Invalid("the model refuses these rows", where=said[:200]) from None
             named = dict(zip(outputs, map(_array, found), strict=True))
-            return next(iter(named.values())) if len(named) == 1 else _classified(named, signature)
+            return _classified(named, signature)
 
         return answer
 
@@ -61,7 +61,13 @@ class Onnx:
 
 
 def _classified(named: dict[str, Any], signature: Signature) -> Any:
-    """Return the probabilities alone of a classifier as converters write one: label and those."""
+    """Return what is no output among others: a value a row, and a classifier's probabilities.
+
+    Converters write a classifier as its label and those.
+    """
+    alone = next(iter(named.values()))
+    if len(named) == 1 and (signature.kind == "classification" or alone[:1].size == 1):
+        return alone
     if signature.kind == "classification" and len(named) == 2:
         for array in named.values():
             if array.ndim == 2 and array.dtype.kind == "f":

@@ -11,7 +11,7 @@ from setpoint.models.flavors import pickles, sklearn_linear, sklearn_trees
 from setpoint.models.flavors.asking import asker
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.protocols import Ask, Rows
-from setpoint.models.rows import matrix
+from setpoint.models.rows import by_name, matrix, text
 
 
 class Sklearn:
@@ -56,7 +56,7 @@ class Sklearn:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # skl2onnx's own, about its own code
                     found = convert_sklearn(model, initial_types=inputs, options=options)
-                made = _alone(found, output, pick=classifies and output is SCORE)
+                made = _alone(found, output, classifies=classifies)
                 compiled.scorer(made, signature)
             except Exception as error:  # noqa: BLE001 - its converters raise anything
                 why = _first_line(error)
@@ -67,12 +67,26 @@ class Sklearn:
 
 def _preparing(model: Any, signature: Signature) -> Callable[[Rows, Signature], Any]:
     """Return what makes of rows what a model was trained on."""
+    if not signature.frame and _takes_texts(model, signature):
+        return _texts
     named = hasattr(model, "feature_names_in_") or not signature.numeric
     if not named and not signature.frame:
         return matrix
     from setpoint.models.frames import frame, handing  # noqa: PLC0415 - Polars, for who needs it
 
     return handing(signature.frame) if signature.frame else frame
+
+
+def _takes_texts(model: Any, signature: Signature) -> bool:
+    """Tell whether a model is handed texts, one a row, and no table: its words are counted."""
+    first = model.steps[0][1] if getattr(model, "steps", None) else model
+    alone = len(signature.inputs) == 1 and signature.inputs[0].text
+    return alone and hasattr(first, "build_analyzer")
+
+
+def _texts(rows: Rows, signature: Signature) -> list[str]:
+    """Return the texts of the only column; a missing one has no words."""
+    return [each or "" for each in text(by_name(rows, signature)[signature.names[0]])]
 
 
 def _inputs(model: Any, signature: Signature, number: Any, text: Any) -> list[Any]:
@@ -87,14 +101,15 @@ def _by_name(model: Any) -> bool:
     return any(type(step).__name__ == "ColumnTransformer" for step in steps)
 
 
-def _alone(model: Any, output: Output, *, pick: bool) -> bytes:
-    """Return `model` with its last output alone: if `pick`, the second of two probabilities."""
+def _alone(model: Any, output: Output, *, classifies: bool) -> bytes:
+    """Return `model` with one output alone: of two probabilities the second."""
     import numpy as np  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - as skl2onnx above
 
     graph = model.graph
-    source = _renamed(graph, graph.output[-1].name)
-    if pick:
+    told = graph.output[-1 if classifies else 0]  # of clusters the first is what predict returns
+    source = _renamed(graph, told.name)
+    if classifies and output is SCORE:
         graph.initializer.append(numpy_helper.from_array(np.array([1]), "setpoint_one"))
         graph.node.append(
             helper.make_node("Gather", [source, "setpoint_one"], ["setpoint_p"], axis=1)
