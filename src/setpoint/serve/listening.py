@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,10 @@ PORT = 8766
 _RETRY_SECONDS = 0.05
 _BACKLOG = 2048
 _ATTACH_FILTER = 26  #: SO_ATTACH_FILTER, which `socket` does not name
-_RETURN = 0x06  #: BPF_RET: so many bytes of the packet pass
+_ATTACH_DEALER = 51  #: SO_ATTACH_REUSEPORT_CBPF, likewise
+_RETURN = 0x06  #: BPF_RET: so many bytes of the packet pass; or the socket of that number has it
+_LOAD, _REMAINDER, _IF_EQUAL = 0x20, 0x94, 0x15  #: BPF_LD of a word, BPF_ALU's MOD, BPF_JMP's JEQ
+_RANDOM = 0xFFFF_F038  #: where a program of the system reads a random number
 _T = TypeVar("_T")
 
 
@@ -77,10 +80,35 @@ def refuse_more(listener: socket.socket) -> None:
     are cut off. A filter that lets nothing through has them try again and be refused, while
     what waits already can be accepted in peace. Only Linux has it.
     """
-    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
-    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+    _attach(listener, _ATTACH_FILTER, [(_RETURN, 0, 0, 0)])
+
+
+def deal_among(listener: socket.socket, numbers: Sequence[int]) -> None:
+    """Have the system deal new connections out among some of the sockets of a port.
+
+    Else it deals them to all that listen, and who waits in a socket that nobody accepts from just
+    now is not answered. Only Linux can.
+
+    Args:
+        listener: One of the sockets.
+        numbers: Those that have connections, by their order in `listen_together`.
+    """
+    *others, last = numbers
+    choices = [
+        step
+        for at, number in enumerate(others)
+        for step in ((_IF_EQUAL, 0, 1, at), (_RETURN, 0, 0, number))
+    ]
+    drawn = [(_LOAD, 0, 0, _RANDOM), (_REMAINDER, 0, 0, len(numbers))]
+    _attach(listener, _ATTACH_DEALER, [*drawn, *choices, (_RETURN, 0, 0, last)])
+
+
+def _attach(listener: socket.socket, option: int, steps: Sequence[tuple[int, ...]]) -> None:
+    """Attach a program of the system's packet filter, where there is one."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = struct.pack("HP", len(steps), ctypes.addressof(code))
     with suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
+        listener.setsockopt(socket.SOL_SOCKET, option, program)
 
 
 def adopt(worker: Worker) -> socket.socket:

@@ -2,8 +2,9 @@
 
 This process answers nobody. It holds the listening sockets, one for each worker and all of the
 same port, so that the system deals connections out evenly and none is lost while a worker is
-replaced: whoever connects waits in the socket for the next one. A worker that dies is started
-again; SIGHUP replaces all of them, one after the other, each by one that already answers.
+replaced: whoever was dealt to it waits in the socket for the next one, and whoever comes meanwhile
+is dealt to those that answer. A worker that dies is started again; SIGHUP replaces all of them, one
+after the other, each by one that already answers.
 """
 
 import logging
@@ -22,7 +23,7 @@ from types import FrameType
 from msgspec import Struct
 
 from setpoint.errors import Unavailable
-from setpoint.serve.listening import refuse_more
+from setpoint.serve.listening import deal_among, refuse_more
 from setpoint.serve.siblings import bury, door_of
 
 _START_SECONDS = 120.0  #: models may be large
@@ -64,6 +65,7 @@ class Workers:
         self._count = 0
         self._stops = 0  #: signals that asked to stop
         self._renew = False
+        self._dealt = list(range(len(listeners)))  #: to which connections are dealt, by number
         self._woken, self._wakes = socket.socketpair()
 
     def run(self, ready: Path | None, port: int) -> None:
@@ -102,7 +104,7 @@ class Workers:
 
     def _look(self) -> None:
         """Wait for a signal, or until something is due; start whoever has ended again."""
-        self._wait(1.0)
+        self._wait(1.0 if len(self._dealt) == len(self._slots) else _LOOK_SECONDS)
         now = time.monotonic()
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is not None:
@@ -113,6 +115,18 @@ class Workers:
             self._renew = False
             for slot in self._slots:
                 self._replace(slot)
+        self._deal()
+
+    def _deal(self) -> None:
+        """Have connections dealt out to the workers that answer, as long as one does."""
+        well = [at for at, slot in enumerate(self._slots) if self._is_well(slot)]
+        if well and well != self._dealt:
+            deal_among(self._slots[0].listener, well)
+            self._dealt = well
+
+    def _is_well(self, slot: _Slot) -> bool:
+        """Tell whether a worker runs and answers."""
+        return slot.process is not None and door_of(self._server.folder, slot.name) is not None
 
     def _ended(self, slot: _Slot, now: float) -> None:
         assert slot.process is not None  # noqa: S101 - the caller looked
