@@ -20,7 +20,7 @@ from setpoint.errors import Conflict, Unavailable
 from setpoint.serve import several, store, writers
 from setpoint.serve.client import Inference, Job
 from setpoint.serve.entities import Place, PredictionRecord
-from setpoint.serve.siblings import Door
+from setpoint.serve.siblings import Counted, Door
 
 from .load import Client, under_load
 from .made import canary, live
@@ -50,6 +50,15 @@ def doors(settings: Settings) -> dict[str, Door]:
         except FileNotFoundError:
             continue
     return found
+
+
+def requests_kept(folder: Path) -> int:
+    """Return how many requests workers have kept that they counted."""
+    files = list(folder.glob("*.counts"))
+    return sum(
+        sum(msgspec.msgpack.decode(path.read_bytes(), type=Counted).metrics.requests.values())
+        for path in files
+    )
 
 
 def rows(settings: Settings) -> Counter[str]:
@@ -131,6 +140,22 @@ def test_metrics_are_the_sum_from_any_of_them_and_never_fall_when_one_dies(
         with asking(port) as asked:
             asked.predict("m", {"a": [1.0], "b": [2.0]})
         assert told(port, "setpoint_requests_total{") == count + 1
+        end(server, [])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_a_worker_counted_outlives_it_though_nobody_asked(settings: Settings) -> None:
+    with process(settings, workers=2) as (server, port):
+        clients = [Client(port, fresh=True) for _ in range(2)]
+        until(lambda: len(answered(clients)) > 100, "they answer")
+        for client in clients:
+            client.stop()
+        counts = settings.home / "run" / "workers"
+        until(lambda: requests_kept(counts) == len(answered(clients)), "they are kept")
+        for door in doors(settings).values():
+            os.kill(door.pid, signal.SIGKILL)
+        until(lambda: len(doors(settings)) == 2, "others are started")
+        assert told(port, "setpoint_requests_total{") == len(answered(clients))
         end(server, [])
 
 

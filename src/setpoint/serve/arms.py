@@ -33,6 +33,8 @@ class Arm:
         self.inputs = tuple(predictor.inputs)
         self.names = tuple(i.name for i in self.inputs)
         self.outputs = outputs_of(predictor)
+        signature: Any = getattr(predictor, "signature", None)
+        self._takes_infinity = signature is None or signature.infinite
         self._specs = [spec_of(i) for i in self.inputs]
         self.takes_blobs = any(spec.blob for spec in self._specs)  #: tensors or raw bytes
         self._mixed = self.takes_blobs or any(spec.text for spec in self._specs)
@@ -115,6 +117,8 @@ class Arm:
         """Let NaN stand for "no answer" only where an input of the row is missing."""
         wrong = ~np.isfinite(scores)
         excused = np.isnan(scores) & np.isnan(rows.values).any(axis=1)
+        if not self._takes_infinity:
+            excused &= ~np.isinf(rows.values).any(axis=1)
         for texts in rows.texts.values():
             excused |= np.isnan(scores) & np.array([text is None for text in texts])
         if (wrong & ~excused).any():

@@ -53,11 +53,14 @@ class Server(uvicorn.Server):
         gc.freeze()  # what starting made stays: no collection need look at it again
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after the connections now and then."""
+        """Look after the connections now and then, and keep what was counted."""
         passed = time.monotonic() - self._looked
         if passed >= _LOOK_AFTER_SECONDS:
             self._looked += passed
             guarding.look(self.server_state.connections, passed)
+            if self._app.siblings is not None:
+                with contextlib.suppress(OSError):  # the disk is full: then what was kept counts
+                    self._app.siblings.keep(self._app.counts())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,8 +2,8 @@
 
 Each has a port of its own besides the one they share, and tells of it in a file. What is asked
 of any of them about the whole server (its metrics, whether it follows a deployment) is asked of
-all. A worker keeps its counts in a file before anybody is told of them, so that a sum never
-falls when a worker dies.
+all. A worker keeps its counts in a file every second, and before anybody is told of them: one that
+is killed takes at most the counts of its last second along, and no sum falls.
 """
 
 import asyncio
