@@ -78,7 +78,8 @@ def test_what_a_spec_says_of_its_endpoint_is_in_force_before_and_after_a_version
     made.apply(backend, tmp_path, serve={"limits": limits})
     with backend.reading() as conn:
         said = serving.settings_of(conn, MODEL)
-    assert said == EndpointSettings(timeout=0.25, queue=5, body=2_000_000)
+    kept = EndpointSettings(timeout=0.25, queue=5, body=2_000_000, required=("a", "id"))
+    assert said == kept
     Controller(backend).tick()
     with backend.reading() as conn:
         before = serving.generation(conn, MODEL)
@@ -90,7 +91,7 @@ def test_what_a_spec_says_of_its_endpoint_is_in_force_before_and_after_a_version
     assert planned.actions == []
     with backend.reading() as conn:
         assert serving.settings_of(conn, MODEL) == EndpointSettings(
-            process=Process.OWN, batch_rows=9, batch_wait=0.005
+            process=Process.OWN, batch_rows=9, batch_wait=0.005, required=("a", "id")
         )
         assert serving.generation(conn, MODEL) == before + 1
 

@@ -82,7 +82,7 @@ def test_a_mark_in_the_contract_is_a_change_that_plan_tells_and_that_makes_no_ve
     (said,) = found.consequences
     assert said.startswith("no value of b is written down from now on, and neither drift nor data")
     assert "what was logged before stays until it expires (serve.log.keep: 90 days)" in said
-    assert settings_of(backend) == EndpointSettings(), "planning changes nothing"
+    assert settings_of(backend).redact == (), "planning changes nothing"
     with backend.reading() as conn:
         generation = serving.generation(conn, MODEL)
     applying.apply(backend, project)
@@ -183,3 +183,18 @@ def test_a_model_of_redacted_columns_alone_is_watched_for_its_scores(
     assert watching(spec, reference, ("a", "b")).drift is not None
     unscored = made.spec(watch={"drift": {"prediction": False}})
     assert watching(unscored, reference, ("a", "b")).drift is None
+
+
+def test_what_the_contract_requires_is_required_of_requests(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    project = made.apply(backend, tmp_path)
+    assert settings_of(backend).required == ("a", "id")
+    relaxed = CONTRACT.replace(", required: true", "")
+    (tmp_path / "rows.odcs.yaml").write_text(relaxed)
+    found = applying.plan(backend, project).models[0]
+    assert [path for path, *_ in told(found)] == ["contract", "required by contract"]
+    assert told(found)[1][1:] == ("a, id", "id")
+    applying.apply(backend, project)
+    assert settings_of(backend).required == ("id",)
+    assert applying.plan(backend, project).models[0].kind == "unchanged"

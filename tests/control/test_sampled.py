@@ -151,8 +151,10 @@ def test_errors_latency_and_rows_are_counted_as_if_all_were_logged(
         for store in stores:
             store.take(some)
     whole, sampled = stores
-    assert whole.settings == EndpointSettings()
-    assert sampled.settings == EndpointSettings(sample=SHARE, slow=SLOW.total_seconds())
+    needed = whole.settings.required
+    assert whole.settings == EndpointSettings(required=needed)
+    in_part = EndpointSettings(sample=SHARE, slow=SLOW.total_seconds(), required=needed)
+    assert sampled.settings == in_part
     expected, found = whole.evidence(), sampled.evidence()
     assert set(found.guards) == {"errors", "slow requests"}
     assert found.guards == expected.guards

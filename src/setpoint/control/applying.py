@@ -7,7 +7,7 @@ from setpoint.artifacts.store import open_store
 from setpoint.control import decide as deciding
 from setpoint.control import store
 from setpoint.control.consequences import consequences
-from setpoint.control.contracts import contracts_hash, contracts_of, personal_of
+from setpoint.control.contracts import contracts_hash, contracts_of, personal_of, required_of
 from setpoint.control.decide import Action, Observed
 from setpoint.control.entities import Applied
 from setpoint.control.fallbacks import fallback_changed, keep_fallback
@@ -17,7 +17,12 @@ from setpoint.control.graphs import store as graph_store
 from setpoint.control.making import training_hash
 from setpoint.control.observe import observe
 from setpoint.control.plan import ModelPlan, Plan
-from setpoint.control.policies import approvers, endpoint_settings, redaction_changed
+from setpoint.control.policies import (
+    approvers,
+    endpoint_settings,
+    redaction_changed,
+    required_changed,
+)
 from setpoint.control.project import Project, code_hash, code_of, function
 from setpoint.control.spec.enforced import unenforced
 from setpoint.control.spec.entities import Spec
@@ -67,7 +72,8 @@ def apply(home: LocalBackend, project: Project) -> Plan:
             continue
         objects.put(canonical(spec))
         kept = keep_fallback(home, objects, project, spec)
-        settings = endpoint_settings(spec, personal_of(project, spec), kept)
+        required = required_of(project, spec)
+        settings = endpoint_settings(spec, personal_of(project, spec), kept, required)
         with home.engine.begin() as conn:
             ctx = home.context(conn)
             store.apply(conn, _applied(ctx, project, spec))
@@ -132,7 +138,7 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     new = _applied(ctx, project, spec)
     differ = _differences(project, was, new, spec) if was else []
     if was:
-        differ += _redacted(ctx, project, was, spec)
+        differ += _contracted(ctx, project, was, spec)
         differ += fallback_changed(ctx, project, spec)
     kind = "create" if was is None else "update" if differ else "unchanged"
     seen = observe(ctx, new)
@@ -148,12 +154,15 @@ def _plan(ctx: Context, project: Project, spec: Spec) -> ModelPlan:
     )
 
 
-def _redacted(ctx: Context, project: Project, was: Applied, spec: Spec) -> list[Change]:
-    """Return what the contract, beside the spec's own list, changes about what is not logged."""
+def _contracted(ctx: Context, project: Project, was: Applied, spec: Spec) -> list[Change]:
+    """Return what the contract changes: about what is logged, beside the spec's own list, and about
+    what requests may lack.
+    """
     in_force = serving.settings_of(ctx.conn, spec.model)
     listed = was.content.get("serve", {}).get("log", {}).get("redact", [])
     personal = personal_of(project, spec)
-    return redaction_changed(in_force, listed, spec, personal, "redacted by contract")
+    redacted = redaction_changed(in_force, listed, spec, personal, "redacted by contract")
+    return [*redacted, *required_changed(in_force, required_of(project, spec))]
 
 
 def _differences(project: Project, was: Applied, new: Applied, spec: Spec) -> list[Change]:

@@ -31,6 +31,12 @@ def personal_of(project: Project, spec: Spec) -> list[str]:
     return sorted({column for contract in found for column in contract.personal})
 
 
+def required_of(project: Project, spec: Spec) -> list[str]:
+    """Return the columns that, by contract, the rows that are predicted always have a value in."""
+    found = contracts_of(project, spec).get(spec.data.rows)
+    return sorted(found.required) if found is not None else []
+
+
 def contracts_hash(project: Project, spec: Spec) -> str:
     """Return the identity of what the contracts check; "" where there are none.
 

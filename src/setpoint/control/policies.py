@@ -182,8 +182,18 @@ def redaction_changed(
     return [Change(path=path, before=names[0], after=names[1])]
 
 
+def required_changed(in_force: EndpointSettings, required: Collection[str]) -> list[Change]:
+    """Return what changes about what requests may not lack."""
+    before, after = (", ".join(sorted(some)) or "nothing" for some in (in_force.required, required))
+    path = "required by contract"
+    return [] if before == after else [Change(path=path, before=before, after=after)]
+
+
 def endpoint_settings(
-    spec: Spec | GraphSpec, personal: Collection[str] = (), fallback: Kept | None = None
+    spec: Spec | GraphSpec,
+    personal: Collection[str] = (),
+    fallback: Kept | None = None,
+    required: Collection[str] = (),
 ) -> EndpointSettings:
     """Return how the endpoint of this spec's model is to answer, and what it is to log.
 
@@ -191,6 +201,7 @@ def endpoint_settings(
         spec: The one in force.
         personal: Columns that its data contract marks as personal.
         fallback: The function that answers when a version fails, where it names one.
+        required: Columns that its data contract says always have a value.
     """
     serve, limits = spec.serve, spec.serve.limits
     bound = None
@@ -210,6 +221,7 @@ def endpoint_settings(
         sample=serve.log.sample,
         slow=bound.at_most.total_seconds() if bound else None,
         redact=tuple(sorted({*serve.log.redact, *personal})),
+        required=tuple(sorted(required)),
         key_header=(serve.key.header or "").lower(),
         key_field=serve.key.field or "",
         fallback_value=serve.fallback.value,

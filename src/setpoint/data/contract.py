@@ -59,6 +59,11 @@ class Contract(Struct, frozen=True, kw_only=True):
     where: str = ""  #: the file, for messages
 
     @property
+    def required(self) -> list[str]:
+        """Columns that are never missing."""
+        return [rule.columns[0] for rule in self.rules if rule.kind == "required"]
+
+    @property
     def identity(self) -> str:
         """What tells two contracts apart that check differently, and only those."""
         return msgspec.json.encode([self.types, self.rules], order="sorted", enc_hook=str).decode()

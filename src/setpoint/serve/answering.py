@@ -140,9 +140,11 @@ class Answering:
         """Name a request and its rows, and say what they are routed by.
 
         Raises:
-            Invalid: If ids or keys are given that do not fit the rows.
+            Invalid: If ids or keys do not fit the rows, or a row lacks what it needs.
             NotFound: If it names a version or an arm that does not answer here.
         """
+        if endpoint.needs is not None:
+            endpoint.needs.check(rows)
         route = choosing.route_of(parameters)
         choice = choosing.choice(endpoint, route, version) if route or version else 0
         at_us = self.micros()

@@ -201,6 +201,8 @@ class App(Answering):
         request, rows = found
         if rows.count >= MANY_ROWS:
             return None
+        if endpoint.needs is not None and json:  # of JSON a plain request lacks nothing
+            endpoint.needs.check(rows)
         at_us = self.micros()
         named = name(request.id or "", request.parameters, rows.count, at_us)
         asked = Asked(endpoint, rows, started, at_us, *named)

@@ -13,6 +13,7 @@ from setpoint.serve.entities import (
     Wanted,
 )
 from setpoint.serve.keeping import keeping
+from setpoint.serve.needs import needs
 from setpoint.serve.routing import Route, router, splitter
 from setpoint.serve.rules import ROLES
 from setpoint.serve.v2 import Inputs, InputSpec
@@ -53,6 +54,7 @@ class Endpoint:
         live = arms[by_role[Role.LIVE].version]
         self.inputs = _inputs(live, [arms[d.version] for d in self.deployed], settings.key_field)
         self.outputs = live.outputs
+        self.needs = needs(self.inputs, settings.required)  #: None: rows may lack anything
         discreet = bool(settings.redact)
         self.live = live.behind(self.inputs, discreet=discreet)
         self.canary = self._arm(by_role.get(Role.CANARY), arms)

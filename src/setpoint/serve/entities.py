@@ -78,6 +78,7 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sample: float = 1.0  #: share of predictions that are logged, 0 to 1, by their ids
     slow: float | None = None  #: seconds from which a request counts as slow; None: not judged
     redact: tuple[str, ...] = ()  #: inputs whose values are never logged, by name
+    required: tuple[str, ...] = ()  #: inputs that no row of a request may lack, by name
     key_header: str = ""  #: that routing sticks to where a request gives no keys, in lower case
     key_field: str = ""  #: likewise, of a row
     fallback_value: float | None = None  #: that answers when the live version fails
