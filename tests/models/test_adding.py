@@ -286,6 +286,8 @@ def test_a_lone_output_of_onnx_keeps_its_name(store: FileStore, tmp_path: Path) 
     graph = helper.make_graph([node], "g", [given], [told], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
-    held = adding.stored(store, tmp_path / "m.onnx", FRAME)
+    held = adding.stored(store, str(tmp_path / "m.onnx"), FRAME)
+    with pytest.raises(NotFound, match="no file"):
+        adding.stored(store, str(tmp_path / "other.onnx"), FRAME)
     assert [each.name for each in held.signature.outputs] == ["logits"]
     np.testing.assert_allclose(load(store, held).predict(X[:5])["logits"], X[:5, :3], rtol=1e-6)

@@ -35,7 +35,8 @@ def stored(
 
     Args:
         store: Where they go.
-        model: A trained model, or the path of a file or folder that its own library wrote.
+        model: A trained model, or the path (text or not) of a file or folder that its own library
+            wrote.
         example: Rows as it takes them, see `frames.example_of`. What it answers for them tells
             what it gives, and they are the rows that a compiled form is compared on: some
             hundred rows of its training set do well, one is enough.
@@ -44,11 +45,14 @@ def stored(
         frame: What a Python model is handed, see `Signature.frame`.
 
     Raises:
+        NotFound: If it is the path of nothing.
         Invalid: If it is nothing that predicts, or does not take the example.
         UserCodeFailed: If it raises.
     """
     if kind and kind not in KINDS:
         raise Invalid(f"{kind!r} is no kind of model", hint=f"one of: {', '.join(KINDS)}")
+    if isinstance(model, str):
+        model = _existing(model)
     rows = frames.example_of(example)
     if not rows.height:
         raise Invalid("the example has no rows", hint="one is enough, some hundred are better")
@@ -101,6 +105,13 @@ def opened(said: str, *, trust: bool = False) -> Any:
         raise Invalid(
             f"{path.name} cannot be read", where=f"{type(error).__name__}: {error}"
         ) from None
+
+
+def _existing(said: str) -> Path:
+    path = Path(said)
+    if not path.exists():
+        raise NotFound(f"there is no file {said!r}", hint="give a trained model, or where one lies")
+    return path
 
 
 def _unpickled(path: Path) -> Any:

@@ -34,7 +34,7 @@ def add_model(  # noqa: PLR0913 - what one may say of a model, by name
         name: Of the model; it is made if it is not there.
         model: The trained model, of any library that is known, an object of your own with
             ``predict_proba`` or ``predict`` (and ``load``, if it opens anything), a function; or
-            the `pathlib.Path` of a file or folder that its library wrote.
+            the path of a file or folder that its library wrote.
         example: Rows as it takes them: a data frame, a mapping of columns, or an array. Some
             hundred of its training rows let a compiled form be proven; one is enough.
         kind: ``classification``, ``regression`` or ``any``; "" has it told by the model.

@@ -222,9 +222,12 @@ class Holding:
             sizes |= {} if one is None else {(one.model, v): 0 for v in one.parts}
         needed = sum(self.memory.size(v, self._stored.get(v, 0)) for v in sizes)
         if self.memory.limit is not None and needed > self.memory.limit:
+            alone = not self.memory.pinned - {now.key}
             raise Conflict(
-                f"{now.model!r} does not fit into memory beside what was loaded by hand before",
-                hint=f"unload one of those; the limit is {self.memory.limit:,} bytes",
+                f"{now.model!r} does not fit into memory"
+                + ("" if alone else " beside what was loaded by hand before"),
+                where=f"{needed:,} bytes, and the limit is {self.memory.limit:,}",
+                hint="raise --model-memory" + ("" if alone else ", or unload one of those"),
             )
         self.memory.pinned.add(now.key)
 

@@ -33,7 +33,7 @@ def convert(model: Any, features: int, output: Output = SCORE) -> bytes:
     """
     make = _MAKERS.get(type(model).__name__)
     if make is None or not type(model).__module__.startswith(_FAMILIES):
-        raise Uncompilable(f"trees inside a {type(model).__name__} are not compiled")
+        raise Uncompilable(f"a {type(model).__name__} is not compiled")
     if len(getattr(model, "classes_", [0, 1])) < 2:
         raise Uncompilable("it knows one class")
     try:
