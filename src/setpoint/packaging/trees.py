@@ -16,7 +16,7 @@ from setpoint.packaging.entities import Layer
 
 _EPOCH = 0  #: every file's time: what was the same yesterday is the same layer today
 _GZIP = 31  #: zlib's name for a gzip frame; it writes neither time nor name into its head
-_LEVEL = 6
+_LEVEL = 4  #: of zlib: half the time of its usual 6, for 3% more bytes
 
 
 class Entry(Struct, frozen=True):
