@@ -8,6 +8,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -186,6 +187,20 @@ def test_tensors_and_bytes_are_seen_in_the_example() -> None:
     assert example_of(X).columns == ["x0", "x1", "x2", "x3"]
     assert example_of(np.zeros((5, 2, 2))).columns == ["input"]
     assert example_of([1.0, 2.0]).columns == ["x0"]
+
+
+def test_a_text_that_is_missing_in_pandas_is_null_in_the_example() -> None:
+    gaps = pd.DataFrame({"plan": ["basic", None], "fee": [1.0, np.nan], "kids": [1, 2]})
+    for given in (gaps, gaps.astype({"plan": object, "fee": "Float64", "kids": "Int64"})):
+        frame = example_of(given)
+        assert frame.to_dict(as_series=False) == {
+            "plan": ["basic", None],
+            "fee": [1.0, None],
+            "kids": [1, 2],
+        }
+        assert frame.schema == {"plan": pl.String, "fee": pl.Float64, "kids": pl.Int64}
+    texts = example_of({"plan": ["basic", np.nan], "fee": [1.0, 2.0]})["plan"]
+    assert texts.to_list() == ["basic", None]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Apart from `rows`, since most models serve without Polars.
 """
 
 from collections.abc import Callable, Mapping
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def example_of(given: Any) -> pl.DataFrame:
     if hasattr(given, "to_pydict"):
         given = given.to_pydict()
     elif hasattr(given, "iloc"):
-        given = {str(name): given[name].to_list() for name in given.columns}
+        given = {str(name): _told(given[name]) for name in given.columns}
     elif not isinstance(given, Mapping):
         array = np.asarray(given)
         if array.ndim == 1:
@@ -129,10 +130,23 @@ def example_of(given: Any) -> pl.DataFrame:
     return made.select(_squared(each) for each in made)
 
 
+def _told(column: Any) -> list[Any]:
+    """Return the values of a pandas column, whose missing ones may be NaN, NaT or NA."""
+    return [
+        None if missing else value for value, missing in zip(column, column.isna(), strict=True)
+    ]
+
+
 def _series_of(values: Any) -> Any:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
-    return pl.Series(values) if isinstance(values, np.ndarray | list | tuple) else values
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return pl.Series(values)
+    if not isinstance(values, np.ndarray | list | tuple):
+        return values
+    if any(isinstance(value, str) for value in values):  # pandas has NaN for a missing text
+        values = [None if isinstance(each, float) and isnan(each) else each for each in values]
+    return pl.Series(values)
 
 
 def _squared(column: pl.Series) -> pl.Series:
