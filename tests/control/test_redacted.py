@@ -13,6 +13,7 @@ from tests.control.made import CONTRACT, MODEL
 from tests.monitor import windows
 
 from setpoint.control import applying
+from setpoint.control.consequences import consequences
 from setpoint.control.controller import Controller
 from setpoint.control.follow import Follower
 from setpoint.control.inforce import spec_of
@@ -108,6 +109,18 @@ def test_what_the_spec_lists_is_added_and_a_name_that_is_no_input_is_told(
     assert settings_of(backend).redact == ("a", "b", "emial")
     assert "redact names what the live version does not take: emial" in found.consequences
     assert "no value of a, b is written" in found.consequences[-1]
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [("1m", "60 s"), ("90m", "90 min"), ("36h", "36 h"), ("10d", "10 days")],
+)
+def test_how_long_what_was_logged_stays_is_told_in_a_fitting_unit(
+    tmp_path: Path, keep: str, said: str
+) -> None:
+    project = made.project(tmp_path, serve={"log": {"redact": ["a"], "keep": keep}})
+    (told,) = consequences(project.specs[0])
+    assert told.endswith(f"(serve.log.keep: {said})")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

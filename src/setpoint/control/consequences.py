@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from setpoint.control.spec.entities import Spec
 from setpoint.control.spec.units import format_percent
+from setpoint.releases.readings import in_words
 
 
 def consequences(
@@ -46,9 +47,5 @@ def _redacted(spec: Spec, personal: Collection[str], inputs: Collection[str]) ->
         yield (
             f"no value of {', '.join(names)} is written down from now on, and neither drift nor "
             "data quality of it is watched; what was logged before stays until it expires "
-            f"(serve.log.keep: {_days(spec)})"
+            f"(serve.log.keep: {in_words(spec.serve.log.keep)})"
         )
-
-
-def _days(spec: Spec) -> str:
-    return f"{spec.serve.log.keep.total_seconds() / 86_400:.3g} days"
