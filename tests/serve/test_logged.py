@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 from setpoint.core.clock import from_micros
@@ -68,6 +69,26 @@ def test_a_missing_number_is_nan_and_a_missing_text_none(log: Path) -> None:
     found = logged.of(log, wanted("p1")).inputs
     assert (found["a"], found["city"]) == (1.0, "Rome")
     assert np.isnan(found["b"])  # type: ignore[arg-type]
+
+
+def test_gaps_of_files_sealed_as_nan_are_found_too(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    values, gap = np.array([[1.0, np.nan]]).tobytes(), np.array([np.nan]).tobytes()
+    writer.append(predicted("p1", at_us=AT, values=values))
+    writer.append(predicted("p2", at_us=AT, values=values, scores=gap))
+    writer.close()
+    LogWriter(tmp_path).close()
+    (path,) = seal(tmp_path, Position(9, 0))
+    numbers = pl.col("score", "feature_a", "feature_b")
+    for table in (
+        pl.read_parquet(path),
+        pl.read_parquet(path).with_columns(numbers.fill_null(np.nan)),
+    ):
+        table.write_parquet(path)
+        for name in ("p1", "p2"):
+            found = logged.of(tmp_path, wanted(name)).inputs
+            assert found["a"] == 1.0
+            assert np.isnan(found["b"])  # type: ignore[arg-type]
 
 
 def test_what_was_not_answered_or_is_of_another_model_is_not_found(log: Path) -> None:

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from setpoint.core.clock import from_micros
 from setpoint.serve import frames
@@ -48,6 +50,25 @@ def test_sealed_segments_are_parquet_that_polars_reads(tmp_path: Path) -> None:
     labels = pl.read_parquet(tmp_path / "parquet" / "**" / "labels-*.parquet")
     assert labels.height == 40
     assert len(list((tmp_path / "parquet" / "model=m").iterdir())) == 4
+
+
+def test_what_there_is_not_is_null(tmp_path: Path) -> None:
+    writer, gap = LogWriter(tmp_path), np.nan
+    values = np.array([[1.0, gap], [gap, 4.0]]).tobytes()
+    writer.append(predicted("a", "b", values=values, scores=np.array([0.5, gap]).tobytes()))
+    redacted = np.array([[gap, 6.0]]).tobytes()
+    writer.append(predicted("c", values=redacted, redacted=("a",), status=500, scores=b""))
+    writer.append(shadowed("d"))
+    writer.append(replace(shadowed("e"), scores=np.array([gap]).tobytes()))
+    writer.close()
+    LogWriter(tmp_path).close()
+    seal(tmp_path, Position(9, 0))
+    table = predictions(tmp_path)
+    assert table["feature_a"].to_list() == [1.0, None, None]
+    assert table["feature_b"].to_list() == [None, 4.0, 6.0]
+    assert table["score"].to_list() == [0.5, None, None]
+    shadows = pl.read_parquet(tmp_path / "parquet" / "**" / "shadows-*.parquet")
+    assert shadows["score"].to_list() == [0.25, None]
 
 
 def test_sealed_segments_are_gone_and_the_last_one_stays(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def _in_parquet(folder: Path, wanted: Prediction) -> Logged | None:
 
     day = wanted.at.date().isoformat()
     sealed = folder / "parquet" / f"model={quote(wanted.model, safe='')}" / f"dt={day}"
-    mine = (pl.col("id") == wanted.id) & (pl.col("at") == wanted.at) & pl.col("score").is_not_null()
+    answered = pl.col("score").is_not_null() | (pl.col("status") == 0)  # maybe by null
+    mine = (pl.col("id") == wanted.id) & (pl.col("at") == wanted.at) & answered
     for path in sorted(sealed.glob("predictions-*.parquet")):
         found = pl.scan_parquet(path).filter(mine).head(1).collect()
         if found.height:

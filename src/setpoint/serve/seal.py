@@ -1,9 +1,9 @@
 """Sealing: finished segments of the log become Parquet that anything can read.
 
 ``log/parquet/model=M/dt=YYYY-MM-DD/KIND-[WRITER-]SEGMENT.parquet``, where KIND is predictions,
-shadows, counts or labels; one row a prediction: ``pl.scan_parquet(
-"log/parquet/**/predictions-*.parquet", hive_partitioning=True, missing_columns="insert",
-extra_columns="ignore")``.
+shadows, counts or labels; one row a prediction. What there is not is null: a missing input, one
+that is redacted, a score that nobody gave. Files differ in their columns, as versions do:
+``pl.concat([pl.scan_parquet(file) for file in files], how="diagonal_relaxed")``.
 """
 
 import os
@@ -186,7 +186,7 @@ def _alike(records: Sequence[Any]) -> pl.DataFrame:
         values = np.frombuffer(b"".join(record.values for record in records))
         matrix = values.reshape(sum(counts), len(first.columns))
         for i, name in enumerate(first.columns):
-            columns[PREFIX + name] = pl.Series(matrix[:, i])
+            columns[PREFIX + name] = pl.Series(matrix[:, i], nan_to_null=True)
         for name in first.texts:
             texts = chain.from_iterable(record.texts[name] for record in records)
             columns[PREFIX + name] = pl.Series(list(texts), dtype=pl.String)
@@ -242,10 +242,10 @@ def _nodes(records: Sequence[PredictionRecord], counts: list[int]) -> pl.Series:
 
 
 def _scores(records: Sequence[PredictionRecord | ShadowRecord]) -> pl.Series:
-    """Return the score of each row; null where nobody answered."""
-    said = b"".join(record.scores or bytes(8 * len(record.ids)) for record in records)
-    silent = [not record.scores for record in records for _ in record.ids]
-    return pl.Series(np.frombuffer(said)).set(pl.Series(silent, dtype=pl.Boolean), None)
+    """Return the score of each row; null where nobody answered, or by null."""
+    none = np.array([np.nan]).tobytes()
+    said = b"".join(record.scores or none * len(record.ids) for record in records)
+    return pl.Series(np.frombuffer(said), nan_to_null=True)
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
