@@ -8,13 +8,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from tests.cli.running import ENVIRONMENT, setpoint, until, up
 from tests.docs import reference
 from tests.packaging import made
 from tests.ports import free_port
+from tests.serve.made import predicted
+
+from setpoint.serve.entities import Position
+from setpoint.serve.log import LogWriter
+from setpoint.serve.seal import seal
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
@@ -121,6 +128,24 @@ def test_a_guide_works_as_written(
         host = running.enter_context(made.registry(tmp_path / "registry"))
         really = {"registry.example:5000": host, "18080": str(free_port())}
     Reader(folder, running, really).read(DOCS / "how-to" / page)
+
+
+def test_the_guide_reads_a_log_whose_files_differ_in_their_columns(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    day, values = 86_400_000_000, np.ones(1).tobytes()
+    writer.append(predicted("a"))
+    writer.append(predicted("b", at_us=day, columns=["c"], values=values, texts={}, sample=0.5))
+    writer.append(predicted("c", at_us=2 * day, columns=[], values=b"", texts={"c": ["x"]}))
+    writer.close()
+    LogWriter(tmp_path).close()
+    assert len(seal(tmp_path, Position(9, 0))) == 3
+    page = (DOCS / "how-to" / "keep-and-trace-traffic.md").read_text(encoding="utf-8")
+    (block,) = [text for language, _, text in BLOCK.findall(page) if language == "python"]
+    said: dict[str, Any] = {}
+    exec(block, said)  # noqa: S102 - what the page says
+    folder = tmp_path / "parquet" / "model=m"
+    assert said["answered"](folder) == 4
+    assert said["rows"](folder).collect()["feature_c"].to_list() == [None, "1.0", "x"]
 
 
 def _shared(request: pytest.FixtureRequest) -> dict[str, str]:
