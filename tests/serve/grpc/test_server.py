@@ -82,6 +82,7 @@ async def refused(channel: aio.Channel, method: str, request: Any) -> tuple[Any,
 
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
@@ -182,6 +183,42 @@ def test_what_does_not_fit_is_refused(m: Served, request_: Any, code: Any, said:
 
     speak(m, story)
     assert m.logged() == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    [INFER, PREDICT, "/tensorflow.serving.ModelService/GetModelStatus"],
+)
+def test_bytes_that_are_no_message_are_refused_and_logged_by_nobody(
+    m: Served, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    async def story(channel: aio.Channel) -> None:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await channel.unary_unary(method)(b"\xff\xff\xff\xff")
+        assert caught.value.code() is CODE.INVALID_ARGUMENT
+        assert "cannot be read as a message" in (caught.value.details() or "")
+
+    speak(m, story)
+    assert not caplog.records
+    assert 'setpoint_error_answers_total{status="INVALID_ARGUMENT"} 1' in m.get("/metrics")[1]
+
+
+def test_bytes_that_are_no_message_end_a_stream_after_the_answers_before_them(
+    m: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(channel: aio.Channel) -> None:
+        call = channel.stream_stream(STREAM, response_deserializer=V2.Streamed.FromString)()
+        await call.write(V2.Infer(model_name="m", inputs=[A, T]).SerializeToString())
+        told = await call.read()
+        assert told.infer_response.model_name == "m"
+        await call.write(b"\xff\xff\xff\xff")
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is CODE.INVALID_ARGUMENT
+        assert "cannot be read as a message" in (caught.value.details() or "")
+
+    speak(m, story)
+    assert not caplog.records
 
 
 def test_a_version_that_answers_nobody_is_not_found(served: Served) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from setpoint.errors import Conflict, Denied, Invalid, NotFound, SetpointError, Unavailable
 from setpoint.serve import choosing, problems
@@ -45,13 +46,16 @@ class Told(tuple[Any, Predicted]):
 def service(
     serving: Answering, name: str, methods: dict[str, tuple[Handler, type[Any], type[Any]]]
 ) -> Any:
-    """Return a service: its methods by name, each with the classes of request and answer."""
+    """Return a service: its methods by name, each with the classes of request and answer.
+
+    Requests come as bytes and are read here: gRPC itself tells of those that it cannot read as
+    errors that nobody knows, and its log of each.
+    """
     return grpc.method_handlers_generic_handler(
         name,
         {
             method: grpc.unary_unary_rpc_method_handler(
-                _traced(serving, f"{name}/{method}", _unary(serving, handle)),
-                request_deserializer=request.FromString,
+                _traced(serving, f"{name}/{method}", _unary(serving, handle, request)),
                 response_serializer=answer.SerializeToString,
             )
             for method, (handle, request, answer) in methods.items()
@@ -72,16 +76,43 @@ def stream(
     async def answers(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         choosing.told.set(dict(context.invocation_metadata() or ()))
         with _span(serving, f"{name}/{method}", context):
-            async for one in handle(serving, requests):
-                yield one
-                serving.after()
+            try:
+                async for one in handle(serving, _each(request, requests)):
+                    yield one
+                    serving.after()
+            except SetpointError as error:  # of the stream: those of a request are answers in it
+                await _refuse(serving, context, error)
 
     handler = grpc.stream_stream_rpc_method_handler(
-        answers,
-        request_deserializer=request.FromString,
-        response_serializer=answer.SerializeToString,
+        answers, response_serializer=answer.SerializeToString
     )
     return grpc.method_handlers_generic_handler(name, {method: handler})
+
+
+async def _each(kind: type[Any], requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for sent in requests:
+        yield _read(kind, sent)
+
+
+def _read(kind: type[Any], sent: bytes) -> Any:
+    """Return a request from its bytes.
+
+    Raises:
+        Invalid: If they are none.
+    """
+    try:
+        return kind.FromString(sent)
+    except DecodeError:
+        raise Invalid(
+            "the request cannot be read as a message of protocol buffers",
+            hint="send the message that this method takes, serialized",
+        ) from None
+
+
+async def _refuse(serving: Answering, context: Any, error: SetpointError) -> Any:
+    """End a call with an error; returns never."""
+    serving.metrics.errs(code_of(error).name)
+    return await context.abort(code_of(error), problems.said(error))
 
 
 def _traced(
@@ -115,15 +146,17 @@ def _span(serving: Answering, method: str, context: Any) -> Iterator[tuple[tuple
             span.set_attribute("rpc.response.status_code", getattr(code, "name", str(code)))
 
 
-def _unary(serving: Answering, handle: Handler) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def answer(request: Any, context: Any) -> Any:
+def _unary(
+    serving: Answering, handle: Handler, kind: type[Any]
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def answer(sent: bytes, context: Any) -> Any:
         try:
+            request = _read(kind, sent)
             _require_small(serving, request)
             choosing.told.set(dict(context.invocation_metadata() or ()))
             found = await handle(serving, request)
         except SetpointError as error:
-            serving.metrics.errs(code_of(error).name)
-            return await context.abort(code_of(error), problems.said(error))
+            return await _refuse(serving, context, error)
         except Exception:  # noqa: BLE001 - the outermost frame: no traceback reaches a client
             _log.exception("request failed")
             serving.metrics.errs(grpc.StatusCode.INTERNAL.name)
