@@ -105,9 +105,11 @@ def grpc_packed_many_at_once_and_streamed() -> None:
         assert found.as_numpy("score").tolist() == SUMS
     client.start_stream(callback=arrive)
     for model in ("m", "other", "m"):
-        client.async_stream_infer(model, [matrix()])
+        client.async_stream_infer(model, [matrix()], enable_empty_final_response=True)
     told = [arrived.get(timeout=30) for _ in range(3)]
     client.stop_stream()
+    last = [found.get_response().parameters["triton_final_response"] for found, _ in told[::2]]
+    assert all(each.bool_param for each in last)
     assert [error is None for _, error in told] == [True, False, True]
     assert "no model" in str(told[1][1])
 

@@ -203,6 +203,25 @@ def test_bytes_that_are_no_message_are_refused_and_logged_by_nobody(
     assert 'setpoint_error_answers_total{status="INVALID_ARGUMENT"} 1' in m.get("/metrics")[1]
 
 
+def test_every_answer_of_a_stream_is_the_last_of_its_request(m: Served) -> None:
+    async def story(channel: aio.Channel) -> None:
+        call = channel.stream_stream(
+            STREAM,
+            request_serializer=V2.Infer.SerializeToString,
+            response_deserializer=V2.Streamed.FromString,
+        )()
+        for name, failed in (("m", False), ("x", True)):
+            asked = V2.Infer(model_name=name, id="r", inputs=[A, T])
+            asked.parameters["triton_enable_empty_final_response"].bool_param = True
+            await call.write(asked)
+            told = await call.read()
+            assert bool(told.error_message) is failed
+            assert (told.infer_response.id, told.infer_response.model_name) == ("r", name)
+            assert told.infer_response.parameters["triton_final_response"].bool_param
+
+    speak(m, story)
+
+
 def test_bytes_that_are_no_message_end_a_stream_after_the_answers_before_them(
     m: Served, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -176,13 +176,22 @@ def _asked_of(output: Any) -> v2.OutputParameters | None:
 
 
 async def _stream(serving: Answering, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Answer each request once: what may come in many answers says that this one is its last.
+
+    Triton does so whether a client asks for ``triton_enable_empty_final_response`` or not.
+    """
     async for request in requests:
         try:
             answer, _ = await _infer(serving, request)
-            yield _m.Streamed(infer_response=answer)
+            told = _m.Streamed(infer_response=answer)
         except SetpointError as error:
             serving.metrics.errs(code_of(error).name)
-            yield _m.Streamed(error_message=problems.said(error))
+            told = _m.Streamed(error_message=problems.said(error))
+            told.infer_response.id = request.id
+            told.infer_response.model_name = request.model_name
+            told.infer_response.model_version = request.model_version
+        told.infer_response.parameters["triton_final_response"].bool_param = True
+        yield told
 
 
 def _tensors(request: Any) -> list[v2.Tensor]:
