@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 
 from setpoint.serve import batching, scoring
 from setpoint.serve.arms import Arm
+from setpoint.serve.calling import Calls, sized
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import EndpointSettings, PredictionRecord
+from setpoint.serve.metrics import Metrics
 from setpoint.serve.v2 import Rows
 
 from .conftest import Served
@@ -102,6 +106,72 @@ def test_many_at_once_share_calls_and_get_their_own_answers(served: Served) -> N
     assert counted(served, "requests", "64") == counted(served, "rows", "128")
 
 
+def stats(served: Served, version: int = 1) -> Any:
+    (found,) = served.get(f"/v2/models/m/versions/{version}/stats")[1]["model_stats"]
+    return found
+
+
+@sqlite
+def test_statistics_count_calls_and_tell_waiting_from_them(served: Served) -> None:
+    model = served.predictors[1] = Slow()
+    slowed(served, live())
+    model.sizes.clear()
+    before = stats(served)
+    assert (before["inference_count"], before["execution_count"]) == (12, 12)
+    assert all(status == 200 for status, *_ in at_once(served, requests(60)))
+    told, spent = stats(served), stats(served)["inference_stats"]
+    assert told["inference_count"] == 12 + sum(model.sizes)
+    assert told["execution_count"] == 12 + len(model.sizes) <= 12 + 3
+    assert {spent[what]["count"] for what in ("success", "queue", "compute_infer")} == {72}
+    assert spent["queue"]["ns"] > before["inference_stats"]["queue"]["ns"]
+    assert spent["compute_infer"]["ns"] >= 72 * 5_000_000
+    assert spent["queue"]["ns"] + spent["compute_infer"]["ns"] <= spent["success"]["ns"]
+    of_size = {one["batch_size"]: one["compute_infer"] for one in told["batch_stats"]}
+    shared = Counter(sized(size) for size in model.sizes if size > 1)
+    assert {size: one["count"] for size, one in of_size.items() if size > 1} == shared
+    assert all(one["ns"] >= one["count"] * 5_000_000 for one in of_size.values())
+
+
+@sqlite
+def test_statistics_are_of_the_version_that_was_called_and_did_not_fail(served: Served) -> None:
+    models = served.predictors[1], served.predictors[2] = Slow(), Slow(10.0)
+    slowed(served, live(1), canary(2, weight=0.5))
+    statuses = [status for status, *_ in at_once(served, requests(40, wrong=7))]
+    assert statuses.count(200) >= 39
+    for version, model in enumerate(models, 1):
+        told = stats(served, version)
+        assert 0 < told["execution_count"] <= len(model.sizes)
+        assert told["inference_count"] <= sum(model.sizes)
+    failed = [stats(served, version)["inference_stats"]["fail"] for version in (1, 2)]
+    assert sum(one["count"] for one in failed) >= 1
+    assert sum(one["ns"] for one in failed) >= 5_000_000
+
+
+@sqlite
+def test_a_fast_model_is_called_once_a_request_and_nobody_waits(served: Served) -> None:
+    served.deploy(live())
+    for _ in range(3):
+        served.infer([[1.0, 2.0], [3.0, 4.0]])
+    told = stats(served)
+    assert (told["execution_count"], told["inference_count"], told["batch_stats"]) == (3, 6, [])
+    spent = told["inference_stats"]
+    assert spent["queue"] == {"count": 3, "ns": 0}
+    assert spent["compute_infer"] == spent["success"]
+
+
+def test_calls_of_several_processes_add_up() -> None:
+    mine, other = Metrics(), Metrics()
+    mine.calls_of("m", 1).called(3, 10)
+    mine.calls_of("m", 1).answered(4, 5)
+    other.calls_of("m", 1).called(3, 20)
+    other.calls_of("m", 2).called(100, 30)
+    mine.add(msgspec.msgpack.decode(msgspec.msgpack.encode(other), type=Metrics))
+    assert mine.calls == {
+        ("m", 1): Calls(sizes={3: [2, 30]}, requests=1, waited=4, beside=5),
+        ("m", 2): Calls(sizes={128: [1, 30]}),
+    }
+
+
 @sqlite
 def test_one_that_fails_fails_alone(served: Served) -> None:
     served.predictors[1] = Slow()
@@ -158,8 +228,8 @@ def test_together_they_are_scored_as_each_alone(
         words: dict[str, list[str | None]] = {"t": ["x" * j for j in range(count)]} if texts else {}
         rows = Rows(count, values, words)
         keys = [f"{i}-{j}" for j in range(count)]
-        batch.append(batching._Waiting(rows, keys, 0, cast(Any, Future())))
-    for one, parts in zip(batch, batching._together(endpoint, batch), strict=True):
+        batch.append(batching._Waiting(rows, keys, 0, cast(Any, Future()), 0))
+    for one, parts in zip(batch, batching._together(endpoint, batch).parts, strict=True):
         alone = scoring.score(endpoint, one.rows, one.keys)
         count = one.rows.count
         assert scoring.assemble(parts, count) == scoring.assemble(alone, count)

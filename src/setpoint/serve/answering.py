@@ -253,6 +253,9 @@ class Answering:
                 endpoint.model, part.failed or part.version, ROLES[part.role],
                 part.status if part.failed else 200, part.rows.count, micros, asked.at_us,
             )  # fmt: skip
+            if part.waited is not None and not part.failed:
+                calls = self.metrics.calls_of(endpoint.model, part.version)
+                calls.answered(part.waited, total)
             if part.arm and ROLES[part.role] != Role.TEST:  # whom a tester named is no share
                 self.metrics.armed(endpoint.model, part.arm, part.version, part.rows.count)
             if scoring.fell_back((part,)):

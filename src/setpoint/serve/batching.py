@@ -9,9 +9,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from setpoint.errors import Unavailable
 from setpoint.serve import scoring
@@ -36,6 +38,12 @@ class _Waiting(NamedTuple):
     keys: Sequence[str]
     version: Choice  #: who is to answer all rows; 0: whoever routing says
     parts: "asyncio.Future[Parts]"
+    since: int  #: `perf_counter_ns` when it came
+
+
+class _Scored(NamedTuple):
+    parts: list[Parts]  #: of each request
+    calls: Parts  #: what versions were called with, once for all who shared it
 
 
 class _Queue:
@@ -95,7 +103,7 @@ class Batches:
                 f"{len(queue.waiting)} requests wait for the model {endpoint.model!r}",
                 hint="send it again in a second, or fewer at once",
             )
-        one = _Waiting(rows, keys, version, loop.create_future())
+        one = _Waiting(rows, keys, version, loop.create_future(), perf_counter_ns())
         queue.waiting.append(one)
         if settings.batch_wait and queue.rows() >= settings.batch_rows:
             queue.full.set()
@@ -123,12 +131,18 @@ class Batches:
                 continue
             finally:
                 queue.calls -= 1
-            for one, parts in zip(batch, found, strict=True):
+            self._count(endpoint.model, found.calls)
+            for one, parts in zip(batch, found.parts, strict=True):
                 if not one.parts.done():  # whoever asked has gone
                     one.parts.set_result(parts)
         queue.workers -= 1
         if not queue.workers:
             self._queues.pop(endpoint, None)
+
+    def _count(self, model: str, called: Parts) -> None:
+        for part in called:
+            if not part.failed:
+                self._metrics.calls_of(model, part.version).called(part.rows.count, part.nanos)
 
 
 async def _company(queue: _Queue, settings: EndpointSettings) -> None:
@@ -163,25 +177,28 @@ def _alike(one: _Waiting, other: _Waiting) -> bool:
     return one.rows.absent == other.rows.absent and one.version == other.version
 
 
-def _together(endpoint: Endpoint, batch: Sequence[_Waiting]) -> list[Parts]:
-    """Return the parts of each request; none fails because of another one's rows."""
-    version = batch[0].version
+def _together(endpoint: Endpoint, batch: Sequence[_Waiting]) -> _Scored:
+    """Score requests; none fails because of another one's rows."""
+    version, began = batch[0].version, perf_counter_ns()
     if len(batch) > 1:
         rows = _joined([one.rows for one in batch])
         keys = [key for one in batch for key in one.keys]
         parts = scoring.score(endpoint, rows, keys, version)
         if not any(part.failed for part in parts):
-            return _split(parts, [one.rows.count for one in batch])
-    return [
+            return _Scored(_split(parts, batch, began), parts)
+    each = [
         [] if one.parts.done() else _alone(endpoint, one, version)
         for one in batch  # nobody waits any more for what is done
     ]
+    return _Scored(each, [part for parts in each for part in parts])
 
 
 def _alone(endpoint: Endpoint, one: _Waiting, version: Choice) -> Parts:
     """Score a request; how long very many rows take says nothing of others."""
+    waited = perf_counter_ns() - one.since
     score = scoring.score_apart if one.rows.count >= MANY_ROWS else scoring.score
-    return score(endpoint, one.rows, one.keys, version)
+    parts = score(endpoint, one.rows, one.keys, version)
+    return [replace(part, waited=waited) for part in parts]
 
 
 def _joined(several: Sequence[Rows]) -> Rows:
@@ -195,17 +212,20 @@ def _joined(several: Sequence[Rows]) -> Rows:
     return Rows(sum(rows.count for rows in several), values, texts, several[0].absent, held)
 
 
-def _split(parts: Sequence[scoring.Part], counts: Sequence[int]) -> list[list[scoring.Part]]:
+def _split(parts: Parts, batch: Sequence[_Waiting], began: int) -> list[Parts]:
     """Return what of the parts is each request's, the requests one after the other."""
     found, start = [], 0
-    for count in counts:
-        mine = (_slice(part, start, start + count, len(counts)) for part in parts)
+    for one in batch:
+        stop = start + one.rows.count
+        mine = (_slice(part, start, stop, len(batch), began - one.since) for part in parts)
         found.append([part for part in mine if part is not None])
-        start += count
+        start = stop
     return found
 
 
-def _slice(part: scoring.Part, start: int, stop: int, shared: int) -> scoring.Part | None:
+def _slice(
+    part: scoring.Part, start: int, stop: int, shared: int, waited: int
+) -> scoring.Part | None:
     """Return a part's rows from `start` to before `stop` as a part of their own, if it has any."""
     scores: Any = part.scores
     if part.index is None:
@@ -225,6 +245,7 @@ def _slice(part: scoring.Part, start: int, stop: int, shared: int) -> scoring.Pa
         version=part.version,
         nanos=part.nanos,
         shared=shared,
+        waited=waited,
         arm=part.arm,
         given=part.given and {n: v[places.start : places.stop] for n, v in part.given.items()},
     )

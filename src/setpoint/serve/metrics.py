@@ -7,6 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from setpoint.serve.calling import Calls
 from setpoint.serve.rules import ROLES
 
 #: Upper bounds of the latency buckets, in microseconds; one more is without bound.
@@ -35,8 +36,9 @@ class Counted(NamedTuple):
 
     answered: int  #: requests, or parts of them
     failed: int
-    rows: int
-    micros: int  #: that all of them took
+    rows: int  #: answered
+    micros: int  #: that those answered took
+    failed_micros: int  #: that those took that failed
     last_us: int  #: when the last one came, microseconds since 1970; 0: none has
 
 
@@ -51,6 +53,8 @@ class Tally(Struct):
     failed: dict[int, int] = {}  #: likewise, by status
     rows: int = 0
     micros: int = 0  #: that all of them took
+    failed_rows: int = 0  #: of those
+    failed_micros: int = 0
     last_us: int = 0  #: when the last one came, microseconds since 1970
     #: requests by how long they took, see `BUCKETS`
     latency: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -62,6 +66,8 @@ class Tally(Struct):
             self.failed[status] = self.failed.get(status, 0) + count
         self.rows += other.rows
         self.micros += other.micros
+        self.failed_rows += other.failed_rows
+        self.failed_micros += other.failed_micros
         self.last_us = max(self.last_us, other.last_us)
         self.latency = [a + b for a, b in zip(self.latency, other.latency, strict=True)]
 
@@ -74,6 +80,7 @@ class Metrics(Struct):
     #: calls of slow models by what was counted and model, then by bucket; and their sums
     batches: dict[tuple[str, str], list[int]] = {}
     batch_sums: dict[tuple[str, str], int] = {}
+    calls: dict[tuple[str, int], Calls] = {}  #: of slow models, by (model, version)
     refused: dict[tuple[str, str], int] = {}  #: requests by (model, why)
     errors: dict[str, int] = {}  #: answers that were one, by status: of HTTP, or gRPC's name
     swaps: dict[str, int] = {}
@@ -109,6 +116,8 @@ class Metrics(Struct):
             tally.answered += 1
         else:
             tally.failed[status] = tally.failed.get(status, 0) + 1
+            tally.failed_rows += rows
+            tally.failed_micros += micros
         tally.rows += rows
         tally.micros += micros
         tally.last_us = at_us
@@ -124,6 +133,10 @@ class Metrics(Struct):
             buckets = self.batches.setdefault((what, model), [0] * (len(SIZES) + 1))
             buckets[bisect_left(SIZES, size)] += 1
             self.batch_sums[what, model] = self.batch_sums.get((what, model), 0) + size
+
+    def calls_of(self, model: str, version: int) -> Calls:
+        """Return where calls of a slow model's version are counted."""
+        return self.calls.setdefault((model, version), Calls())
 
     def refuse(self, model: str, why: str) -> None:
         """Count a request that was not answered: the queue was full, the client had gone."""
@@ -194,8 +207,9 @@ class Metrics(Struct):
         return Counted(
             answered=total.answered,
             failed=sum(total.failed.values()),
-            rows=total.rows,
-            micros=total.micros,
+            rows=total.rows - total.failed_rows,
+            micros=total.micros - total.failed_micros,
+            failed_micros=total.failed_micros,
             last_us=total.last_us,
         )
 
@@ -219,6 +233,8 @@ class Metrics(Struct):
             self.batches[what] = [a + b for a, b in zip(before, counts, strict=True)]
         for key, tally in other.tallies.items():
             self.tallies.setdefault(key, Tally()).add(tally)
+        for version, calls in other.calls.items():
+            self.calls_of(*version).add(calls)
 
     def outliving(self) -> "Metrics":
         """Return what counts after the process has ended: nothing waits in it, it holds nothing."""

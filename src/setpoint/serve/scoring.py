@@ -36,6 +36,7 @@ class Part(Struct, frozen=True):
     status: int = 500  #: what its failure is worth
     given: Given | None = None  #: all that the model gave, where that is more than scores
     shared: int = 1  #: requests that were scored in the same call
+    waited: int | None = None  #: nanoseconds until the call began; None: nothing was waited for
     arm: str = ""  #: of a test, or whom a tester named
 
 

@@ -13,6 +13,7 @@ from grpc import aio
 from tests.ports import free_port
 from tests.serve.conftest import Served
 from tests.serve.made import Input, Raises, Sum, YesNo, canary, live, shadow
+from tests.serve.test_batching import Slow, slowed
 from tests.serve.test_limits import Stuck
 from tests.serve.test_outputs import BEST, NAMES, ROWS, several
 
@@ -201,6 +202,22 @@ def test_bytes_that_are_no_message_are_refused_and_logged_by_nobody(
     speak(m, story)
     assert not caplog.records
     assert 'setpoint_error_answers_total{status="INVALID_ARGUMENT"} 1' in m.get("/metrics")[1]
+
+
+def test_statistics_tell_calls_by_size(served: Served) -> None:
+    served.predictors[1] = Slow()
+    slowed(served, live())
+    given = tensor("x", "FP64", [2, 2], fp64_contents=[1.0] * 4)
+
+    async def story(channel: aio.Channel) -> None:
+        await ask(channel, INFER, V2.Infer(model_name="m", inputs=[given]), V2.Inferred)
+        method = "/inference.GRPCInferenceService/ModelStatistics"
+        (told,) = (await ask(channel, method, V2.Named(name="m"), V2.ModelStatistics)).model_stats
+        (of_two,) = [one for one in told.batch_stats if one.batch_size == 2]
+        assert of_two.compute_infer.count == 1
+        assert of_two.compute_infer.ns >= 5_000_000
+
+    speak(served, story)
 
 
 def test_every_answer_of_a_stream_is_the_last_of_its_request(m: Served) -> None:

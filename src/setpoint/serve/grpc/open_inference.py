@@ -18,6 +18,7 @@ from setpoint.serve.grpc.calls import Told, code_of, service, stream
 from setpoint.serve.grpc.messages import declare
 from setpoint.serve.prediction import Predicted
 from setpoint.serve.rest import open_inference as rest
+from setpoint.serve.rest.statistics import every_stats, stats
 
 _NAME = "inference.GRPCInferenceService"
 
@@ -62,9 +63,13 @@ _m = declare(
         Duration success=1; Duration fail=2; Duration queue=3; Duration compute_input=4
         Duration compute_infer=5; Duration compute_output=6; Duration cache_hit=7
         Duration cache_miss=8
+    BatchStatistics:
+        uint64 batch_size=1; Duration compute_input=2; Duration compute_infer=3
+        Duration compute_output=4
     Statistics:
         string name=1; string version=2; uint64 last_inference=3; uint64 inference_count=4
         uint64 execution_count=5; InferStatistics inference_stats=6
+        BatchStatistics* batch_stats=7
     ModelStatistics: Statistics* model_stats=1
     IndexAsked: string repository_name=1; bool ready=2
     Indexed: string name=1; string version=2; string state=3; string reason=4
@@ -294,15 +299,13 @@ async def _config(serving: Answering, request: Any) -> Any:
 
 async def _statistics(serving: Answering, request: Any) -> Any:
     if not request.name:
-        found = await rest.every_stats(serving)
+        found = await every_stats(serving)
     else:
         endpoint = serving.endpoint(request.name)
         counted = (await serving.counted()).metrics
         endpoint, version = rest.version_of(serving, endpoint, request.version)
-        found = rest.stats(counted, endpoint, version)
-    return _m.ModelStatistics(
-        model_stats=[{k: v for k, v in one.items() if k != "batch_stats"} for one in found]
-    )
+        found = stats(counted, endpoint, version)
+    return _m.ModelStatistics(model_stats=found)
 
 
 async def _index(serving: Answering, _request: Any) -> Any:

@@ -12,12 +12,12 @@ from setpoint.serve.answering import Answering
 from setpoint.serve.classification import ranked
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.exchange import Reply, Request
-from setpoint.serve.metrics import Metrics
 from setpoint.serve.outputs import OutputSpec, Told, plain
 from setpoint.serve.prediction import Asked, Predicted
 from setpoint.serve.rest import explaining
 from setpoint.serve.rest.aside import is_large, read_aside
 from setpoint.serve.rest.contract import Protocol, failed, nowhere, numbered
+from setpoint.serve.rest.statistics import every_stats, stats
 from setpoint.serve.telling import arm_headers
 from setpoint.serve.v2 import InputSpec
 
@@ -270,43 +270,6 @@ def _config(endpoint: Endpoint) -> dict[str, Any]:
         "input": [tensor(known) for known in endpoint.inputs.specs if known.required],
         "output": [tensor(known) for known in endpoint.outputs.specs],
     }
-
-
-async def every_stats(serving: Answering) -> list[dict[str, Any]]:
-    """Return the statistics of every model."""
-    counted = (await serving.counted()).metrics
-    return [one for found in serving.endpoints.all().values() for one in stats(counted, found, 0)]
-
-
-def stats(metrics: Metrics, endpoint: Endpoint, version: int) -> list[dict[str, Any]]:
-    """Return what each version answered since the server started, in Triton's fields."""
-    found = []
-    for one in endpoint.deployed:
-        if version not in {0, one.version}:
-            continue
-        counted = metrics.of_version(endpoint.model, one.version)
-        none = {"count": 0, "ns": 0}
-        found.append(
-            {
-                "name": endpoint.model,
-                "version": str(one.version),
-                "last_inference": counted.last_us // 1000,
-                "inference_count": counted.rows,
-                "execution_count": counted.answered + counted.failed,
-                "inference_stats": {
-                    "success": {"count": counted.answered, "ns": counted.micros * 1000},
-                    "fail": {"count": counted.failed, "ns": 0},
-                    "queue": none,
-                    "compute_input": none,
-                    "compute_infer": {"count": counted.answered, "ns": counted.micros * 1000},
-                    "compute_output": none,
-                    "cache_hit": none,
-                    "cache_miss": none,
-                },
-                "batch_stats": [],
-            }
-        )
-    return found
 
 
 def index(serving: Answering) -> list[dict[str, str]]:
