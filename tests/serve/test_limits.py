@@ -67,8 +67,11 @@ def test_what_takes_too_long_is_told_so_and_counts_against_its_version(served: S
     assert (record.status, record.failed, record.scores, record.fallback) == (504, 1, b"", False)
     assert record.micros >= 100_000
     assert 'role="live",status="504"} 1' in metrics(served)
+    assert 'setpoint_requests_waiting{model="m"} 1' in metrics(served)  # it is still at work
     model.go.set()
     assert served.infer([[1.0, 2.0]])[0] == 200
+    assert "setpoint_requests_waiting{" not in metrics(served)
+    assert "setpoint_cpu_seconds_total 0.0" not in metrics(served)
 
 
 def test_the_baseline_answers_in_place_of_a_late_version(served: Served) -> None:

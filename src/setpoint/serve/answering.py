@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic, perf_counter_ns
+from time import monotonic, perf_counter_ns, process_time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -28,6 +28,7 @@ from setpoint.serve.ids import micros_of, name
 from setpoint.serve.keeping import Keeper
 from setpoint.serve.lanes import Lane, Lanes
 from setpoint.serve.log import Log
+from setpoint.serve.memory import resident
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.prediction import Asked, Predicted
 from setpoint.serve.siblings import Counted, Siblings
@@ -117,7 +118,14 @@ class Answering:
         """Return what this process counted, with the generation that it serves of each model."""
         served = self.endpoints.all().items()
         generations = {name: endpoint.generation for name, endpoint in served}
-        mine = replace(self.metrics, log_bytes=self.log.bytes, memory=self.endpoints.in_memory())
+        mine = replace(
+            self.metrics,
+            log_bytes=self.log.bytes,
+            memory=self.endpoints.in_memory(),
+            waiting=self._batches.waiting(),
+            cpu_seconds=process_time(),
+            resident=resident(),
+        )
         if self.jobs is not None:
             mine.jobs_waiting, mine.jobs_waiting_bytes = self.jobs.waiting, self.jobs.bytes
         return Counted(mine, generations)

@@ -53,6 +53,7 @@ class _Queue:
         self.waiting: deque[_Waiting] = deque()
         self.workers = 0  #: that take from it
         self.calls = 0  #: of the model that go on
+        self.asked = 0  #: requests that share those
         self.full = asyncio.Event()  #: enough waits for a call of its own
 
     def is_full(self, most: int) -> bool:
@@ -83,6 +84,14 @@ class Batches:
     def busy(self) -> bool:
         """Whether a request is being scored, or waits to be."""
         return bool(self._queues)
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many requests wait or are being scored, by model."""
+        found: dict[str, int] = {}
+        for endpoint, queue in self._queues.items():
+            there = len(queue.waiting) + queue.asked
+            found[endpoint.model] = found.get(endpoint.model, 0) + there
+        return found
 
     def enter(
         self, endpoint: Endpoint, rows: Rows, keys: Sequence[str], version: Choice = 0
@@ -122,6 +131,7 @@ class Batches:
             rows = sum(one.rows.count for one in batch)
             self._metrics.batched(endpoint.model, len(batch), rows)
             queue.calls += 1
+            queue.asked += len(batch)
             try:
                 found = await self._lane_of(endpoint).run(_together, endpoint, batch)
             except Exception as error:  # noqa: BLE001 - told to who asked
@@ -131,6 +141,7 @@ class Batches:
                 continue
             finally:
                 queue.calls -= 1
+                queue.asked -= len(batch)
             self._count(endpoint.model, found.calls)
             for one, parts in zip(batch, found.parts, strict=True):
                 if not one.parts.done():  # whoever asked has gone

@@ -128,7 +128,7 @@ def allocated() -> int:
     """Return the bytes that the C allocator has handed out, or else those that are resident."""
     asked = _library("mallinfo2")
     if asked is None:
-        return _resident()
+        return resident()
     asked.restype = _Allocated
     told: Any = asked()
     return int(told.uordblks + told.hblkhd)
@@ -167,7 +167,8 @@ def _library(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None)
 
 
-def _resident() -> int:
+def resident() -> int:
+    """Return the bytes of memory that this process has; 0 where the system does not say."""
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * 4096

@@ -25,7 +25,7 @@ OK = 200
 _ADDED = (
     *("batch_sums", "refused", "swaps", "load_failures", "labels", "shadows", "fallbacks"),
     *("explanations", "explained_rows", "jobs", "loads", "load_micros", "given_up", "memory"),
-    *("arms", "errors"),
+    *("arms", "errors", "waiting"),
 )
 
 Labels = tuple[str, ...]
@@ -99,6 +99,9 @@ class Metrics(Struct):
     explanations: dict[tuple[str, int, int], int] = {}
     explained_rows: dict[tuple[str, int], int] = {}
     jobs: dict[tuple[str, str], int] = {}  #: that ended, by (model, how)
+    waiting: dict[str, int] = {}  #: requests for slow models that are not answered yet
+    cpu_seconds: float = 0.0  #: of the process
+    resident: int = 0  #: bytes of memory that the process has
     jobs_waiting: int = 0
     jobs_waiting_bytes: int = 0  #: of their requests
     shadows_dropped: int = 0
@@ -222,6 +225,8 @@ class Metrics(Struct):
         """Add what happened in another process."""
         self.shadows_dropped += other.shadows_dropped
         self.log_bytes += other.log_bytes
+        self.cpu_seconds += other.cpu_seconds
+        self.resident += other.resident
         self.jobs_waiting += other.jobs_waiting
         self.jobs_waiting_bytes += other.jobs_waiting_bytes
         for name in _ADDED:
@@ -238,7 +243,9 @@ class Metrics(Struct):
 
     def outliving(self) -> "Metrics":
         """Return what counts after the process has ended: nothing waits in it, it holds nothing."""
-        return replace(self, jobs_waiting=0, jobs_waiting_bytes=0, memory={})
+        return replace(
+            self, jobs_waiting=0, jobs_waiting_bytes=0, memory={}, waiting={}, resident=0
+        )
 
     def text(self, generations: dict[str, int]) -> str:
         """Return everything as Prometheus reads it."""
@@ -274,6 +281,8 @@ class Metrics(Struct):
             ("model_load_seconds_total", "counter", "Seconds that loading and warming them took",
              {model: micros / 1e6 for model, micros in self.load_micros.items()}),
             ("model_evictions_total", "counter", "Times that a model made room", self.given_up),
+            ("requests_waiting", "gauge", "Requests for slow models that are not answered yet",
+             self.waiting),
             ("generation", "gauge", "Generation served now", generations),
         ):  # fmt: skip
             _family(
@@ -289,6 +298,10 @@ class Metrics(Struct):
                 (), [((), self.jobs_waiting)])  # fmt: skip
         _family(lines, "jobs_waiting_bytes", "gauge", "Bytes of their requests",
                 (), [((), self.jobs_waiting_bytes)])  # fmt: skip
+        _family(lines, "cpu_seconds_total", "counter", "Time that processors gave the server",
+                (), [((), self.cpu_seconds)])  # fmt: skip
+        _family(lines, "resident_bytes", "gauge", "Memory of its processes",
+                (), [((), self.resident)])  # fmt: skip
         _family(lines, "log_bytes_total", "counter", "Bytes appended to the prediction log",
                 (), [((), self.log_bytes)])  # fmt: skip
         return "\n".join(lines) + "\n"
