@@ -12,7 +12,9 @@ from tests.compat.environments import ROOT, needed
 
 HERE = Path(__file__).parent
 MLFLOW = HERE / "mlflow_frameworks_journeys.py"
-OURS = tuple(HERE / f"{name}_journeys.py" for name in ("sdk_torch", "sdk", "flavor"))
+OURS = tuple(
+    HERE / f"{name}_journeys.py" for name in ("sdk_torch", "sdk", "flavor", "flavor_mlflow")
+)
 SAVED = HERE / "savedmodel_journeys.py"
 
 
