@@ -293,6 +293,32 @@ def keras_of_several_inputs_and_outputs(home: Path) -> None:
         np.testing.assert_allclose(found[name].reshape(told.shape), told, rtol=1e-4, atol=1e-5)
 
 
+@journey
+def keras_is_handed_its_inputs_by_their_names(home: Path) -> None:
+    keras.utils.set_random_seed(2)
+    x, w = keras.Input((5,), name="x"), keras.Input((2,), name="w")
+    joined = keras.layers.Dense(1)(keras.layers.Concatenate()([x, w]))
+    of_dict, of_list = keras.Model({"x": x, "w": w}, joined), keras.Model([x, w], joined)
+    given = {"w": _RNG.random((3, 2), np.float32), "x": _RNG.random((3, 5), np.float32)}
+    expected = keras.ops.convert_to_numpy(of_list([given["x"], given["w"]]))[:, 0]
+    for model in (of_dict, of_list):
+        for names in ("wx", "xw"):
+            store, held = added(home, model, {name: given[name] for name in names})
+            np.testing.assert_allclose(load(store, held).predict(given), expected, rtol=1e-5)
+    by_place = {"first": given["x"], "second": given["w"]}  # names that the model does not know
+    store, held = added(home, of_list, by_place)
+    np.testing.assert_allclose(load(store, held).predict(by_place), expected, rtol=1e-5)
+
+
+@journey
+def keras_takes_numbers_by_the_names_of_its_inputs(home: Path) -> None:
+    b, a = keras.Input((1,), name="b"), keras.Input((1,), name="a")
+    twice = keras.layers.Add()([b, a, a])
+    store, held = added(home, keras.Model({"b": b, "a": a}, twice), {"a": X[:, 0], "b": X[:, 1]})
+    found = load(store, held).predict(X[:3, :2])
+    np.testing.assert_allclose(found, 2 * X[:3, 0] + X[:3, 1], rtol=1e-4)
+
+
 # transformers
 
 

@@ -8,7 +8,7 @@ from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import Signature
 from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.registry import of_package
-from setpoint.models.flavors.torch import arrays
+from setpoint.models.flavors.torch import arrays, by_input
 from setpoint.models.protocols import Ask, Rows
 
 
@@ -40,9 +40,10 @@ class Keras:
                     "the Keras model cannot be loaded", where=str(error).splitlines()[0][:200]
                 ) from None
 
+        names = _named(model, signature)
+
         def answer(rows: Rows) -> Any:
-            given = arrays(rows, signature)
-            found = model(given[0] if len(given) == 1 else given, training=False)
+            found = model(_given(rows, signature, names), training=False)
             if isinstance(found, list | tuple):
                 return tuple(keras.ops.convert_to_numpy(each) for each in found)
             if isinstance(found, dict):
@@ -53,6 +54,31 @@ class Keras:
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:  # noqa: ARG002
         raise Uncompilable("its backend adds up in an order of its own, so decisions could flip")
+
+
+def _named(model: Any, signature: Signature) -> list[str]:
+    """Return the names of a model's inputs; none if it has one, or rows have others.
+
+    A model that was made of a dict of inputs calls them by its keys, whatever they call themselves.
+    """
+    whole = getattr(model, "input", None)
+    named = whole if isinstance(whole, dict) else [each.name for each in _inputs(model)]
+    names = list(named)
+    return names if len(names) > 1 and set(names) <= set(signature.names) else []
+
+
+def _inputs(model: Any) -> list[Any]:
+    """Return the symbolic inputs of a model; one that is a class of its own has none."""
+    return list(getattr(model, "inputs", None) or [])
+
+
+def _given(rows: Rows, signature: Signature, names: list[str]) -> Any:
+    """Return rows as a model takes them: by name, if its inputs have names that rows have."""
+    if names:
+        held = by_input(rows, signature)
+        return {name: held[name] for name in names}
+    given = arrays(rows, signature)
+    return given[0] if len(given) == 1 else given
 
 
 def _library() -> Any:

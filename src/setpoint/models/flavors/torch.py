@@ -68,8 +68,13 @@ def arrays(rows: Rows, signature: Signature) -> list[Any]:
     """Return rows as a neural network takes them: one matrix, or one array for each input."""
     if signature.numeric:
         return [np.ascontiguousarray(matrix(rows, signature), dtype=np.float32)]
+    return list(by_input(rows, signature).values())
+
+
+def by_input(rows: Rows, signature: Signature) -> dict[str, Any]:
+    """Return rows as one array for each input, by its name."""
     held = by_name(rows, signature)
-    return [_tensor(held[each.name], each) for each in signature.inputs]
+    return {each.name: _tensor(held[each.name], each) for each in signature.inputs}
 
 
 def _tensor(values: Any, of: Input) -> Any:
