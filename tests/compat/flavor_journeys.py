@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import io
 import json
 import os
 from pathlib import Path
@@ -18,10 +19,12 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
+import PIL.Image
 import polars as pl
 import sdk_torch_journeys
 import torch
 import transformers
+from msgspec.structs import replace
 from sdk_torch_journeys import journey
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
@@ -341,17 +344,68 @@ def _pipeline(home: Path) -> Any:
 
 
 @journey
-def a_pipeline_of_transformers_gives_label_and_score(home: Path) -> None:
+def a_pipeline_of_transformers_gives_every_probability(home: Path) -> None:
     pipe = _pipeline(home)
+    pipe.save_pretrained(home / "saved")
     texts = [text for text, _ in TEXTS]
-    store, held = added(home, pipe, {"text": texts})
-    assert held.flavor == "transformers"
-    found = asked(
-        load(store, held), [{"name": "text", "datatype": "BYTES", "shape": [4], "data": texts}]
+    for model in (pipe, home / "saved"):
+        store, held = added(home, model, {"text": texts})
+        assert held.flavor == "transformers"
+        assert held.signature.classes == ["neg", "pos"]
+        found = asked(
+            load(store, held), [{"name": "text", "datatype": "BYTES", "shape": [4], "data": texts}]
+        )
+        expected = pipe(texts)
+        assert found["label"].tolist() == [one["label"] for one in expected]
+        np.testing.assert_allclose(found["score"], [one["score"] for one in expected], atol=1e-6)
+        by_name = [{each["label"]: each["score"] for each in row} for row in pipe(texts, top_k=2)]
+        told = [[row["neg"], row["pos"]] for row in by_name]
+        np.testing.assert_allclose(found["probabilities"], told, atol=1e-6)
+    store, held = added(home, pipe, {"text": texts}, classes=["bad", "good"])
+    renamed = load(store, held).predict({"text": np.array(texts, object)})["label"]
+    assert renamed.tolist() == [{"neg": "bad", "pos": "good"}[one["label"]] for one in expected]
+
+
+@journey
+def a_version_without_probabilities_answers_as_it_did(home: Path) -> None:
+    store, held = added(home, _pipeline(home), {"text": ["good film"]})
+    outputs = [each for each in held.signature.outputs if each.name == "label"]
+    before = replace(held, signature=replace(held.signature, outputs=outputs, classes=[]))
+    found = load(store, before).predict({"text": np.array(["bad film"], object)})
+    assert set(found) == {"label", "score"}
+
+
+@journey
+def a_pipeline_for_images_gives_every_probability(home: Path) -> None:
+    torch.manual_seed(4)
+    few = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    names = {at: f"kind {at}" for at in range(7)}  # more than the five that it tells by itself
+    config = transformers.ViTConfig(
+        **few, intermediate_size=16, image_size=8, patch_size=4, id2label=names
     )
-    expected = pipe(texts)
-    assert found["label"].tolist() == [one["label"] for one in expected]
-    np.testing.assert_allclose(found["score"], [one["score"] for one in expected], atol=1e-6)
+    model = transformers.ViTForImageClassification(config).eval()
+    size = {"height": 8, "width": 8}
+    processor = transformers.AutoImageProcessor.from_pretrained(_processor(home, size))
+    pipe = transformers.pipeline("image-classification", model=model, image_processor=processor)
+    pictures = [_picture(shade) for shade in (20, 200)]
+    pipe.save_pretrained(home / "saved")
+    store, held = added(home, home / "saved", {"image": pictures})
+    assert held.signature.classes == list(names.values())
+    found = load(store, held).predict({"image": np.array(pictures, object)})
+    np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(found["probabilities"].max(axis=1), found["score"], atol=1e-9)
+
+
+def _processor(home: Path, size: dict[str, int]) -> Path:
+    said = {"image_processor_type": "ViTImageProcessor", "size": size}
+    (home / "preprocessor_config.json").write_text(json.dumps(said))
+    return home
+
+
+def _picture(shade: int) -> bytes:
+    packed = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8), (shade, 90, 90)).save(packed, "PNG")
+    return packed.getvalue()
 
 
 # ONNX and MLflow
