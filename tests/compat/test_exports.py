@@ -2,7 +2,9 @@
 
 import json
 import os
+import platform
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -130,7 +132,9 @@ def test_mlflow_loads_a_folder_and_scores_as_the_version_does(
     rows = {"distance": [0.5, -1.5, 2.0], "gusts": [1.0, 0.25, -3.0]}
     said = told("mlflow", "mlflow_export_journeys.py", str(tmp_path / "late"), json.dumps(rows))
     matrix = np.array([*zip(*rows.values(), strict=True)])
-    assert said == load(store, version).predict(matrix).tolist()
+    assert said["warned"] == []
+    assert said["environment"]["python"] == platform.python_version()
+    assert said["scores"] == load(store, version).predict(matrix).tolist()
 
 
 def test_bentoml_serves_a_folder(house: LocalBackend, tmp_path: Path) -> None:
@@ -160,6 +164,11 @@ def test_bentoml_serves_a_folder(house: LocalBackend, tmp_path: Path) -> None:
             )
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
                 said = json.loads(answer.read())
+            request.data = json.dumps({"rows": [{"distance": 0.5}]}).encode()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=30)  # noqa: S310
+            assert refused.value.code == 400
+            assert b"columns are missing: gusts" in refused.value.read()
         finally:
             server.terminate()
     matrix = np.array([[0.5, 1.0], [-1.5, 0.25]])

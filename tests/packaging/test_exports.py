@@ -1,9 +1,11 @@
 """Versions as other systems take them, held against those systems' own schemas and code."""
 
 import json
+import platform
 import re
 import shutil
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,33 @@ def test_an_mlflow_folder_has_what_its_description_names(
     flavor = told["flavors"]["python_function"]
     assert f"{flavor['code']}/{flavor['loader_module']}.py" in done.files
     assert f"{flavor['data']}/model.onnx" in done.files
+    assert {*flavor["env"].values(), "requirements.txt"} <= {*done.files}
+
+
+def test_folders_ask_for_the_releases_that_are_installed_here(
+    late: ModelVersion, objects: ObjectStore, tmp_path: Path
+) -> None:
+    for kind in ("mlflow", "bentoml"):
+        export(kind, alone(late), objects, tmp_path / kind, WANTED)
+        theirs, *others = (tmp_path / kind / "requirements.txt").read_text().splitlines()
+        assert theirs.startswith(f"{kind}>=")
+        pinned = dict(each.split("==") for each in others)
+        assert pinned == {name: metadata.version(name) for name in pinned}
+        assert {*pinned} == {"numpy", "pandas", "onnxruntime"}
+
+
+def test_an_mlflow_folder_asks_conda_for_what_it_asks_pip_for(
+    late: ModelVersion, objects: ObjectStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "late"
+    export("mlflow", alone(late), objects, folder, WANTED)
+    conda = yaml.safe_load((folder / "conda.yaml").read_text())
+    (*_, by_pip) = conda["dependencies"]
+    assert by_pip["pip"] == (folder / "requirements.txt").read_text().splitlines()
+    virtualenv = yaml.safe_load((folder / "python_env.yaml").read_text())
+    assert f"python={virtualenv['python']}" in conda["dependencies"]
+    told = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]["python_function"]
+    assert told["python_version"] == virtualenv["python"] == platform.python_version()
 
 
 def test_another_file_is_not_overwritten(

@@ -4,6 +4,7 @@ import yaml
 
 from setpoint.models.entities import ModelVersion
 from setpoint.packaging.traffic import resource_name
+from setpoint.transfer.pyfunc import requirements
 
 _SERVICE = '''"""{model} version {number}, trained and registered by Setpoint."""
 
@@ -12,6 +13,7 @@ from pathlib import Path
 import bentoml
 import numpy as np
 import pandas as pd
+from bentoml.exceptions import InvalidArgument
 
 from setpoint_model import _load_pyfunc
 
@@ -24,9 +26,12 @@ class Model:
     @bentoml.api
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the score of each row: a probability, or a value; NaN where it has none."""
+        missing = [name for name in self._model.names if name not in rows]
+        if missing:
+            raise InvalidArgument("columns are missing: " + ", ".join(missing))
         return self._model.predict(rows)
 '''
-_PACKAGES = ("bentoml>=1.4", "numpy", "pandas")
+_BENTOML = "bentoml>=1.4,<2"
 
 
 def bentoml(version: ModelVersion, folder: dict[str, bytes]) -> dict[str, bytes]:
@@ -43,7 +48,6 @@ def bentoml(version: ModelVersion, folder: dict[str, bytes]) -> dict[str, bytes]
         for path, data in folder.items()
         if path.startswith(("code/", "data/"))
     }
-    runs_on = "onnxruntime" if version.onnx else "lightgbm"
     said = {
         "service": "service:Model",
         "name": name,
@@ -54,6 +58,6 @@ def bentoml(version: ModelVersion, folder: dict[str, bytes]) -> dict[str, bytes]
     return {
         "service.py": service.encode(),
         "bentofile.yaml": yaml.safe_dump(said, sort_keys=False).encode(),
-        "requirements.txt": "\n".join([*_PACKAGES, runs_on, ""]).encode(),
+        "requirements.txt": "\n".join([_BENTOML, *requirements(version), ""]).encode(),
         **kept,
     }

@@ -8,6 +8,7 @@ import yaml
 from setpoint.models.entities import ModelVersion, Output
 from setpoint.runs.entities import Artifact
 from setpoint.transfer import pyfunc_loader
+from setpoint.transfer.environments import MLFLOW, described, environment, pinned
 
 _LOADER = "setpoint_model"
 #: MLflow's names of the datatypes of inputs.
@@ -28,14 +29,19 @@ def folder(version: ModelVersion) -> dict[str, Artifact | bytes]:
         "infinite": version.signature.infinite,
         "output": output,
     }
-    needs = "onnxruntime" if version.onnx else "lightgbm"
     return {
         "MLmodel": yaml.safe_dump(_description(version, output), sort_keys=False).encode(),
-        "requirements.txt": f"mlflow\nnumpy\npandas\n{needs}\n".encode(),
+        **environment([MLFLOW, *requirements(version)]),
         f"code/{_LOADER}.py": Path(pyfunc_loader.__file__).read_bytes(),
         "data/inputs.json": msgspec.json.encode(told),
         f"data/model.{'onnx' if version.onnx else 'txt'}": weights,
     }
+
+
+def requirements(version: ModelVersion) -> list[str]:
+    """Return what the loader in a version's folder imports, in the releases that are here."""
+    runs_on = "onnxruntime" if version.onnx else "lightgbm"
+    return [pinned(name) for name in ("numpy", "pandas", runs_on)]
 
 
 def _weights(version: ModelVersion) -> Artifact | None:
@@ -52,11 +58,12 @@ def _description(version: ModelVersion, output: Output) -> dict[str, object]:
         {"type": _TYPES[each.datatype], "name": each.name, "required": True}
         for each in version.signature.inputs
     ]
+    loaded = {"loader_module": _LOADER, "code": "code", "data": "data", **described()}
     return {
         "artifact_path": "model",
         "run_id": version.run_id,
         "utc_time_created": f"{version.created_at:%Y-%m-%d %H:%M:%S.%f}",
-        "flavors": {"python_function": {"loader_module": _LOADER, "code": "code", "data": "data"}},
+        "flavors": {"python_function": loaded},
         "signature": {
             "inputs": msgspec.json.encode(inputs).decode(),
             "outputs": msgspec.json.encode([_told(output)]).decode(),

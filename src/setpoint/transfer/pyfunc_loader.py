@@ -31,6 +31,7 @@ class Model:
     def __init__(self, told: dict[str, Any], score: Callable[[dict[str, Any]], Any]) -> None:
         self._told = told
         self._score = score
+        self.names = [each["name"] for each in told["inputs"]]
 
     def predict(self, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002 - MLflow's
         """Return the scores [n] of a data frame, of a mapping of columns, or of a matrix.
