@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from setpoint.models.entities import Input as ModelInput
+from setpoint.models.entities import Output, Signature
 from setpoint.serve import plain, v2
 from setpoint.serve.entities import PredictionRecord
 
@@ -184,3 +186,41 @@ def test_raw_bytes_that_are_missing_or_too_many_are_refused(served: Served, cut:
         headers = [(b"inference-header-content-length", b"%d" % size)]
         assert (served.short(INFER, wrong, headers) or [0])[0] == 400
     assert served.logged() == []
+
+
+class Traced(Sum):
+    """Says besides its score what answered each row, as graphs do."""
+
+    signature = Signature(
+        inputs=[ModelInput(name="a", datatype="FP64"), ModelInput(name="b", datatype="FP64")],
+        kind="regression",
+        outputs=[Output(name="nodes", datatype="BYTES", trace=True)],
+    )
+
+    def predict(self, rows: Any) -> Any:
+        score = super().predict(rows)
+        return {"score": score, "nodes": np.array([f"{value:g}" for value in score], object)}
+
+
+@pytest.mark.parametrize("path", [INFER, "/v1/models/m:predict"])
+def test_what_answered_in_a_graph_is_logged_whichever_way_it_was_asked(
+    served: Served, path: str
+) -> None:
+    served.predictors[1] = Traced()
+    served.deploy(live())
+    asked = body([1, 2], [1, 2]) if path == INFER else b'{"instances": [[1, 2]]}'
+    found = served.short(path, asked)
+    assert found is not None
+    assert found[0] == 200
+    assert served.ask("POST", path, asked)[0] == 200
+    served.sync()
+    told = [record.nodes for record in served.logged() if isinstance(record, PredictionRecord)]
+    assert told == [["3"], ["3"]]
+
+
+def test_what_answered_in_a_graph_is_told_to_who_asks_for_it(served: Served) -> None:
+    served.predictors[1] = Traced()
+    served.deploy(live())
+    found = served.short(INFER, body([1, 2], [1, 2], outputs=[{"name": "nodes"}]))
+    assert found is not None
+    assert json.loads(found[1])["outputs"][0]["data"] == ["3"]

@@ -74,9 +74,8 @@ class Endpoint:
         }
         self.keyed = bool(settings.key_header or settings.key_field)
         by_key = self.keyed and self.route is not None
-        self.plain = (  #: see `serve.plain`
-            self.outputs.only_score and not self.inputs.mixed and not split and not by_key
-        )
+        sole = self.outputs.only_score and self.outputs.trace is None
+        self.plain = sole and not self.inputs.mixed and not split and not by_key  #: `serve.plain`
         self.alone = len(deployed) == 1
         #: what is logged of its rows; None: all of everything
         self.keeping = keeping(settings, counted=not named)
