@@ -209,8 +209,15 @@ def test_a_wrong_label_is_one_error(platform: Up, body: bytes) -> None:
 
 
 def test_missing_values_and_unicode_ids_are_answered(platform: Up) -> None:
-    data = [None, *GOOD[1:], *GOOD]
+    data = [*GOOD[:-1], None, *GOOD]
     body = tensor([2, 7], data, parameters={"ids": ["größe-日本-😀", "zwei"]})
     status, said = post(platform, "/v2/models/churn/infer", body)
     assert status == 200
     assert said["parameters"]["ids"][0] == "größe-日本-😀"
+
+
+def test_what_the_contract_requires_is_not_missing(platform: Up) -> None:
+    body = tensor([2, 7], [*GOOD, None, *GOOD[1:]])
+    status, said = post(platform, "/v2/models/churn/infer", body)
+    assert status == 400
+    assert "row 1 has no 'tenure_months', which the data contract requires" in said["error"]
