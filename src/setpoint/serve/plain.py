@@ -180,7 +180,7 @@ def _head(asked: Asked, scored: Scored) -> tuple[str, str, str, v2.AnswerParamet
 
 def score(endpoint: Endpoint, rows: v2.Rows, keys: Sequence[str]) -> Scored | None:
     """Score rows that all go to one version, None if they do not or if it fails."""
-    arm, role = endpoint.live, 0
+    arm, role = endpoint.live, endpoint.role
     if endpoint.route is not None and endpoint.canary is not None:
         canaries = endpoint.route(keys).count(1)
         if 0 < canaries < rows.count:

@@ -12,6 +12,8 @@ from setpoint.models.flavors.errors import Uncompilable
 from setpoint.models.flavors.openmp import provide_openmp
 from setpoint.models.protocols import Ask, Rows
 
+_TREES = "\nTree="  #: where the trees begin in a model's text
+
 
 class LightGBM:
     """The ``lightgbm`` flavor: `Booster`, `LGBMClassifier` and `LGBMRegressor`."""
@@ -38,11 +40,12 @@ class LightGBM:
             raise MissingExtra(
                 "this model needs LightGBM", hint="pip install 'setpoint[lightgbm]'"
             ) from None
+        text = data.decode()
         try:
-            booster = Booster(model_str=data.decode())
+            booster = Booster(model_str=text)
         except Exception as error:  # noqa: BLE001 - foreign code
             raise Invalid("LightGBM cannot read the model", where=str(error)[:200]) from None
-        table = numbering(_categories(data.decode(), signature), signature)
+        table = numbering(_categories(text, signature), signature)
 
         def answer(rows: Rows) -> Any:
             return booster.predict(table(rows, signature), num_threads=1)
@@ -51,23 +54,22 @@ class LightGBM:
 
     def classes(self, data: bytes) -> list[Label]:
         """See `Classifies.classes`; the text says how many there are, not what they are called."""
-        said = _head(data.decode())
+        said = _fields(data.partition(_TREES.encode())[0].decode())
         objective = said.get("objective", "").partition(" ")[0]
         if objective in {"binary", "multiclass", "multiclassova"}:
             return list(range(max(int(said["num_class"]), 2)))
         return []
 
     def to_onnx(self, data: bytes, signature: Signature) -> bytes:
-        if _categories(data.decode(), signature):
+        text = data.decode()
+        if _categories(text, signature):
             raise Uncompilable("it takes categories")
-        sole = signature.sole or SCORE
-        return lightgbm_onnx.convert(data.decode(), len(signature.inputs), sole)
+        return lightgbm_onnx.convert(text, len(signature.inputs), signature.sole or SCORE)
 
 
-def _head(text: str) -> dict[str, str]:
+def _fields(head: str) -> dict[str, str]:
     """Return what a model's text says before its trees."""
-    lines = text.partition("\nTree=")[0].splitlines()
-    return dict(line.partition("=")[::2] for line in lines)
+    return dict(line.partition("=")[::2] for line in head.splitlines())
 
 
 def _categories(text: str, signature: Signature) -> Categories:
@@ -79,7 +81,7 @@ def _categories(text: str, signature: Signature) -> Categories:
     said = text.rpartition("\npandas_categorical:")[2].partition("\n")[0]
     listed = json.loads(said) if said.startswith("[") else []
     texts = [each.name for each in signature.inputs if not each.numeric]
-    ranges = _head(text).get("feature_infos", "").split()
+    ranges = _fields(text.partition(_TREES)[0]).get("feature_infos", "").split()
     coded = [
         each.name
         for each, values in zip(signature.inputs, ranges, strict=False)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from setpoint.errors import Invalid, MissingExtra, SetpointError
+from setpoint.errors import Invalid, MissingExtra
 from setpoint.models.entities import SCORE, Label, Signature
 from setpoint.models.flavors import xgboost_onnx
 from setpoint.models.flavors.categories import Categories, numbering
@@ -75,11 +75,10 @@ def _read(data: bytes, **parameters: Any) -> Any:
     Raises:
         Invalid: If there is none.
     """
+    library = _library()
     try:
-        return _library().Booster(parameters, model_file=bytearray(data))
-    except Exception as error:
-        if isinstance(error, SetpointError):
-            raise
+        return library.Booster(parameters, model_file=bytearray(data))
+    except Exception as error:  # noqa: BLE001 - XGBoost's own, with a stack of C++ in its words
         said = str(error).strip().partition("\n")[0][:200]
         raise Invalid("XGBoost cannot read the model", where=said) from None
 
