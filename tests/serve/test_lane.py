@@ -418,3 +418,12 @@ def test_errors_are_counted_whichever_way_they_go(served: Served) -> None:
     _, told = served.get("/metrics")
     assert 'setpoint_error_answers_total{status="400"} 3' in told
     assert 'setpoint_error_answers_total{status="404"} 1' in told
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models/m%2Fversions%2F1:predict", "/v2/models/m%2fversions%2f1/infer"]
+)
+def test_an_address_that_names_more_once_unquoted_goes_the_long_way(path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\ncontent-length: 2"
+    assert read_head(head.encode()) is None
+    assert read_head(head.replace("%2Fversions%2F1", "").replace("%2fversions%2f1", "").encode())

@@ -26,6 +26,7 @@ _FIRST = re.compile(
     rf"POST (/v2/models/{_NAME}/infer|/v1/models/{_NAME}:predict|/invocations"
     rf"|/models/{_NAME}/(?:invoke|invocations)|/endpoints/{_NAME}/invocations) HTTP/1\.1".encode()
 )
+_ESCAPED = re.compile(rb"%(?:2f|3a)", re.IGNORECASE)  #: what parts an address, once unquoted
 _LINE = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 _DIGITS = re.compile(rb"[0-9]{1,8}")
 _LONGEST_HEAD = 2_048
@@ -62,7 +63,7 @@ def read_head(head: bytes) -> Head | None:
     """
     first, *lines = head.split(b"\r\n")
     asked = _FIRST.fullmatch(first)
-    if asked is None:
+    if asked is None or _ESCAPED.search(first):
         return None
     headers: dict[bytes, bytes] = {}
     for line in lines:
