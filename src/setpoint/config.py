@@ -104,6 +104,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     jobs: Path | None = None  #: folder of its jobs; without one, none are taken
     client_seconds: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
     model_memory: int | None = None  #: memory for models, such as ``2GB``; without, what they take
+    grpc_port: int | None = None  #: of gRPC; without, it is not spoken; 8081 in an image with it
 
 
 def serving(
@@ -120,27 +121,26 @@ def serving(
 
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
     ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``,
-    ``SETPOINT_SERVE_CLIENT_SECONDS``, ``SETPOINT_SERVE_MODEL_MEMORY``. The last four are those of
-    a store's server, too.
+    ``SETPOINT_SERVE_CLIENT_SECONDS``, ``SETPOINT_SERVE_MODEL_MEMORY``,
+    ``SETPOINT_SERVE_GRPC_PORT``. The last five are those of a store's server, too.
 
     Raises:
         Invalid: If a number is none.
     """
     default = Serving()
-    said = os.environ.get("SETPOINT_SERVE_PORT") or str(default.port)
-    if not said.isascii() or not said.isdigit():
-        raise Invalid(f"SETPOINT_SERVE_PORT={said!r} is no port", hint="a number, such as 8080")
+    listens_at = _port("PORT") if port is None else port
     folder = log or os.environ.get("SETPOINT_SERVE_LOG") or None
     kept = jobs or os.environ.get("SETPOINT_SERVE_JOBS") or None
     return Serving(
         host=host or os.environ.get("SETPOINT_SERVE_HOST") or default.host,
-        port=int(said) if port is None else port,
+        port=default.port if listens_at is None else listens_at,
         log=None if folder is None else Path(folder),
         drain=_seconds("DRAIN", DRAIN_SECONDS) if drain is None else drain,
         workers=_workers(workers),
         jobs=None if kept is None else Path(kept),
         client_seconds=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
         model_memory=_model_memory(model_memory),
+        grpc_port=_port("GRPC_PORT"),
     )
 
 
@@ -224,6 +224,16 @@ def environment(found: Settings) -> dict[str, str]:
         said["SETPOINT_ARTIFACT_URL"] = found.artifact_url
         said |= {AWS_VARIABLES[name][0]: value for name, value in found.aws.given().items()}
     return {**os.environ, **said, "SETPOINT_ACTOR": found.actor}
+
+
+def _port(name: str) -> int | None:
+    variable = f"SETPOINT_SERVE_{name}"
+    said = os.environ.get(variable)
+    if not said:
+        return None
+    if not said.isascii() or not said.isdigit():
+        raise Invalid(f"{variable}={said!r} is no port", hint="a number, such as 8080")
+    return int(said)
 
 
 def _seconds(name: str, default: float) -> float:

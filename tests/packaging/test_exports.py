@@ -149,6 +149,19 @@ def test_a_pod_may_do_nothing_but_answer(writes: Writes, late: ModelVersion) -> 
     assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
 
 
+def test_images_that_speak_grpc_have_a_port_for_it(writes: Writes, late: ModelVersion) -> None:
+    wanted = msgspec.structs.replace(WANTED, grpc=True)
+    manifests, _ = writes("kubernetes", alone(late), wanted).values()
+    for each in manifests:
+        kubernetes_validate.validate(each, "1.37", strict=True)
+    deployment, service, *_ = manifests
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {"http": 8080, "grpc": 8081}
+    assert [each["targetPort"] for each in service["spec"]["ports"]] == list(ports)
+    assert service["spec"]["ports"][1]["appProtocol"] == "kubernetes.io/h2c"
+
+
 def test_a_route_shares_requests_out_as_the_release_does(
     writes: Writes, releasing: Traffic
 ) -> None:

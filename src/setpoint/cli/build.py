@@ -11,6 +11,7 @@ from setpoint.errors import Invalid
 from setpoint.packaging import references
 from setpoint.packaging.build import Wanted
 from setpoint.packaging.build import build as build_image
+from setpoint.packaging.dependencies import EXTRAS
 from setpoint.packaging.entities import Built
 from setpoint.packaging.logins import Login
 from setpoint.packaging.versions import version_of
@@ -38,6 +39,13 @@ from setpoint.serve.store import settings_of
     help="What it stands on, with a Python like this one. Default: Debian packages of this "
     "machine, without a shell.",
 )
+@click.option(
+    "--with",
+    "extras",
+    multiple=True,
+    type=click.Choice(sorted(EXTRAS)),
+    help="Also gRPC on port 8081, OpenTelemetry, or rows in Parquet and Arrow. May be repeated.",
+)
 @click.option("--tag", "tags", multiple=True, help="Default: the number. May be repeated.")
 @click.option(
     "--sbom", type=click.Path(path_type=Path), help="Also write the bill of materials to a file."
@@ -51,6 +59,7 @@ def build(
     model: str,
     to: str | None,
     base: str | None,
+    extras: tuple[str, ...],
     tags: tuple[str, ...],
     sbom: Path | None,
     user: str | None,
@@ -75,6 +84,7 @@ def build(
         login=None if user is None else Login(user, password or ""),
         logins=registry_logins(),
         settings=configured,
+        extras=sorted(set(extras)),
     )
     settings = store.settings
     built = build_image(version, open_store(settings), settings.home, wanted, _told)

@@ -29,6 +29,7 @@ _SHARED = {"kubernetes", "kserve", "seldon", "sagemaker"}
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--image", help="Where setpoint build pushes; kubernetes, kserve, sagemaker.")
 @click.option("--gateway", default="gateway", show_default=True, help="Of the route; kubernetes.")
+@click.option("--grpc", is_flag=True, help="Images are built --with grpc; kubernetes.")
 @click.option("--storage", help="Address where the models will be; seldon.")
 @click.option("--role", help="ARN that SageMaker runs it as; sagemaker.")
 def version(
@@ -40,6 +41,7 @@ def version(
     path: Path | None,
     image: str | None,
     gateway: str,
+    grpc: bool,
     storage: str | None,
     role: str | None,
 ) -> None:
@@ -59,7 +61,7 @@ def version(
         shared = kind in _SHARED
         traffic = traffic_of(found, deployed, find) if shared else alone(found)
     default = f"{found.model}-{found.number}.onnx" if kind == "onnx" else f"{found.model}-{kind}"
-    wanted = Wanted(image=image, gateway=gateway, storage=storage, role=role)
+    wanted = Wanted(image=image, gateway=gateway, grpc=grpc, storage=storage, role=role)
     done = export(kind, traffic, open_store(ours.settings), path or Path(default), wanted)
     versions = ", ".join(str(number) for number in done.versions)
     text = f"wrote {done.model} version{'s' * (len(done.versions) > 1)} {versions} to {done.path}"

@@ -30,6 +30,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     login: Login | None = None  #: None: what `docker login` left
     logins: Sequence[Path] = ()  #: files where it leaves that
     settings: EndpointSettings = EndpointSettings()  #: how its endpoint answers
+    extras: Sequence[str] = ()  #: of `dependencies.EXTRAS`: what its server speaks besides
 
 
 def build(
@@ -51,7 +52,7 @@ def build(
     tags = _tags(wanted, version)
     with workshop(home) as shop:
         base = base_of(wanted.base, shop, wanted.login, wanted.logins, told)
-        made = assemble(version, wanted.settings, store, base, shop, told)
+        made = assemble(version, wanted.settings, store, base, shop, told, wanted.extras)
         _deliver(made.image, wanted, tags, told)
         if wanted.sbom is not None:
             wanted.sbom.write_bytes(made.image.sbom.data)

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import pickletools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -42,11 +42,29 @@ _NATIVE: dict[str, tuple[str, ...]] = {
     "mlflow": ("mlflow", "pandas"),
     "sklearn": ("sklearn", "cloudpickle", _FRAMES),
 }
+
+
+class Extra(Struct, frozen=True):
+    """What a server can speak besides, if it has the packages for it."""
+
+    modules: tuple[str, ...]  #: ours and others' that are imported for it
+    distributions: tuple[str, ...]  #: that have others', where several share a name
+
+
+#: By the names of our own extras, as far as there is one.
+EXTRAS = {
+    "grpc": Extra(("setpoint.serve.grpc.server",), ("grpcio", "protobuf")),
+    "otel": Extra(
+        ("setpoint.serve.tracing", "setpoint.serve.measuring"),
+        ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    ),
+    "parquet": Extra((), ("polars",)),
+}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 #: What serving never reads: tests, types, headers, tools that build and convert.
 _UNUSED = re.compile(
-    r"(^|/)(tests?|__pycache__|include)/|\.(pyi|pyx|pxd|c|h|hpp|a|lib|pyc)$|\.dist-info/(?!METADATA)"
+    r"(^|/)(tests?|__pycache__|include)/|\.(pyi|pyx|pxd|c|h|hpp|a|lib|pyc)$|\.dist-info/(?!METADATA|entry_points\.txt)"
     r"|^numpy/(distutils|_pyinstaller)/|^onnxruntime/(transformers|quantization|tools|datasets"
     r"|backend)/|^\.\."
 )
@@ -76,6 +94,7 @@ def needed(
     functions: Iterable[bytes] = (),
     *,
     graph: bool = False,
+    extras: Iterable[str] = (),
 ) -> Needed:
     """Return what serving models needs.
 
@@ -84,11 +103,14 @@ def needed(
         natives: The bytes of those that are served as they were trained, by address.
         functions: Pickled ones that a graph, or an endpoint's settings, name.
         graph: Whether the models are nodes of a graph.
+        extras: Names of `EXTRAS` that the server is to have.
 
     Raises:
         MissingExtra: If a package they need is not installed here.
     """
+    wanted = {name: EXTRAS[name] for name in extras}
     roots = {*_SERVER, *(["setpoint.models.graphs.running"] if graph else [])}
+    roots |= {module for one in wanted.values() for module in one.modules}
     packages: set[str] = set()
     for each in held:
         if each.onnx is not None:
@@ -109,7 +131,9 @@ def needed(
             hint=f"pip install {' '.join(missing)}",
         )
     top = found.foreign | {name for name in packages if name in provided}
-    distributions = {provided[name][0] for name in top} - {"setpoint"}
+    named = _installed(wanted)
+    distributions = {_providing(provided[name], named) for name in top} | named
+    distributions -= {"setpoint"}
     return Needed(found.modules, sorted(_with_requirements(distributions), key=str.lower))
 
 
@@ -145,6 +169,35 @@ def components(distributions: Iterable[str]) -> list[Component]:
     return found
 
 
+def _installed(extras: Mapping[str, Extra]) -> set[str]:
+    """Return the distributions of extras.
+
+    Raises:
+        MissingExtra: If one of them is not installed here.
+    """
+    for name, extra in extras.items():
+        missing = [each for each in extra.distributions if not _is_installed(each)]
+        if missing:
+            raise MissingExtra(
+                f"an image with {name} needs {', '.join(missing)}, which is not installed here",
+                hint=f"pip install {' '.join(missing)}",
+            )
+    return {each for extra in extras.values() for each in extra.distributions}
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _providing(distributions: list[str], wanted: Collection[str]) -> str:
+    """Return which of those that have packages of a name is meant: one that is wanted, if any."""
+    return next((each for each in distributions if each in wanted), distributions[0])
+
+
 def _with_requirements(names: Iterable[str]) -> set[str]:
     """Return distributions and, of what they require, what is installed here.
 
@@ -153,10 +206,9 @@ def _with_requirements(names: Iterable[str]) -> set[str]:
     waiting, found = list(names), set()
     while waiting:
         name = waiting.pop()
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
+        if not _is_installed(name):
             continue
+        distribution = metadata.distribution(name)
         name = distribution.metadata["Name"]
         if name in found:
             continue

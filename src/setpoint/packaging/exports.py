@@ -24,6 +24,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     image: str | None = None  #: repository of the images; kubernetes, kserve, sagemaker
     gateway: str = "gateway"  #: of the Gateway API that the route belongs to; kubernetes
+    grpc: bool = False  #: whether the images speak gRPC; kubernetes
     storage: str | None = None  #: address under which the folders are put; seldon
     role: str | None = None  #: ARN of what SageMaker may do; sagemaker
 
@@ -79,7 +80,8 @@ def export(kind: str, traffic: Traffic, store: ObjectStore, path: Path, wanted: 
 
 
 def _kubernetes(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, bytes]:  # noqa: ARG001
-    return _yaml(kubernetes(traffic, images_of(traffic, wanted.image), wanted.gateway))
+    images = images_of(traffic, wanted.image)
+    return _yaml(kubernetes(traffic, images, wanted.gateway, grpc=wanted.grpc))
 
 
 def _kserve(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, bytes]:  # noqa: ARG001

@@ -1,6 +1,6 @@
 """A version as an image: base, dependencies, server and model, a layer each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from setpoint.serve import package
 from setpoint.serve.entities import EndpointSettings
 
 PORT = 8080  #: what KServe, SageMaker and most others send requests to
+GRPC_PORT = 8081  #: what KServe and MLServer have gRPC on
 USER = "65532:65532"  #: nobody in particular, as in distroless images
 
 _PACKAGES, _SERVER, _MODEL = "opt/setpoint/packages", "opt/setpoint/server", "model"
@@ -73,10 +74,11 @@ def assemble(
     base: Base,
     workshop: Workshop,
     told: Told,
+    extras: Sequence[str] = (),
 ) -> Assembled:
     """Build the image of a version. Of the same inputs it is the same image, to the bit.
 
-    Its endpoint answers as `settings` say.
+    Its endpoint answers as `settings` say; `extras` are what its server speaks besides.
 
     Raises:
         NotFound: If the model's bytes are missing.
@@ -85,7 +87,7 @@ def assemble(
     """
     manifest = package.manifest_of(version, settings)
     files = package.files(manifest, store)
-    need = needed(manifest, store)
+    need = needed(manifest, store, extras)
     parts = [*base.components, *dependencies.components(need.distributions)]
     bill = sbom.bill(manifest, parts)
 
@@ -99,7 +101,7 @@ def assemble(
         model=workshop.make(_model(files, bill)),
     )
     labels = _labels(version, base)
-    config = _config(base, layers, labels, version.created_at)
+    config = _config(base, layers, labels, version.created_at, grpc="grpc" in extras)
     above = [layers.dependencies, layers.server, layers.model]
     said = {
         "schemaVersion": 2,
@@ -121,7 +123,9 @@ def assemble(
     )
 
 
-def needed(manifest: package.Manifest, store: ObjectStore) -> dependencies.Needed:
+def needed(
+    manifest: package.Manifest, store: ObjectStore, extras: Sequence[str] = ()
+) -> dependencies.Needed:
     """Return what serving a package needs, of whatever it is made.
 
     Raises:
@@ -133,7 +137,8 @@ def needed(manifest: package.Manifest, store: ObjectStore) -> dependencies.Neede
     natives = {each.artifact: store.get(each.artifact) for each in held if each.onnx is None}
     code = [*manifest.version.functions, *filter(None, [manifest.settings.fallback_code])]
     graph = bool(manifest.version.parts)
-    return dependencies.needed(held, natives, [store.get(each) for each in code], graph=graph)
+    functions = [store.get(each) for each in code]
+    return dependencies.needed(held, natives, functions, graph=graph, extras=extras)
 
 
 def _server(modules: dict[str, bytes]) -> Tree:
@@ -172,7 +177,9 @@ def _labels(version: ModelVersion, base: Base) -> dict[str, str]:
     return dict(sorted(labels.items()))
 
 
-def _config(base: Base, layers: Layers, labels: dict[str, str], created: datetime) -> Blob:
+def _config(
+    base: Base, layers: Layers, labels: dict[str, str], created: datetime, *, grpc: bool
+) -> Blob:
     at = _rfc3339(created)
     above = [
         (layers.dependencies, "setpoint build: dependencies"),
@@ -186,8 +193,8 @@ def _config(base: Base, layers: Layers, labels: dict[str, str], created: datetim
         "os": "linux",
         "config": {
             "User": USER,
-            "ExposedPorts": {f"{PORT}/tcp": {}},
-            "Env": _environment(base.env),
+            "ExposedPorts": {f"{each}/tcp": {} for each in (PORT, *([GRPC_PORT] if grpc else []))},
+            "Env": _environment(base.env, grpc=grpc),
             "Entrypoint": [
                 base.python,
                 "-m",
@@ -209,7 +216,7 @@ def _config(base: Base, layers: Layers, labels: dict[str, str], created: datetim
     return _blob(CONFIG, said)
 
 
-def _environment(base: list[str]) -> list[str]:
+def _environment(base: list[str], *, grpc: bool) -> list[str]:
     ours = {
         "PYTHONPATH": f"/{_SERVER}:/{_PACKAGES}",
         "PYTHONSAFEPATH": "1",
@@ -217,6 +224,7 @@ def _environment(base: list[str]) -> list[str]:
         "PYTHONUNBUFFERED": "1",
         "SETPOINT_SERVE_HOST": "0.0.0.0",  # noqa: S104 - a container's only way to be reached
         "SETPOINT_SERVE_PORT": str(PORT),
+        **({"SETPOINT_SERVE_GRPC_PORT": str(GRPC_PORT)} if grpc else {}),
     }
     kept = [each for each in base if each.partition("=")[0] not in ours]
     return [*kept, *(f"{name}={value}" for name, value in ours.items())]

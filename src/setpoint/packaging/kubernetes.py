@@ -4,28 +4,45 @@ Sources: Kubernetes 1.37 and Gateway API 1.3 (their schemas), KServe's `Inferenc
 Seldon Core 2's `Model` and `Experiment` v1alpha1.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from setpoint.packaging.images import PORT, USER
+from setpoint.packaging.images import GRPC_PORT, PORT, USER
 from setpoint.packaging.traffic import Arm, Traffic
 
 _MEGABYTE = 1_000_000
 _MEMORY_MB = 192  #: of a server without a model: 77 MB measured, and room for requests
+#: By the name of a container's; HTTP/2 without TLS has to be said to whatever stands between.
+_SERVICE_PORTS = {
+    "http": {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
+    "grpc": {
+        "name": "grpc",
+        "port": GRPC_PORT,
+        "targetPort": "grpc",
+        "protocol": "TCP",
+        "appProtocol": "kubernetes.io/h2c",
+    },
+}
 _COPIES = 4  #: of a model's bytes that it takes in memory, amply
 
 
-def kubernetes(traffic: Traffic, images: dict[int, str], gateway: str) -> dict[str, list[Any]]:
+def kubernetes(
+    traffic: Traffic, images: dict[int, str], gateway: str, *, grpc: bool = False
+) -> dict[str, list[Any]]:
     """Return manifests by file: what runs each version, and the route that shares requests out.
 
-    Requests are shared out at random, one by one; routing here is sticky to a key.
+    Requests are shared out at random, one by one; routing here is sticky to a key. With `grpc`
+    (of images that speak it) each version's Service has a port for it: a route cannot tell models
+    apart by what is in a message, so clients name the version's Service.
     """
+    ports = {"http": PORT, **({"grpc": GRPC_PORT} if grpc else {})}
     files: dict[str, list[Any]] = {}
     for arm in traffic.arms:
         image = images[arm.version.number]
         files[f"{arm.name}.yaml"] = [
-            _deployment(traffic, arm, image),
-            _service(traffic, arm),
+            _deployment(traffic, arm, image, ports),
+            _service(traffic, arm, ports),
             _autoscaler(traffic, arm),
             _disruption_budget(traffic, arm),
         ]
@@ -70,7 +87,7 @@ def seldon(traffic: Traffic, storage: str) -> dict[str, list[Any]]:
     return files
 
 
-def _deployment(traffic: Traffic, arm: Arm, image: str) -> Any:
+def _deployment(traffic: Traffic, arm: Arm, image: str, ports: Mapping[str, int]) -> Any:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -99,7 +116,7 @@ def _deployment(traffic: Traffic, arm: Arm, image: str) -> Any:
                         "runAsGroup": _user(),
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "containers": [_container(arm, image, "server")],
+                    "containers": [_container(arm, image, "server", ports)],
                     "volumes": [{"name": "tmp", "emptyDir": {}}],
                 },
             },
@@ -107,11 +124,13 @@ def _deployment(traffic: Traffic, arm: Arm, image: str) -> Any:
     }
 
 
-def _container(arm: Arm, image: str, name: str) -> dict[str, Any]:
+def _container(arm: Arm, image: str, name: str, ports: Mapping[str, int]) -> dict[str, Any]:
     return {
         "name": name,
         "image": image,
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+        ],
         "startupProbe": _probe("/v2/health/ready", every=1, failures=60),
         "readinessProbe": _probe("/v2/health/ready", every=5, failures=2),
         "livenessProbe": _probe("/v2/health/live", every=10, failures=3),
@@ -141,14 +160,14 @@ def _resources(arm: Arm) -> Any:
     }
 
 
-def _service(traffic: Traffic, arm: Arm) -> Any:
+def _service(traffic: Traffic, arm: Arm, ports: Mapping[str, int]) -> Any:
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(traffic, arm),
         "spec": {
             "selector": _selector(traffic, arm),
-            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [_SERVICE_PORTS[name] for name in ports],
         },
     }
 
@@ -213,7 +232,7 @@ def _route(traffic: Traffic, gateway: str) -> Any:
 
 
 def _inference_service(traffic: Traffic, arm: Arm, images: dict[int, str]) -> Any:
-    container = _container(arm, images[arm.version.number], "kserve-container")
+    container = _container(arm, images[arm.version.number], "kserve-container", {})
     del container["volumeMounts"], container["startupProbe"]  # KServe's revisions have no such
     container["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]  # Knative names it
     return {

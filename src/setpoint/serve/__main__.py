@@ -41,6 +41,8 @@ def _run(options: argparse.Namespace) -> None:
         workers=options.workers,
         model_memory=options.model_memory,
     )
+    if options.grpc_port is not None:
+        where = replace(where, grpc_port=options.grpc_port)
     of_package = options.allow_any_host or options.log is not None or options.jobs is not None
     if options.package is None and of_package:
         raise Invalid(
@@ -62,7 +64,7 @@ def _run_one(options: argparse.Namespace, where: Serving) -> None:
     patience = _PATIENCE_SECONDS if options.with_parent and worker is None else 0.0
     how = How(
         patience=patience,
-        grpc_port=options.grpc_port,
+        grpc_port=where.grpc_port,
         drain=where.drain,
         client_seconds=where.client_seconds,
         worker=worker,
@@ -80,9 +82,9 @@ def _run_several(options: argparse.Namespace, where: Serving) -> None:
     from setpoint.serve import several  # noqa: PLC0415 - for several only
 
     words = [*words_of_this_python(), "--drain", str(where.drain), "--log-level", options.log_level]
-    if options.grpc_port is not None:
+    if where.grpc_port is not None:
         require_grpc()
-        words += ["--grpc-port", str(options.grpc_port)]
+        words += ["--grpc-port", str(where.grpc_port)]
     if options.package is not None:
         words += ["--package", str(options.package), "--host", where.host]
         words += ["--allow-any-host"] if options.allow_any_host else []

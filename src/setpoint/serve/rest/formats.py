@@ -214,5 +214,5 @@ def _polars() -> Any:
 
 
 def _no_tables() -> Invalid:
-    hint = "send application/json or text/csv"
+    hint = "send application/json or text/csv, or build it with: setpoint build --with parquet"
     return Invalid("this server does not read Parquet and Arrow", hint=hint)
