@@ -12,7 +12,7 @@ from setpoint.control.evidence import Seen, asked_for, evidence
 from setpoint.core.clock import to_micros
 from setpoint.releases.evidence import Evidence, PairedLoss
 from setpoint.releases.objective import PairedObjective, bin_of
-from setpoint.serve.entities import BatchRecord, Labelled, Role
+from setpoint.serve.entities import BatchRecord, CountRecord, Labelled, Role
 from setpoint.serve.rules import ROLES
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -175,7 +175,10 @@ def test_rows_of_a_table_say_nothing_about_a_release() -> None:
     asked = predicted(["a", "b"], at=NOON)
     fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
     batch = BatchRecord(**(fields | {"ids": ["c", "d"]}))
-    found = asked_for(seen(predictions=[batch, asked], rows=4))
+    unsampled = CountRecord(
+        at_us=asked.at_us, model="m", version=2, role=ROLES.index(Role.BATCH), requests=1, rows=7
+    )
+    found = asked_for(seen(predictions=[batch, asked], counts=[unsampled], rows=11))
     assert found == seen(predictions=[asked], rows=2)
     assert of(found) == of(seen(predictions=[asked], rows=2))
 

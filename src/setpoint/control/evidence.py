@@ -85,6 +85,8 @@ def asked_for(seen: Seen) -> Seen:
     """
 
     def unneeded(record: _Record) -> bool:
+        if isinstance(record, CountRecord):
+            return ROLES[record.role] is Role.BATCH
         if not isinstance(record, PredictionRecord):
             return False
         return isinstance(record, BatchRecord) or record.roles[:1] in _UNNEEDED

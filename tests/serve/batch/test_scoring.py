@@ -21,7 +21,9 @@ from setpoint.serve.batch import scoring
 from setpoint.serve.batch.entities import Asked, Plan
 from setpoint.serve.batch.source import Table, files_at
 from setpoint.serve.endpoints import Endpoint
-from setpoint.serve.entities import EndpointSettings
+from setpoint.serve.entities import BatchRecord, CountRecord, EndpointSettings
+from setpoint.serve.sampling import is_sampled
+from setpoint.serve.scoring import Part
 from setpoint.serve.v2 import Rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +46,12 @@ def scored(found: Endpoint, table: pl.DataFrame, folder: Path) -> pl.DataFrame:
     (frame,) = rows.chunks(0, len(table), 1_000)
     part = scoring.score(found, rows.rows(frame))
     return scoring.output(plan, found, frame, scoring.ids_of(plan, 0, frame), NOW, part)
+
+
+def logged(found: Endpoint, part: Part, ids: list[str]) -> list[BatchRecord]:
+    """Return the lines of the log that have rows."""
+    lines = scoring.records(found, part, ids, "bat_1.0", NOW)
+    return [line for line in lines if isinstance(line, BatchRecord)]
 
 
 def test_a_classifier_of_several_classes_gives_label_and_probabilities(tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_lines_of_the_log_have_every_row_once() -> None:
     part = scoring.score(found, rows)
     assert part is not None
     ids = [f"bat_1.{i}" for i in range(count)]
-    lines = list(scoring.records(found, part, ids, "bat_1.0", NOW))
+    lines = logged(found, part, ids)
     assert [i for line in lines for i in line.ids] == ids
     assert b"".join(line.values for line in lines) == values.tobytes()
     assert np.frombuffer(b"".join(line.scores for line in lines)).tolist() == list(
@@ -112,7 +120,45 @@ def test_lines_of_the_log_lack_what_the_endpoint_redacts() -> None:
     assert part is not None
     assert part.scores is not None
     assert part.scores.tolist() == [44.5, 4.0]
-    (line,) = scoring.records(found, part, ["x", "y"], "bat_1.0", NOW)
+    (line,) = logged(found, part, ["x", "y"])
     assert line.texts == {"city": [None, None]}
     assert np.isnan(np.frombuffer(line.values)).all()
     assert line.redacted == ("a", "city")
+
+
+def test_of_a_sampled_log_the_sample_is_written_down_and_the_rest_counted() -> None:
+    settings = EndpointSettings(sample=0.1)
+    found = Endpoint("m", 1, [live()], {1: Arm(1, Sum(inputs=[Input("a")]))}, settings)
+    count = 12_345
+    values = np.arange(float(count)).reshape(-1, 1)
+    part = scoring.score(found, Rows(count, values, {}))
+    assert part is not None
+    ids = [f"bat_1.{i}" for i in range(count)]
+    lines = logged(found, part, ids)
+    inside = [i for i, name in enumerate(ids) if is_sampled(name, 0.1)]
+    assert [name for line in lines for name in line.ids] == [ids[i] for i in inside]
+    assert np.frombuffer(b"".join(line.values for line in lines)).tolist() == inside
+    assert sum(line.unlogged for line in lines) == count - len(inside)
+    assert {line.sample for line in lines} == {0.1}
+
+
+def test_of_a_batch_that_is_not_in_the_sample_the_log_has_a_count() -> None:
+    settings = EndpointSettings(sample=1e-9)
+    found = Endpoint("m", 1, [live()], {1: Arm(1, Sum(inputs=[Input("a")]))}, settings)
+    part = scoring.score(found, Rows(2, np.array([[1.0], [2.0]]), {}))
+    assert part is not None
+    (line,) = scoring.records(found, part, ["x", "y"], "bat_1.0", NOW)
+    assert line == CountRecord(
+        at_us=to_micros(NOW), model="m", version=1, role=3, requests=1, rows=2
+    )
+
+
+def test_what_a_baseline_answered_is_written_down_whole() -> None:
+    settings = EndpointSettings(sample=1e-9)
+    arm = Arm(1, Raises(), Arm(1, Sum(100.0)))
+    arm.warm()
+    found = Endpoint("m", 1, [live()], {1: arm}, settings)
+    part = scoring.score(found, Rows(2, np.array([[1.0, 2.0], [2.0, 3.0]]), {}))
+    assert part is not None
+    (line,) = logged(found, part, ["x", "y"])
+    assert (line.ids, line.failed, line.unlogged) == (["x", "y"], 1, 0)

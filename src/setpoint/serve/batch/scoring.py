@@ -16,25 +16,29 @@ from setpoint.serve.batch.entities import Plan
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import (
     BatchRecord,
+    CountRecord,
     Deployment,
     Described,
     EndpointSettings,
     Names,
+    PredictionRecord,
     Role,
     Wanted,
 )
 from setpoint.serve.following import Endpoints
+from setpoint.serve.keeping import Keeping
 from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Due, Predictor
 from setpoint.serve.protocols import Source as Versions
 from setpoint.serve.registered import from_store
+from setpoint.serve.rules import ROLES, only
 from setpoint.serve.v2 import Rows
 
 _MADE = ("prediction_id", "version", "at", "fallback")  #: columns of every output
 _RECORD_ROWS = 5_000  #: of a line of the log
 _CHUNK_BYTES = 16 << 20  #: that the inputs of a chunk take, about
 _CHUNK_ROWS = 50_000
-_BATCH = 3  #: among `rules.ROLES`
+_ROLE = bytes((ROLES.index(Role.BATCH),))
 _DTYPES: dict[str, type[pl.DataType]] = {
     "BOOL": pl.Boolean,
     "BYTES": pl.String,
@@ -99,6 +103,7 @@ def loaded(settings: Settings, model: str, version: int) -> Endpoint:
         redact=known.redact,
         fallback_value=known.fallback_value,
         fallback_code=known.fallback_code,
+        sample=known.sample,
     )
     endpoints = Endpoints(Pinned(versions, model, version, settings_), Metrics())
     endpoints.refresh()
@@ -197,8 +202,9 @@ def made(endpoint: Endpoint) -> list[str]:
 
 def records(
     endpoint: Endpoint, part: scoring.Part, ids: list[str], request_id: str, at: datetime
-) -> Iterator[BatchRecord]:
-    """Yield the lines of the log for rows that were scored."""
+) -> Iterator[BatchRecord | CountRecord]:
+    """Yield the lines of the log for rows that were scored: of those in its sample, and counts."""
+    kept = endpoint.keeping
     for start in range(0, len(ids), _RECORD_ROWS):
         mine = ids[start : start + _RECORD_ROWS]
         stop = start + len(mine)
@@ -213,9 +219,27 @@ def records(
         piece = structs.replace(part, rows=held, scores=scores, given=given)
         micros = part.nanos * len(mine) // len(ids) // 1000
         one = scoring.record(endpoint, piece, mine, request_id, to_micros(at), micros)
-        if endpoint.keeping is not None:
-            one = endpoint.keeping.redacted(one)
-        fields = structs.asdict(one)
         if not part.failed:
-            fields["roles"] = bytes((_BATCH,)) * len(mine)
-        yield BatchRecord(**fields)
+            one = structs.replace(one, roles=_ROLE * len(mine))
+        if kept is None:
+            yield BatchRecord(**structs.asdict(one))
+        else:
+            yield _kept(kept, one)
+
+
+def _kept(keeping: Keeping, record: PredictionRecord) -> BatchRecord | CountRecord:
+    """Return what is to be kept of a record, as of a request's (see `keeping`)."""
+    count = len(record.ids)
+    places = range(count) if record.failed else keeping.places(record.ids)
+    if not places:
+        return CountRecord(
+            at_us=record.at_us,
+            model=record.model,
+            version=record.versions[0],
+            role=record.roles[0],
+            requests=1,
+            rows=count,
+        )
+    found = record if len(places) == count else only(record, list(places))
+    found = structs.replace(found, sample=keeping.share, unlogged=count - len(places))
+    return BatchRecord(**structs.asdict(keeping.redacted(found)))
