@@ -264,6 +264,30 @@ def test_a_field_that_is_no_input_is_taken_besides_and_logged(served: Served) ->
     assert [one["name"] for one in served.get("/v2/models/m")[1]["inputs"]] == ["a", "b"]
 
 
+@pytest.mark.parametrize("datatype", ["INT64", "FP64", "BYTES"])
+def test_a_number_names_a_row_as_its_text_does(served: Served, datatype: str) -> None:
+    served.configure(EndpointSettings(key_field="customer"))
+    served.deploy(live(1))
+    split(served, ("blue", 2, 0.5))
+    numbers = [*range(200), 2**53 + 1] if datatype != "FP64" else list(range(200))
+    wanted = ask(served, [str(key) for key in numbers])["parameters"]["arms"]
+    size = [len(numbers)]
+    tensors = [
+        {"name": "a", "datatype": "FP64", "shape": size, "data": [1.0] * len(numbers)},
+        {"name": "b", "datatype": "FP64", "shape": size, "data": [2.0] * len(numbers)},
+        {"name": "customer", "datatype": datatype, "shape": size, "data": numbers},
+    ]
+    if datatype == "BYTES":
+        tensors[-1]["data"] = [str(key) for key in numbers]
+    _, answer = served.post("/v2/models/m/infer", {"inputs": tensors})
+    assert answer["parameters"]["arms"] == wanted
+    rows = [{"a": 1, "b": 2, "customer": key} for key in numbers]
+    _, _, told = served.exchange(
+        "POST", "/v1/models/m:predict", json.dumps({"instances": rows}).encode()
+    )
+    assert told["setpoint-arm"].split(",") == wanted
+
+
 def test_a_row_without_its_key_is_routed_by_its_id(served: Served) -> None:
     served.predictors[1] = Sum(inputs=[Input("a"), Input("who", "BYTES")])
     served.predictors[2] = Sum(10.0, inputs=[Input("a"), Input("who", "BYTES")])

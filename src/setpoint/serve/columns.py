@@ -83,7 +83,7 @@ def _column_by_column(
         if name in columns:
             values[:, i] = _numbers(columns[name], f"{where}.{name}")
     texts: dict[str, list[str | None]] = {
-        known.name: _texts(columns[known.name], f"{where}.{known.name}")
+        known.name: _texts(columns[known.name], known, f"{where}.{known.name}")
         if known.name in columns
         else [None] * size
         for known in inputs.specs
@@ -220,7 +220,9 @@ def _numbers(column: Sequence[Any], where: str) -> Floats:
         raise Invalid("a number is too large", where=where, hint=hint) from None
 
 
-def _texts(column: Sequence[Any], where: str) -> list[str | None]:
+def _texts(column: Sequence[Any], known: InputSpec, where: str) -> list[str | None]:
+    if known.key:
+        column = tensors.as_keys(column)
     column = [None if value != value else value for value in column]  # noqa: PLR0124 - NaN
     column = blobs.as_texts(column, where)
     for i, value in enumerate(column):

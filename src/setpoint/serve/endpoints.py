@@ -170,7 +170,7 @@ def _inputs(live: Arm, arms: Sequence[Arm], key: str) -> Inputs:
         for known in arm.inputs:
             found.setdefault(known.name, spec_of(known, required=False))
     if key:
-        found.setdefault(key, InputSpec(key, text=True, required=False, datatype="BYTES"))
+        found.setdefault(key, InputSpec(key, text=True, required=False, datatype="BYTES", key=True))
     return _shared(tuple(found.values()))
 
 

@@ -110,7 +110,7 @@ def _column(tensor: v2.Tensor, known: InputSpec, where: str) -> Any:
             where=f"{where}.shape",
             hint="one column has the shape [n] or [n, 1]",
         )
-    return _text(tensor, where) if known.text else _numeric(tensor, where).reshape(-1)
+    return _text(tensor, known, where) if known.text else _numeric(tensor, where).reshape(-1)
 
 
 def check_names(named: Mapping[str, Any], inputs: Inputs, where: str) -> None:
@@ -162,8 +162,8 @@ def _numeric(tensor: v2.Tensor, where: str) -> Floats:
     return values
 
 
-def _text(tensor: v2.Tensor, where: str) -> list[str | None]:
-    if not isinstance(tensor, v2.Texts):
+def _text(tensor: v2.Tensor, known: InputSpec, where: str) -> list[str | None]:
+    if not (isinstance(tensor, v2.Texts) or known.key):
         raise Invalid(
             f"the input {tensor.name!r} is text, not {tensor.datatype}",
             where=f"{where}.datatype",
@@ -173,7 +173,19 @@ def _text(tensor: v2.Tensor, where: str) -> list[str | None]:
         values = np.array(_leaves(tensor), dtype=object)
     except (ValueError, TypeError):
         raise _misshapen(tensor, where) from None
-    return blobs.as_texts(_shaped(values, tensor, where).reshape(-1).tolist(), where)
+    found = _shaped(values, tensor, where).reshape(-1).tolist()
+    return blobs.as_texts(as_keys(found) if known.key else found, where)
+
+
+def as_keys(values: Sequence[Any]) -> list[Any]:
+    """Return what rows are routed by as texts: a customer's number is a name, too."""
+    return [_key(value) for value in values]
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return None if value != value else f"{value:.17g}" if isinstance(value, float) else str(value)  # noqa: PLR0124 - NaN
 
 
 def blob(tensor: Any, known: InputSpec, where: str) -> NDArray[Any]:

@@ -128,6 +128,7 @@ class InputSpec(Struct, frozen=True):
     blob: bool = False  #: whether it takes a tensor or raw bytes a row
     datatype: str = "FP64"
     shape: tuple[int, ...] = ()  #: of one row's tensor; -1 is any length
+    key: bool = False  #: whether it only names a row to routing: numbers do that as well as texts
 
 
 class Inputs:
