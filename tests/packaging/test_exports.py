@@ -285,6 +285,11 @@ def test_the_onnx_file_answers_as_the_version_does(
     kind = np.float64 if wanted.type == "tensor(double)" else np.float32
     (scores,) = session.run(["score"], {wanted.name: rows.astype(kind)})
     assert scores.reshape(-1).tolist() == load(objects, late).predict(rows).tolist()
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["setpoint.model"] == "late"
+    assert told["setpoint.version"] == "1"
+    assert json.loads(told["setpoint.inputs"]) == ["distance", "gusts"]
+    assert json.loads(told["setpoint.classes"]) == [0, 1]
 
 
 def test_an_mlflow_folder_has_what_its_description_names(

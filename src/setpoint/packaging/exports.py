@@ -129,7 +129,25 @@ def _onnx(traffic: Traffic, store: ObjectStore, wanted: Wanted) -> dict[str, byt
             "it is served as it was trained",
             where=why,
         )
-    return {"model.onnx": store.get(version.onnx)}
+    return {"model.onnx": _described(store.get(version.onnx), version)}
+
+
+def _described(data: bytes, version: ModelVersion) -> bytes:
+    """Return a graph that says what its columns and probabilities are called, and whose it is."""
+    import onnx  # noqa: PLC0415 - 0.4 s, and only for this
+
+    model, signature = onnx.load_from_string(data), version.signature
+    said: dict[str, Any] = {
+        "model": version.model,
+        "version": version.number,
+        "inputs": signature.names,
+        **({"classes": signature.classes} if signature.classes else {}),
+    }
+    for name, value in said.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        model.metadata_props.add(key=f"setpoint.{name}", value=text)
+    found: bytes = model.SerializeToString(deterministic=True)
+    return found
 
 
 def _folder(version: ModelVersion, store: ObjectStore) -> dict[str, bytes]:
