@@ -325,13 +325,15 @@ def keras_takes_numbers_by_the_names_of_its_inputs(home: Path) -> None:
 # transformers
 
 
-def _pipeline(home: Path) -> Any:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "day"]
-    (home / "vocab.txt").write_text("\n".join(words))
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "day"]
+
+
+def _pipeline(home: Path, task: str = "text-classification") -> Any:
+    (home / "vocab.txt").write_text("\n".join(WORDS))
     tokenizer = transformers.BertTokenizerFast(str(home / "vocab.txt"))
     torch.manual_seed(3)
     config = transformers.BertConfig(
-        vocab_size=len(words),
+        vocab_size=len(WORDS),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -339,8 +341,13 @@ def _pipeline(home: Path) -> Any:
         id2label={0: "neg", 1: "pos"},
         label2id={"neg": 0, "pos": 1},
     )
-    model = transformers.BertForSequenceClassification(config).eval()
-    return transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+    kinds = {
+        "text-classification": transformers.BertForSequenceClassification,
+        "token-classification": transformers.BertForTokenClassification,
+        "fill-mask": transformers.BertForMaskedLM,
+    }
+    model = kinds[task](config).eval()
+    return transformers.pipeline(task, model=model, tokenizer=tokenizer)
 
 
 @journey
@@ -364,6 +371,30 @@ def a_pipeline_of_transformers_gives_every_probability(home: Path) -> None:
     store, held = added(home, pipe, {"text": texts}, classes=["bad", "good"])
     renamed = load(store, held).predict({"text": np.array(texts, object)})["label"]
     assert renamed.tolist() == [{"neg": "bad", "pos": "good"}[one["label"]] for one in expected]
+
+
+@journey
+def a_folder_of_transformers_says_by_its_model_what_it_is_for(home: Path) -> None:
+    pipe = _pipeline(home, "fill-mask")
+    pipe.save_pretrained(home / "masked")
+    texts = ["good [MASK]", "bad [MASK] day"]
+    store, held = added(home, home / "masked", {"text": texts})
+    found = load(store, held).predict({"text": np.array(texts, object)})
+    best = [one[0] for one in pipe(texts)]
+    assert found["sequence"].tolist() == [one["sequence"] for one in best]
+    np.testing.assert_allclose(found["score"], [one["score"] for one in best], atol=1e-6)
+
+
+@journey
+def what_is_found_in_texts_is_all_of_it_and_maybe_nothing(home: Path) -> None:
+    pipe = _pipeline(home, "token-classification")
+    pipe.save_pretrained(home / "tagger")
+    texts = ["good film", "", "day"]
+    store, held = added(home, home / "tagger", {"text": texts})
+    found = load(store, held).predict({"text": np.array(texts, object)})
+    told = [[each["word"] for each in json.loads(row)] for row in found["output"]]
+    assert told == [[each["word"] for each in pipe(text)] for text in texts]
+    assert [] in told
 
 
 @journey

@@ -18,11 +18,25 @@ from setpoint.models.rows import by_name
 _TASK, _CONFIG = "setpoint.json", "config.json"
 #: What pipelines save beside the model's configuration.
 _SAVED = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
-#: Tasks whose pipelines tell classes apart, by the ends of the names of their models' classes.
-_CLASSIFYING = {
+#: What a model is for by the end of its class' name, where that leaves no doubt.
+_TASKS = {
     "ForSequenceClassification": "text-classification",
     "ForImageClassification": "image-classification",
+    "ForTokenClassification": "token-classification",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForObjectDetection": "object-detection",
 }
+#: Tasks whose pipelines tell classes apart.
+_CLASSIFYING = frozenset(("text-classification", "image-classification"))
+#: Those that find any number of things in a row: none of them is its answer.
+_FINDING = frozenset(
+    (
+        *("token-classification", "object-detection", "image-segmentation"),
+        *("zero-shot-object-detection", "mask-generation"),
+    )
+)
 
 
 class Transformers:
@@ -62,7 +76,7 @@ class Transformers:
             ) from None
 
         classes = _told_apart(pipe.model.config.to_dict(), task) if _classifies(signature) else []
-        ask = _classifying(pipe, classes, signature) if classes else _flattened(pipe)
+        ask = _classifying(pipe, classes, signature) if classes else _flattened(pipe, task)
 
         def answer(rows: Rows) -> Any:
             held = by_name(rows, signature)
@@ -96,7 +110,7 @@ def _task_of(folder: Path) -> str:
         return str(_json(folder / _TASK)["task"])
     made_by = _json(folder / _CONFIG).get("architectures") or []
     for name in made_by:
-        for end, task in _CLASSIFYING.items():
+        for end, task in _TASKS.items():
             if name.endswith(end):
                 return task
     raise Invalid(
@@ -117,7 +131,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _told_apart(config: Mapping[str, Any], task: str) -> list[Label]:
     """Return the names of a model's classes in its own order; none if it gives values."""
-    if task not in _CLASSIFYING.values() or config.get("problem_type") == "regression":
+    if task not in _CLASSIFYING or config.get("problem_type") == "regression":
         return []
     names = {int(at): str(name) for at, name in (config.get("id2label") or {}).items()}
     return [names[at] for at in sorted(names)] if len(names) > 1 else []
@@ -153,8 +167,14 @@ def _likeliest(found: list[dict[str, Any]], called: dict[Label, str]) -> dict[st
     return {"label": label, SCORE.name: found[0]["score"], PROBABILITIES: held}
 
 
-def _flattened(pipe: Any) -> Callable[[list[Any]], Any]:
-    return lambda given: [_flat(each) for each in pipe(given)]
+def _flattened(pipe: Any, task: str) -> Callable[[list[Any]], Any]:
+    flat = _found if task in _FINDING else _flat
+    return lambda given: [flat(each) for each in pipe(given)]
+
+
+def _found(things: Any) -> dict[str, Any]:
+    """Return what was found in a row, if anything."""
+    return {"output": json.dumps(things, default=float)}
 
 
 def _item(value: Any) -> Any:
