@@ -240,19 +240,52 @@ def sagemaker_invokes_an_endpoint() -> None:
 
 
 @journey
+def sagemaker_reads_an_answer_in_parts() -> None:
+    client = runtime()
+    answer = client.invoke_endpoint_with_response_stream(
+        EndpointName="m",
+        ContentType="application/json",
+        Body=json.dumps({"instances": ROWS.tolist()}),
+        CustomAttributes="trace=1",
+        InferenceId="i-1",
+    )
+    assert answer["ContentType"] == "application/json"
+    assert answer["CustomAttributes"] == "trace=1"
+    assert answer["InvokedProductionVariant"] == "1"
+    assert json.loads(streamed(answer)) == {"predictions": SUMS}
+    answer = client.invoke_endpoint_with_response_stream(
+        EndpointName="m",
+        ContentType="text/csv",
+        Accept="text/csv",
+        Body=b"1,2\n" * 40_000,
+        TargetVariant="canary",
+    )
+    assert answer["InvokedProductionVariant"] == "2"
+    assert streamed(answer) == b"30.0\n" * 40_000
+
+
+def streamed(answer: Any) -> bytes:
+    return b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"])
+
+
+@journey
 def sagemaker_is_told_what_is_wrong() -> None:
     client = runtime()
-    for asked in (
-        {"EndpointName": "other", "Body": b"1,2"},
-        {"EndpointName": "m", "Body": b"1,2,3"},
-        {"EndpointName": "m", "Body": b"1,2", "TargetVariant": "9"},
-    ):
-        code = ""
-        try:
-            client.invoke_endpoint(ContentType="text/csv", **asked)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-        assert code == "ValidationError"
+    for call in (client.invoke_endpoint, client.invoke_endpoint_with_response_stream):
+        for asked in (
+            {"EndpointName": "other", "Body": b"1,2"},
+            {"EndpointName": "m", "Body": b"1,2,3"},
+            {"EndpointName": "m", "Body": b"1,2", "TargetVariant": "9"},
+        ):
+            assert code_of(call, ContentType="text/csv", **asked) == "ValidationError"
+
+
+def code_of(call: Callable[..., Any], **asked: Any) -> str:
+    try:
+        call(**asked)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
 
 
 @journey

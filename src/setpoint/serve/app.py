@@ -28,6 +28,7 @@ from setpoint.serve.rest import (
     open_inference,
     openapi,
     operating,
+    streaming,
     tensorflow,
 )
 from setpoint.serve.rest.contract import Protocol
@@ -42,6 +43,7 @@ _PROTOCOLS = (
     open_inference.PROTOCOL,
     tensorflow.PROTOCOL,
     invocations.SINGLE,
+    streaming.PROTOCOL,
     invocations.NAMED,
     operating.PROTOCOL,  # the rest
 )

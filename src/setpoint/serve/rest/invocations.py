@@ -80,7 +80,7 @@ async def _single(serving: Answering, request: Request) -> Reply:
             raise Unavailable(f"not ready: {why}")
         return Reply(v2.VERSION.encode() if path == "/version" else b"\n", kind=TEXT)
     if (endpoint := _invoked(serving, request)) is not None:
-        return await _invoke(serving, request, endpoint)
+        return await invoke(serving, request, endpoint)
     raise nowhere(request, "try POST /invocations")
 
 
@@ -120,7 +120,7 @@ def _only(serving: Answering, target: str) -> Endpoint:
 async def _named(serving: Answering, request: Request) -> Reply:
     """Answer SageMaker's contract for containers of many models, and its runtime's clients."""
     if (endpoint := _invoked(serving, request)) is not None:
-        return await _invoke(serving, request, endpoint)
+        return await invoke(serving, request, endpoint)
     asked = _NAMED.fullmatch(request.path)
     if asked is None:
         raise nowhere(request)
@@ -177,7 +177,13 @@ def _loaded(endpoint: Endpoint) -> dict[str, str]:
     return {"modelName": endpoint.model, "modelUrl": f"models:/{endpoint.model}@live"}
 
 
-async def _invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
+async def invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Reply:
+    """Answer who invokes an endpoint.
+
+    Raises:
+        Invalid: If the body cannot be read, or does not fit the model.
+        SetpointError: As `Answering.predict` does.
+    """
     began, kind = _begun(serving, request, endpoint), _kind(request)
     given = request.body, kind, began.endpoint.inputs
     if kind in formats.TABLES or is_large(request.body):
@@ -354,7 +360,7 @@ def _failed(status: int, error: SetpointError) -> Reply:
     return Reply(v2.encode({"error_code": code, "message": problems.said(error)}), status)
 
 
-def _failed_named(status: int, error: SetpointError) -> Reply:
+def failed_named(status: int, error: SetpointError) -> Reply:
     """Return an error as SageMaker's clients know them, too: by a header."""
     kind = _EXCEPTIONS.get(status, "ModelError" if status >= 500 else "ValidationError")
     return replace(_failed(status, error), headers=((b"x-amzn-errortype", kind.encode()),))
@@ -362,5 +368,5 @@ def _failed_named(status: int, error: SetpointError) -> Reply:
 
 SINGLE = Protocol(lambda path: path in _SINGLE, _single, _failed, _asking)
 NAMED = Protocol(
-    lambda path: path.startswith(("/models", "/endpoints/")), _named, _failed_named, _asking
+    lambda path: path.startswith(("/models", "/endpoints/")), _named, failed_named, _asking
 )

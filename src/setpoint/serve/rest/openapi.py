@@ -13,6 +13,7 @@ from typing import Any
 from setpoint.serve import v2
 from setpoint.serve.answering import Answering
 from setpoint.serve.endpoints import Endpoint
+from setpoint.serve.eventstream import KIND
 from setpoint.serve.rest.formats import TABLES
 from setpoint.serve.rest.schemas import (
     ANY,
@@ -289,6 +290,16 @@ def _invocations(served: Sequence[str]) -> Schema:
         "/models/{model}/invoke": asked(amazon, error, model),
         "/models/{model}/invocations": asked(amazon, error, model),
         "/endpoints/{model}/invocations": asked(amazon, error, model),
+        "/endpoints/{model}/invocations-response-stream": {
+            "post": _operation(
+                "Predict, the answer in parts",
+                amazon,
+                {KIND.decode(): {"schema": ANY}},
+                body=body,
+                named=(model,),
+                error=error,
+            )
+        },
         "/models/{model}/ping": {
             "get": _operation("Health", amazon, text, named=(model,), error=error)
         },
