@@ -38,4 +38,4 @@ class TestS3(StoreContract):
 
     def damage(self, store: ObjectStore, address: str, content: bytes) -> None:
         assert isinstance(store, S3Store)
-        obstore.put(store._bucket, contract.key_of(address), content)
+        obstore.put(store._bucket.client, contract.key_of(address), content)

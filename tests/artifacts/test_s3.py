@@ -67,7 +67,7 @@ def test_a_bucket_that_is_not_there_is_told_as_such(way: str, settings: Settings
 def test_a_service_that_is_away_is_told_as_such(
     way: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TRIES", 0)
+    monkeypatch.setattr(module, "_PATIENCE", module._PATIENCE._replace(tries=0))
     away = replace(settings, aws=replace(settings.aws, endpoint="http://127.0.0.1:9"))
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
         WAYS[way](open_store(away))
@@ -161,7 +161,7 @@ def test_the_files_of_a_home_may_be_copied_into_a_bucket_as_they_are(settings: S
     assert isinstance(store, S3Store)
     for path in settings.objects.glob("*/*"):
         name = str(path.relative_to(settings.objects))
-        obstore.put(store._bucket, name, path.read_bytes())
+        obstore.put(store._bucket.client, name, path.read_bytes())
     assert store.get(address) == b"from before"
     assert list(store.addresses()) == [address]
 
@@ -170,7 +170,8 @@ def test_a_missing_client_says_what_to_install(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.delitem(sys.modules, "setpoint.artifacts.s3")
+    for name in ("s3", "bucket"):
+        monkeypatch.delitem(sys.modules, f"setpoint.artifacts.{name}")
     with pytest.raises(MissingExtra) as caught:
         open_store(replace(settings, artifact_url="s3://not-opened-before"))
     assert "setpoint[s3]" in caught.value.hint

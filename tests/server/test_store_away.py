@@ -39,7 +39,7 @@ def bucket(s3: S3Server) -> str:
 @pytest.fixture
 def shared(s3: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings as they come from the environment, with artifacts in a bucket."""
-    monkeypatch.setattr(client, "_TRIES", 0)
+    monkeypatch.setattr(client, "_PATIENCE", client._PATIENCE._replace(tries=0))
     monkeypatch.setenv("SETPOINT_ARTIFACT_URL", f"{bucket}/{tmp_path.name}")
     for name, value in s3.aws.given().items():
         monkeypatch.setenv(AWS_VARIABLES[name][0], value)

@@ -5,8 +5,6 @@ in a file without a name, which a kill removes, and is sent under its own name: 
 sees half an object, and none has to be copied or renamed in the bucket.
 """
 
-import os
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -14,27 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from blake3 import blake3
 
 from setpoint.artifacts import contract
+from setpoint.artifacts.bucket import Bucket, Patience, Words
 from setpoint.artifacts.contract import CHUNK, PREFIX, Found, ObjectStore
 from setpoint.config import Aws
-from setpoint.errors import Invalid, MissingExtra, Unavailable
-
-try:
-    import obstore
-    from obstore.exceptions import BaseError
-    from obstore.store import S3Store as Bucket
-except ModuleNotFoundError:
-    raise MissingExtra(
-        "artifacts on S3 need its client", hint="pip install 'setpoint[s3]'"
-    ) from None
+from setpoint.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore import GetOptions, GetResult
 
 PART = 5 << 20  #: bytes of a part; what is not larger is sent at once
 _PARTS = 10_000  #: that an object may have
@@ -42,14 +32,9 @@ _AT_ONCE = 3  #: parts on their way at the same time: with the one being read, 2
 _ASKED_AT_ONCE = 16
 #: Seconds in which a large object is not sent again: less than those in which nobody frees it.
 _RECENT = 1_800.0
-_WAIT = timedelta(seconds=60)  #: for a part to be taken, or for the next bytes
-_LONGEST = timedelta(days=1)  #: for all of an object that is read
-_TRIES = 4  #: more, after the first
-_PATIENCE = timedelta(seconds=15)  #: with a service that fails or is away
-
-#: The client's threads do not live on in a forked child, which would wait for them for ever.
-_PROCESS = os.getpid()
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_PATIENCE = Patience(
+    wait=timedelta(seconds=60), longest=timedelta(days=1), tries=4, away=timedelta(seconds=15)
+)
 
 
 class S3Store(ObjectStore):
@@ -72,16 +57,11 @@ class S3Store(ObjectStore):
                 f"{url!r} is no place for artifacts",
                 hint="SETPOINT_ARTIFACT_URL=s3://BUCKET/PREFIX",
             )
-        self._name = parts.netloc
         self._url = url if aws.endpoint is None else f"{url} at {aws.endpoint}"
         self._aside = aside
-        self._held = Bucket(
-            parts.netloc,
-            prefix=parts.path.strip("/") or None,
-            config=_given(aws),
-            client_options={"allow_http": True, "timeout": _LONGEST, "read_timeout": _WAIT},
-            retry_config={"max_retries": _TRIES, "retry_timeout": _PATIENCE},
-        )
+        words = Words("the artifact store", self._url, "what was acknowledged is kept")
+        prefix = parts.path.strip("/") or None
+        self._bucket = Bucket(parts.netloc, prefix, aws, _PATIENCE, words)
 
     def __str__(self) -> str:
         return self._url
@@ -114,20 +94,15 @@ class S3Store(ObjectStore):
         if last:
             yield last
 
-    def _open(self, address: str, start: int, stop: int | None) -> "obstore.GetResult | None":
+    def _open(self, address: str, start: int, stop: int | None) -> "GetResult | None":
         """Begin to read; None if there is nothing in this range."""
         if stop is not None and stop <= start:
             self.size(address)  # it has to be there
             return None
-        options: obstore.GetOptions = {}
+        options: GetOptions = {}
         if start or stop is not None:
             options["range"] = {"offset": start} if stop is None else (start, stop)
-        try:
-            return obstore.get(self._bucket, contract.key_of(address), options=options)
-        except BaseError as error:
-            if "<Code>InvalidRange<" in str(error):
-                return None
-            raise
+        return self._bucket.get(contract.key_of(address), options)
 
     def find(self, addresses: Iterable[str]) -> dict[str, Found]:
         asked = {address: contract.key_of(address) for address in addresses}
@@ -141,7 +116,7 @@ class S3Store(ObjectStore):
     def _head(self, key: str) -> Found | None:
         try:
             with self._telling():
-                found = obstore.head(self._bucket, key)
+                found = self._bucket.head(key)
         except FileNotFoundError:
             return None
         return Found(found["size"], found["last_modified"].timestamp())
@@ -150,37 +125,21 @@ class S3Store(ObjectStore):
         keys = [contract.key_of(address) for address in addresses]
         if keys:
             with self._telling():
-                obstore.delete(self._bucket, keys)
+                self._bucket.delete(keys)
 
     def addresses(self) -> Iterator[str]:
         with self._telling():
-            for some in obstore.list(self._bucket):
-                for found in some:
-                    address = contract.address_at(found["path"])
-                    if address is not None:
-                        yield address
+            for key in self._bucket.keys():  # noqa: SIM118 - no mapping
+                address = contract.address_at(key)
+                if address is not None:
+                    yield address
 
     def keep(self, address: str, content: bytes | IO[bytes], size: int) -> None:
         """Send an object under its address, in parts if it is large."""
         part = max(PART, -(-size // _PARTS))
         with self._telling():
-            obstore.put(
-                self._bucket,
-                contract.key_of(address),
-                content,
-                chunk_size=part,
-                max_concurrency=_AT_ONCE,
-            )
-
-    @property
-    def _bucket(self) -> Bucket:
-        if os.getpid() != _PROCESS:
-            raise Unavailable(
-                "the artifact store cannot be used in a process that was forked from its user",
-                where=self._url,
-                hint="start processes by spawn: multiprocessing.set_start_method('spawn')",
-            )
-        return self._held
+            key = contract.key_of(address)
+            self._bucket.put(key, content, chunk_size=part, max_concurrency=_AT_ONCE)
 
     @contextmanager
     def _telling(self, address: str | None = None) -> Iterator[None]:
@@ -190,34 +149,12 @@ class S3Store(ObjectStore):
             FileNotFoundError: If the object is not there; with its address, `NotFound`.
         """
         try:
-            yield
-        except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise self._trouble(str(error)) from None
+            with self._bucket.telling():
+                yield
+        except FileNotFoundError:
             if address is None:
                 raise
             raise contract.missing(address, self._url) from None
-        except (BaseError, OSError) as error:
-            raise self._trouble(str(error)) from None
-
-    def _trouble(self, said: str) -> Unavailable:
-        code = next(iter(_CODE.findall(said)), "")
-        if code == "NoSuchBucket":
-            what, hint = f"there is no bucket {self._name!r}", "make it, or name another"
-        elif "169.254.169.254" in said:  # asked last, when nothing else was given
-            what = "the artifact store was given no credentials"
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        elif " 403 " in said or " 401 " in said:
-            what = f"the artifact store refuses these credentials ({code or 'forbidden'})"
-            hint = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that the bucket is there, "
-            hint += "and that they may list, read, write and delete in it"
-        elif "HTTP error" in said:
-            what = "the artifact store cannot be reached"
-            hint = "check AWS_ENDPOINT_URL and the network; what was acknowledged is kept"
-        else:
-            what = f"the artifact store failed: {code or said.partition(chr(10))[0][:300]}"
-            hint = "what was acknowledged is kept"
-        return Unavailable(what, where=self._url, hint=hint)
 
 
 class S3Incoming:
@@ -271,16 +208,7 @@ class S3Incoming:
             ) from None
 
 
-def _given(aws: Aws) -> "S3Config":
-    """Return what is given in the client's words.
-
-    It reads the environment too, and there the address of S3 wins over any other.
-    """
-    names = {"endpoint": "aws_endpoint_url_s3"}
-    return cast("S3Config", {names.get(name, name): one for name, one in aws.given().items()})
-
-
-def _pieces(found: "obstore.GetResult") -> Iterator[bytes]:
+def _pieces(found: "GetResult") -> Iterator[bytes]:
     for some in found.stream(min_chunk_size=CHUNK):
         view = memoryview(some)
         for start in range(0, len(view), CHUNK):
