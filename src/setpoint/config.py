@@ -105,6 +105,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     client_seconds: float = CLIENT_SECONDS  #: seconds that a client may keep it waiting
     model_memory: int | None = None  #: memory for models, such as ``2GB``; without, what they take
     grpc_port: int | None = None  #: of gRPC; without, it is not spoken; 8081 in an image with it
+    async_output: str | None = None  #: ``s3://bucket/prefix`` for answers of async invocations
 
 
 def serving(
@@ -122,7 +123,8 @@ def serving(
     Environment: ``SETPOINT_SERVE_HOST``, ``SETPOINT_SERVE_PORT``, ``SETPOINT_SERVE_LOG``,
     ``SETPOINT_SERVE_JOBS``, ``SETPOINT_SERVE_DRAIN``, ``SETPOINT_SERVE_WORKERS``,
     ``SETPOINT_SERVE_CLIENT_SECONDS``, ``SETPOINT_SERVE_MODEL_MEMORY``,
-    ``SETPOINT_SERVE_GRPC_PORT``. The last five are those of a store's server, too.
+    ``SETPOINT_SERVE_GRPC_PORT``, ``SETPOINT_SERVE_ASYNC_OUTPUT``. The last six are those of a
+    store's server, too.
 
     Raises:
         Invalid: If a number is none.
@@ -141,6 +143,7 @@ def serving(
         client_seconds=_seconds("CLIENT_SECONDS", CLIENT_SECONDS),
         model_memory=_model_memory(model_memory),
         grpc_port=_port("GRPC_PORT"),
+        async_output=os.environ.get("SETPOINT_SERVE_ASYNC_OUTPUT") or None,
     )
 
 
@@ -192,7 +195,7 @@ def settings(
         home=folder,
         database_url=database or f"sqlite:///{folder / 'setpoint.db'}",
         artifact_url=artifacts,
-        aws=Aws() if artifacts is None else _aws(),
+        aws=Aws() if artifacts is None else aws(),
         actor=actor or os.environ.get("SETPOINT_ACTOR") or _login(),
         url=url or os.environ.get("SETPOINT_URL") or None,
         offline=_said(os.environ.get("SETPOINT_OFFLINE")) if offline is None else offline,
@@ -285,7 +288,8 @@ def alike() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _aws() -> Aws:
+def aws() -> Aws:
+    """Return how S3 is reached; environment: `AWS_VARIABLES`."""
     given = {
         name: next(filter(None, map(os.environ.get, variables)), None)
         for name, variables in AWS_VARIABLES.items()

@@ -1,6 +1,6 @@
 """Stories of clients of inference servers: Triton's, KServe's, SageMaker's, CloudEvents'.
 
-``python inference_journeys.py URL`` tells each, with the packages as they are.
+``python inference_journeys.py URL GRPC BUCKET`` tells each, with the packages as they are.
 """
 
 import asyncio
@@ -266,6 +266,62 @@ def sagemaker_reads_an_answer_in_parts() -> None:
 
 def streamed(answer: Any) -> bytes:
     return b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"])
+
+
+def bucket() -> tuple[Any, str]:
+    """Return a client of S3, and a bucket that the server can read."""
+    reached = json.loads(sys.argv[3])
+    name = reached.pop("bucket")
+    how = Config(s3={"addressing_style": "path"})
+    return boto3.client("s3", region_name="us-east-1", config=how, **reached), name
+
+
+def put(s3: Any, location: str, seconds: float = 60.0) -> bytes:
+    """Return what is put at a location, once it is there."""
+    name, _, key = location.removeprefix("s3://").partition("/")
+    waiter = s3.get_waiter("object_exists")
+    waiter.wait(Bucket=name, Key=key, WaiterConfig={"Delay": 0.1, "MaxAttempts": int(10 * seconds)})
+    return bytes(s3.get_object(Bucket=name, Key=key)["Body"].read())
+
+
+@journey
+def sagemaker_invokes_asynchronously() -> None:
+    client, (s3, name) = runtime(), bucket()
+    s3.put_object(Bucket=name, Key="in/rows.csv", Body=b"1,2\n3,4.5\n")
+    answer = client.invoke_endpoint_async(
+        EndpointName="m",
+        InputLocation=f"s3://{name}/in/rows.csv",
+        ContentType="text/csv",
+        Accept="application/json",
+        InferenceId="i-2",
+        RequestTTLSeconds=3_600,
+        InvocationTimeoutSeconds=600,
+    )
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
+    assert answer["InferenceId"] == "i-2"
+    assert answer["FailureLocation"].startswith(f"s3://{name}/answers/")
+    assert json.loads(put(s3, answer["OutputLocation"])) == {"predictions": SUMS}
+    answer = client.invoke_endpoint_async(
+        EndpointName="m", ContentType="text/csv", Accept="text/csv", Body=b"1,2\n", Filename="x.csv"
+    )
+    assert answer["InferenceId"]
+    assert answer["OutputLocation"] == f"s3://{name}/answers/x.csv"
+    assert put(s3, answer["OutputLocation"]) == b"3.0\n"
+
+
+@journey
+def sagemaker_is_told_what_is_wrong_asynchronously() -> None:
+    client, (s3, name) = runtime(), bucket()
+    s3.put_object(Bucket=name, Key="in/broken.csv", Body=b"1,2,3\n")
+    for asked in (
+        {"EndpointName": "other", "InputLocation": f"s3://{name}/in/broken.csv"},
+        {"EndpointName": "m", "InputLocation": f"s3://{name}/in/broken.csv"},
+        {"EndpointName": "m", "InputLocation": f"s3://{name}/in/nothing.csv"},
+        {"EndpointName": "m", "InputLocation": "https://example.com/rows.csv"},
+        {"EndpointName": "m"},
+    ):
+        asked["ContentType"] = "text/csv"
+        assert code_of(client.invoke_endpoint_async, **asked) == "ValidationError"
 
 
 @journey

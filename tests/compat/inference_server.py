@@ -12,7 +12,7 @@ from tests.serve.made import Input, Sum
 
 from setpoint.artifacts.contract import ObjectStore
 from setpoint.artifacts.store import open_store
-from setpoint.config import settings
+from setpoint.config import serving, settings
 from setpoint.db.local import LocalBackend, open_local
 from setpoint.models import adding, entities, service
 from setpoint.models.explaining import background
@@ -72,7 +72,7 @@ def main(home: str, grpc_port: int) -> None:
         where,
         port=0,
         load=lambda model, version: _load(model, version, objects),
-        how=How(grpc_port=grpc_port),
+        how=How(grpc_port=grpc_port, async_output=serving().async_output),
     )
 
 

@@ -15,6 +15,7 @@ from tests.compat import matrix
 from tests.compat.conftest import client, stories
 from tests.compat.environments import ROOT, needed
 from tests.ports import free_port
+from tests.s3_server import S3Server
 
 HERE = Path(__file__).parent
 #: Each with the environment it runs in.
@@ -41,6 +42,7 @@ CLIENTS = {
 class Served(NamedTuple):
     url: str
     grpc: str  #: host and port
+    bucket: str  #: in JSON: its name, and how boto3 reaches it
 
 
 def _stories(of: str) -> list[str]:
@@ -48,14 +50,25 @@ def _stories(of: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An inference server in a process of its own."""
+def served(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Served]:
+    """An inference server in a process of its own, with a bucket."""
+    bucket = s3.make()
+    key, secret = s3.aws.access_key_id or "", s3.aws.secret_access_key or ""
+    reached = {"aws_access_key_id": key, "aws_secret_access_key": secret}
+    reached |= {"endpoint_url": s3.endpoint, "bucket": bucket.removeprefix("s3://")}
     home = tmp_path_factory.mktemp("inference")
     path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.compat.inference_server", str(home), str(port)],
-        env={**os.environ, "PYTHONPATH": path},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "SETPOINT_SERVE_ASYNC_OUTPUT": f"{bucket}/answers",
+            "AWS_ENDPOINT_URL": s3.endpoint,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+        },
     ) as server:
         ready = home / "run" / "inference.json"
         try:
@@ -63,7 +76,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             while not ready.exists() and server.poll() is None and time.monotonic() < until:
                 time.sleep(0.05)
             url = f"http://127.0.0.1:{json.loads(ready.read_text())['port']}"
-            yield Served(url, f"127.0.0.1:{port}")
+            yield Served(url, f"127.0.0.1:{port}", json.dumps(reached))
         finally:
             server.terminate()
 
@@ -72,7 +85,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def told(served: Served, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     environment = SCRIPTS[request.param]
     needed(environment)
-    found = stories(client(environment, HERE / request.param, served.url, served.grpc))
+    found = stories(client(environment, HERE / request.param, *served))
     _publish(found)
     return found
 

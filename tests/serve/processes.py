@@ -124,7 +124,13 @@ def _main() -> None:
     from tests.serve import processes  # noqa: PLC0415 - by the name that others import it by
 
     patience = serving().client_seconds
-    how = How(grpc_port=asked.grpc_port, drain=drain, client_seconds=patience, worker=worker)
+    how = How(
+        grpc_port=asked.grpc_port,
+        drain=drain,
+        client_seconds=patience,
+        worker=worker,
+        async_output=serving().async_output,
+    )
     run(where, port=0, load=processes.load, how=how)
 
 

@@ -69,6 +69,7 @@ def _run_one(options: argparse.Namespace, where: Serving) -> None:
         client_seconds=where.client_seconds,
         worker=worker,
         model_memory=where.model_memory,
+        async_output=where.async_output,
     )
     level = options.log_level
     if options.package is not None:

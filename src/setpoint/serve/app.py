@@ -23,6 +23,7 @@ from setpoint.serve.ids import name
 from setpoint.serve.lane import Head
 from setpoint.serve.prediction import Asked
 from setpoint.serve.rest import (
+    asynchronous,
     invocations,
     jobs,
     open_inference,
@@ -44,6 +45,7 @@ _PROTOCOLS = (
     tensorflow.PROTOCOL,
     invocations.SINGLE,
     streaming.PROTOCOL,
+    asynchronous.PROTOCOL,
     invocations.NAMED,
     operating.PROTOCOL,  # the rest
 )

@@ -44,6 +44,7 @@ class How(Struct, frozen=True, kw_only=True):
     drain: float = DRAIN_SECONDS  #: seconds to answer what was accepted, once told to stop
     client_seconds: float = CLIENT_SECONDS  #: that a client may keep the server waiting
     model_memory: int | None = None  #: bytes for its models; None: whatever they take
+    async_output: str | None = None  #: place in S3 for answers of asynchronous invocations
     worker: Worker | None = None  #: which of the processes it is; None: there is one
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from msgspec.structs import replace
 
-from setpoint.config import Serving, Settings
+from setpoint.config import Serving, Settings, aws
 from setpoint.core.clock import SystemClock, clock_of
 from setpoint.errors import Invalid, Unavailable
 from setpoint.serve import writers
@@ -21,6 +21,7 @@ from setpoint.serve.draining import Server, Stop, tell
 from setpoint.serve.following import Endpoints
 from setpoint.serve.grpc import require_grpc
 from setpoint.serve.jobs.keeper import Keeper
+from setpoint.serve.jobs.outbox import Depot
 from setpoint.serve.lane import lane, later
 from setpoint.serve.listening import (
     PORT,
@@ -67,7 +68,7 @@ def run(
         how: Besides.
 
     Raises:
-        MissingExtra: If gRPC is asked for and not installed.
+        MissingExtra: If gRPC or S3 is asked for and not installed.
         Denied: If `host` can be reached from other machines.
         Conflict: If the port or the store's log is in use.
         Unavailable: If the folder cannot be written.
@@ -75,7 +76,7 @@ def run(
     from setpoint.serve.registered import from_store  # noqa: PLC0415 - SQL; no image has it
 
     tell_on_stderr(log_level)
-    grpc = _at(host, how)
+    grpc, depot = _at(host, how), _depot(how)
     listener, log = _take(settings, host, port, how)
     source, memory = from_store(settings, load), Memory(how.model_memory)
     endpoints = Endpoints(source, Metrics(), memory, Recent(log.folder))
@@ -85,7 +86,7 @@ def run(
     ready = settings.home / "run" / "inference.json"
     clock = clock_of(settings.home)
     app = App(endpoints, log, endpoints.metrics, clock)
-    jobs = Keeper(settings.jobs, shared=how.worker is not None)
+    jobs = Keeper(settings.jobs, shared=how.worker is not None, depot=depot)
     _answer(app, listener, how, ready=ready, grpc=grpc, jobs=jobs)
 
 
@@ -108,7 +109,7 @@ def run_package(
         how: Besides; `serving` says how long draining takes.
 
     Raises:
-        MissingExtra: If gRPC is asked for and not installed.
+        MissingExtra: If gRPC or S3 is asked for and not installed.
         NotFound: If there is no package.
         Invalid: If it is none, or its model does not load here: better no server than one
             that answers nobody.
@@ -117,7 +118,7 @@ def run_package(
         Unavailable: If the log's folder cannot be written.
     """
     tell_on_stderr(log_level)
-    grpc = _at(serving.host, how)
+    grpc, depot = _at(serving.host, how), _depot(how)
     package = Package(folder)
     endpoints = Endpoints(package, Metrics(), recent=Recent(serving.log))
     endpoints.refresh()
@@ -133,7 +134,9 @@ def run_package(
     try:
         log = NoLog() if serving.log is None else _log(serving.log, how)
         shared = how.worker is not None
-        jobs = None if serving.jobs is None else Keeper(serving.jobs, shared=shared)
+        jobs = None
+        if serving.jobs is not None:
+            jobs = Keeper(serving.jobs, shared=shared, depot=depot)
     except BaseException:
         listener.close()
         raise
@@ -245,6 +248,11 @@ async def _speak_grpc(app: App, at: tuple[str, int], how: How) -> Stop:
 
     started = await grpc.start(app, *at, shared=how.worker is not None)
     return partial(grpc.stop, started)
+
+
+def _depot(how: How) -> Depot | None:
+    """Return where answers of asynchronous invocations go, if anywhere."""
+    return None if how.async_output is None else Depot(how.async_output, aws())
 
 
 def _at(host: str, how: How) -> tuple[str, int] | None:

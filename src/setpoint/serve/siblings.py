@@ -29,6 +29,7 @@ _GONE = "gone"
 _RELAYED = frozenset(
     (b"content-type", b"inference-header-content-length", b"location", b"retry-after")
 )
+_RELAYED_TOO = (b"x-amzn-", b"setpoint-route")  #: those that begin so
 _READY, _COUNTED = ".json", ".counts"
 
 
@@ -180,16 +181,24 @@ async def _synced(door: Door, body: bytes) -> tuple[int, bytes]:
 
 async def _relayed(door: Door, request: Request) -> Reply:
     """Ask a worker what oneself was asked."""
-    told = {name: value for name, value in request.headers.items() if name in _RELAYED}
+    told = {name: value for name, value in request.headers.items() if _is_relayed(name)}
     head = b"".join(b"%b: %b\r\n" % pair for pair in {**told, PASSED: b"1"}.items())
     said, body = await _exchanged(
         door, request.method, quote(request.path), head, request.body, _SYNC_SECONDS
     )
     status, *lines = said.split(b"\r\n")
     values = {line.partition(b": ")[0].lower(): line.partition(b": ")[2] for line in lines}
-    again = tuple((name, values[name]) for name in _RELAYED & values.keys() - {b"content-type"})
+    again = tuple(
+        (name, value)
+        for name, value in values.items()
+        if _is_relayed(name) and name != b"content-type"
+    )
     kind = values.get(b"content-type", b"application/json")
     return Reply(body, int(status[9:12]), kind=kind, headers=again)
+
+
+def _is_relayed(header: bytes) -> bool:
+    return header in _RELAYED or header.startswith(_RELAYED_TOO)
 
 
 async def _asked(

@@ -11,7 +11,15 @@ from tests.serve.made import Input, Sum, live
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 #: What is refused by design, or needs what this server has not: a background, classes, a folder.
-REFUSED = {"unload", "delete /models/{model}", "post /models", "explain", "classify", "jobs"}
+REFUSED = {
+    "unload",
+    "delete /models/{model}",
+    "post /models",
+    "explain",
+    "classify",
+    "jobs",
+    "async",
+}
 
 
 def document(served: Served) -> Any:

@@ -2,7 +2,7 @@
 
 Each appears by a rename, whole and synced. A job without an end is to be run, and run again where
 its server was killed meanwhile: its prediction ids are in it, so its rows count once. Of a job with
-an end the request is deleted.
+an end the request is deleted, once its answer is where it is to be put.
 """
 
 import contextlib
@@ -58,10 +58,16 @@ class Folder:
     def waiting(self) -> Iterator[Job]:
         """Yield the jobs that have no end, oldest first."""
         for name in sorted(path.stem for path in self.path.glob(f"*{_JOB}")):
-            if (self.path / (name + _END)).exists():
-                self.settle(name)  # it was about to be
-            else:
+            if not (self.path / (name + _END)).exists():
                 yield self._read(name + _JOB, Job)[0]
+            elif not self._read(name + _END, Outcome)[0].put:
+                self.settle(name)  # it was about to be
+
+    def owed(self) -> list[str]:
+        """Return the jobs whose answers are yet to be put somewhere, oldest first."""
+        left = {path.stem for path in self.path.glob(f"*{_JOB}")}
+        ended = {path.stem for path in self.path.glob(f"*{_END}")}
+        return [name for name in sorted(left & ended) if self._read(name + _END, Outcome)[0].put]
 
     def ended(self) -> Iterator[Outcome]:
         """Yield how the others ended, oldest first."""

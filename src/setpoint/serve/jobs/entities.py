@@ -19,6 +19,16 @@ class State(StrEnum):
         return self in {State.DONE, State.FAILED, State.CANCELLED}
 
 
+class Sent(Struct, frozen=True, kw_only=True):
+    """An invocation of SageMaker's: how its body is read, and what becomes of its answer."""
+
+    headers: dict[bytes, bytes]  #: that say how to read it and how to answer
+    output: str  #: where its answer is put: ``s3://BUCKET/KEY``
+    failure: str  #: where is put why it has none
+    lives: int = 0  #: seconds after which nobody begins with it; 0: it waits as long as it takes
+    takes: int = 0  #: seconds after which it is given up; 0: it takes as long as it takes
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A request that was taken. All of it is on the disk before its client is told."""
 
@@ -33,6 +43,7 @@ class Job(Struct, frozen=True, kw_only=True):
     request_id: str
     accepted_us: int  #: microseconds since 1970 by the store's clock
     bytes: int  #: of the body, which is kept behind this
+    sent: Sent | None = None  #: of an invocation; else it is a request of V2
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -49,3 +60,4 @@ class Outcome(Struct, frozen=True, kw_only=True):
     error: str = ""  #: why it failed
     kind: bytes = b""  #: content type of the answer, which is kept behind this
     headers: list[tuple[bytes, bytes]] = []  #: the other headers of the answer
+    put: str = ""  #: where in S3 the answer is put, or why there is none; empty: nowhere

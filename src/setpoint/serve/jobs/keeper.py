@@ -8,6 +8,7 @@ from pathlib import Path
 from setpoint.errors import Conflict, SetpointError
 from setpoint.serve.answering import Answering
 from setpoint.serve.jobs.disk import Folder
+from setpoint.serve.jobs.outbox import Depot
 from setpoint.serve.jobs.queue import Jobs
 
 _TRY_SECONDS = 0.5  #: between two tries to hold a folder that a sibling holds
@@ -21,21 +22,27 @@ class Keeper:
     The others pass on what they are asked about jobs, and one of them takes over when it ends.
     """
 
-    def __init__(self, path: Path, *, shared: bool) -> None:
+    def __init__(self, path: Path, *, shared: bool, depot: Depot | None = None) -> None:
         """Hold the folder, unless siblings may hold it, too.
+
+        Args:
+            path: The folder.
+            shared: Whether they may.
+            depot: Where answers of invocations go; None: none are taken.
 
         Raises:
             Conflict: If another server holds it.
             Unavailable: If it cannot be written.
         """
         self._path = path
+        self._depot = depot
         self._folder = None if shared else Folder(path)
         self._task: asyncio.Task[None] | None = None
 
     def start(self, serving: Answering) -> None:
         """Run the jobs, now or once no sibling does."""
         if self._folder is not None:
-            _run(serving, self._folder)
+            _run(serving, self._folder, self._depot)
         else:
             self._task = asyncio.get_running_loop().create_task(self._wait(serving))
 
@@ -58,11 +65,11 @@ class Keeper:
                     _log.warning("jobs are not taken", extra={"problem": str(error)})
                 told = error.message
             else:
-                _run(serving, folder)
+                _run(serving, folder, self._depot)
                 return
             await asyncio.sleep(_TRY_SECONDS)
 
 
-def _run(serving: Answering, folder: Folder) -> None:
-    serving.jobs = Jobs(serving, folder)
+def _run(serving: Answering, folder: Folder, depot: Depot | None) -> None:
+    serving.jobs = Jobs(serving, folder, depot)
     serving.jobs.start()

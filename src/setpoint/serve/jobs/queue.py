@@ -8,6 +8,7 @@ decides once.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +20,19 @@ from msgspec import structs
 
 from setpoint.core.ids import new_id
 from setpoint.errors import Conflict, NotFound, SetpointError
-from setpoint.serve import problems, scoring, v2
+from setpoint.serve import problems, scoring
 from setpoint.serve.answering import Answering
 from setpoint.serve.batching import Crowded
 from setpoint.serve.choosing import Tested
+from setpoint.serve.jobs import reading
 from setpoint.serve.jobs.disk import Folder
-from setpoint.serve.jobs.entities import Job, Outcome, State
+from setpoint.serve.jobs.entities import Job, Outcome, Sent, State
+from setpoint.serve.jobs.entry import Entry
+from setpoint.serve.jobs.outbox import Depot, Outbox
 from setpoint.serve.jobs.pace import Pace
 from setpoint.serve.prediction import Asked
-from setpoint.serve.rest import open_inference
+from setpoint.serve.rest.contract import Asking
+from setpoint.serve.timing import TimedOut
 from setpoint.serve.yielding import step_back
 
 MOST_WAITING = 1_000  #: jobs that may wait
@@ -42,50 +47,24 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Entry:
-    """What is known of a job in memory; its request and answer are on the disk."""
-
-    def __init__(self, job: Job) -> None:
-        self.id = job.id
-        self.model = job.model
-        self.rows = job.rows
-        self.bytes = job.bytes
-        self.accepted_us = job.accepted_us
-        self.started_us = self.ended_us = 0
-        self.state = State.QUEUED
-        self.error = ""
-        self.decided = False  #: whether it is settled how it ends
-        self.dropped = False  #: whether its scoring was given up for that
-
-    @classmethod
-    def of(cls, outcome: Outcome) -> "Entry":
-        """Return what is known of a job that ended."""
-        found = cls.__new__(cls)
-        found.id, found.model, found.rows = outcome.id, outcome.model, outcome.rows
-        found.bytes, found.decided, found.dropped = 0, True, False
-        found.accepted_us = outcome.accepted_us
-        found.ended(outcome)
-        return found
-
-    def ended(self, outcome: Outcome) -> None:
-        """Note how it ended."""
-        self.started_us, self.ended_us = outcome.started_us, outcome.ended_us
-        self.state, self.error = outcome.state, outcome.error
-
-
 class _Scored(NamedTuple):
     """A job all of whose rows were scored, or whose last part failed."""
 
-    request: v2.InferRequest
-    asked: Asked
+    asking: Asking
     parts: list[scoring.Part]
 
 
 class Jobs:
     """Used by the event loop alone."""
 
-    def __init__(self, serving: Answering, folder: Folder) -> None:
-        """Take over what waits in a folder, and what ended."""
+    def __init__(self, serving: Answering, folder: Folder, depot: Depot | None = None) -> None:
+        """Take over what waits in a folder, and what ended.
+
+        Args:
+            serving: The server.
+            folder: The jobs'.
+            depot: Where answers of invocations go; None: none are taken.
+        """
         self._serving = serving
         self._folder = folder
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jobs-disk")
@@ -98,6 +77,12 @@ class Jobs:
         self._waiting = deque(Entry(job) for job in folder.waiting())
         self._entries = ended | {entry.id: entry for entry in self._waiting}
         self.bytes = sum(entry.bytes for entry in self._waiting)  #: of requests that wait
+        owed = folder.owed()
+        self.outbox: Outbox | None = None
+        if depot is not None:
+            self.outbox = Outbox(depot, self._answer, self._settle, owed)
+        elif owed:
+            _log.warning("%d answers are not put: no SETPOINT_SERVE_ASYNC_OUTPUT", len(owed))
 
     @property
     def waiting(self) -> int:
@@ -107,30 +92,57 @@ class Jobs:
     def start(self) -> None:
         """Score what waits, and go on until `close`."""
         self._task = asyncio.get_running_loop().create_task(self._work())
+        if self.outbox is not None:
+            self.outbox.start()
 
     async def close(self) -> None:
         """Stop after the chunk that is being scored; the job begins again at the next start."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self.outbox is not None:
+            await self.outbox.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._disk.shutdown()
         self._folder.close()
 
-    async def submit(self, asked: Asked, body: bytes, length: str) -> Entry:
+    def require_room(self, size: int = 0) -> None:
+        """Refuse more than may wait.
+
+        Raises:
+            Crowded: If it would be more, with a body of so many bytes.
+        """
+        if self.waiting + self._arriving >= MOST_WAITING or self.bytes + size > MOST_BYTES:
+            raise Crowded(
+                f"{self.waiting} jobs of {self.bytes / 1e6:,.0f} MB wait",
+                hint="send it again when some of them are done",
+            )
+
+    async def submit(
+        self,
+        asked: Asked,
+        body: bytes,
+        length: str = "",
+        *,
+        name: str = "",
+        sent: Sent | None = None,
+    ) -> Entry:
         """Take a request; when this returns, it will be scored, whatever is killed.
+
+        Args:
+            asked: It, read.
+            body: What it was read from.
+            length: Of the JSON in the body; see `Job`.
+            name: The job's id; empty: a new one.
+            sent: How it was invoked; None: by V2.
 
         Raises:
             Crowded: If too many wait already.
             Unavailable: If it cannot be kept.
         """
-        if self.waiting + self._arriving >= MOST_WAITING or self.bytes + len(body) > MOST_BYTES:
-            raise Crowded(
-                f"{self.waiting} jobs of {self.bytes / 1e6:,.0f} MB wait",
-                hint="send it again when some of them are done",
-            )
+        self.require_room(len(body))
         job = Job(
-            id=new_id("job"),
+            id=name or new_id("job"),
             model=asked.endpoint.model,
             version=(asked.version if isinstance(asked.version, int) else 0)
             or asked.endpoint.key[1],
@@ -142,6 +154,7 @@ class Jobs:
             request_id=asked.request_id,
             accepted_us=asked.at_us,
             bytes=len(body),
+            sent=sent,
         )
         self._arriving, self.bytes = self._arriving + 1, self.bytes + len(body)
         try:
@@ -183,7 +196,7 @@ class Jobs:
 
     async def outcome(self, entry: Entry) -> tuple[Outcome, bytes]:
         """Return how a job ended, and its answer."""
-        return await self._on_disk(partial(self._folder.outcome, entry.id))
+        return await self._answer(entry.id)
 
     async def cancel(self, entry: Entry) -> None:
         """Have a job not be done.
@@ -198,9 +211,10 @@ class Jobs:
             said = entry.state if entry.state.final else "about to be done"
             raise Conflict(f"the job {entry.id} is {said}", hint="ask for its result")
         entry.decided = True
-        outcome = self._outcome(entry, State.CANCELLED)
+        error = Conflict(f"the job {entry.id} was cancelled")
+        outcome, body = entry.unanswered(State.CANCELLED, error, self._serving.micros())
         try:
-            await self._on_disk(partial(self._folder.end, outcome))
+            await self._on_disk(partial(self._folder.end, outcome, body))
         except SetpointError:
             entry.decided = False
             if entry.dropped:
@@ -258,9 +272,12 @@ class Jobs:
         while serving.endpoints.problem is not None:  # noqa: ASYNC110 - it has just started
             await asyncio.sleep(_RETRY_SECONDS / 10)
         job, body = await self._on_disk(partial(self._folder.job, entry.id))
-        request, asked = await self._read(job, body)
+        until = _until(job, serving.micros())
+        asking = await reading.read(serving, job, body, self._beside)
+        asked = asking.asked
         if asked.endpoint.absent:
             asked = structs.replace(asked, endpoint=await serving.bringing.whole(asked.endpoint))
+            asking = asking._replace(asked=asked)
         pace = self._paces.setdefault(job.model, Pace())
         parts: list[scoring.Part] = []
         start = 0
@@ -270,13 +287,17 @@ class Jobs:
                 await asyncio.sleep(_LOOK_SECONDS)
             if entry.decided:
                 return None
+            if monotonic() > until:
+                raise TimedOut(
+                    "it took longer than it was given", hint="give it more, or fewer rows"
+                )
             stop = min(start + pace.rows, asked.rows.count)
             found = await self._beside(partial(_chunk, asked, start, stop, pace))
             if scoring.failure(found) is not None:
-                return _Scored(request, asked, list(found))
+                return _Scored(asking, list(found))
             parts += found
             start = stop
-        return _Scored(request, asked, parts)
+        return _Scored(asking, parts)
 
     def _answered(
         self, entry: Entry, scored: _Scored | None, error: SetpointError | None
@@ -284,21 +305,16 @@ class Jobs:
         """Log what was scored; return how the job ended, and its answer."""
         if scored is not None:
             started = perf_counter_ns() - sum(part.nanos for part in scored.parts)
-            asked = structs.replace(scored.asked, started=started)
+            asked = structs.replace(scored.asking.asked, started=started)
             try:
-                predicted = self._serving.finish(asked, scored.parts)
-                reply = open_inference.replied(predicted, scored.request)
+                reply = scored.asking.written(self._serving.finish(asked, scored.parts))
             except SetpointError as found:
                 error = found
             else:
                 self._serving.after()
-                done = self._outcome(entry, State.DONE)
-                kind, headers = reply.kind, list(reply.headers)
-                return structs.replace(done, kind=kind, headers=headers), reply.body
+                return entry.outcome(State.DONE, reply, self._serving.micros()), reply.body
         error = error or SetpointError(problems.FAILED)
-        failed = self._outcome(entry, State.FAILED)
-        status, said = problems.status_of(error), problems.said(error)
-        return structs.replace(failed, status=status, error=said), b""
+        return entry.unanswered(State.FAILED, error, self._serving.micros())
 
     async def _keep(self, outcome: Outcome, body: bytes) -> None:
         """Keep how a job ended, as soon as there is room for it."""
@@ -311,39 +327,25 @@ class Jobs:
             else:
                 return
 
-    async def _read(self, job: Job, body: bytes) -> tuple[v2.InferRequest, Asked]:
-        serving = self._serving
-        endpoint = serving.endpoint(job.model)
-        version = str(job.version) if job.version else None
-        endpoint, number = open_inference.version_of(serving, endpoint, version)
-        request, rows = await open_inference.read_whole(
-            serving, endpoint, body, job.length, patient=True
-        )
-        parameters = request.parameters or v2.Parameters()
-        request.parameters = structs.replace(
-            parameters, ids=job.ids, keys=job.keys or None, route=job.route
-        )
-        request.id = job.request_id
-        given = serving, endpoint, request, 0, number, rows
-        return request, await self._beside(partial(open_inference.named, *given))
-
-    def _outcome(self, entry: Entry, state: State) -> Outcome:
-        return Outcome(
-            id=entry.id,
-            model=entry.model,
-            state=state,
-            rows=entry.rows,
-            accepted_us=entry.accepted_us,
-            started_us=entry.started_us,
-            ended_us=self._serving.micros(),
-        )
-
     def _ended(self, entry: Entry, outcome: Outcome) -> None:
         entry.ended(outcome)
         ended = self._serving.metrics.jobs
         key = entry.model, outcome.state.value
         ended[key] = ended.get(key, 0) + 1
-        self._disk.submit(self._folder.settle, entry.id)
+        if outcome.put and self.outbox is not None:
+            self.outbox.put(entry.id)
+        elif not outcome.put:
+            self._settle(entry.id)
+
+    def owes(self, entry: Entry) -> bool:
+        """Tell whether the answer of a job is yet to be put somewhere."""
+        return self.outbox is not None and self.outbox.owes(entry.id)
+
+    def _settle(self, name: str) -> None:
+        self._disk.submit(self._folder.settle, name)
+
+    async def _answer(self, name: str) -> tuple[Outcome, bytes]:
+        return await self._on_disk(partial(self._folder.outcome, name))
 
     def _forget(self) -> None:
         """Forget jobs that ended long ago."""
@@ -351,8 +353,9 @@ class Jobs:
         before = self._serving.micros() - KEPT_SECONDS * 1_000_000
         surplus = len(ended) - MOST_KEPT
         for i, entry in enumerate(ended):
-            if entry.ended_us < before or i < surplus:
+            if entry.ended_us < before or (i < surplus and not self.owes(entry)):
                 del self._entries[entry.id]
+                self._settle(entry.id)
                 self._disk.submit(self._folder.forget, entry.id)
 
     async def _on_disk(self, act: Callable[[], T]) -> T:
@@ -360,6 +363,18 @@ class Jobs:
 
     async def _beside(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, act)
+
+
+def _until(job: Job, now_us: int) -> float:
+    """Return when a job is given up, by `monotonic`.
+
+    Raises:
+        TimedOut: If it is too late to begin with it.
+    """
+    sent = job.sent
+    if sent is not None and sent.lives and now_us - job.accepted_us > sent.lives * 1_000_000:
+        raise TimedOut(f"it waited longer than {sent.lives} seconds", hint="let it wait longer")
+    return monotonic() + sent.takes if sent is not None and sent.takes else math.inf
 
 
 def _chunk(asked: Asked, start: int, stop: int, pace: Pace) -> Sequence[scoring.Part]:

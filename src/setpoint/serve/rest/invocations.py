@@ -7,6 +7,7 @@ contract and its runtime's clients use.
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -184,13 +185,25 @@ async def invoke(serving: Answering, request: Request, endpoint: Endpoint) -> Re
         Invalid: If the body cannot be read, or does not fit the model.
         SetpointError: As `Answering.predict` does.
     """
-    began, kind = _begun(serving, request, endpoint), _kind(request)
-    given = request.body, kind, began.endpoint.inputs
+    return await predicted(serving, await asking_whole(serving, request, endpoint))
+
+
+async def asking_whole(serving: Answering, request: Request, endpoint: Endpoint) -> Asking:
+    """Read an invocation, however long that takes; raises as `invoke` does."""
+    began = _begun(serving, request, endpoint)
+    rows, parameters = await rows_of(serving, request, began.endpoint)
+    return _asked(serving, request, began, rows, parameters)
+
+
+async def rows_of(
+    serving: Answering, request: Request, endpoint: Endpoint, *, patient: bool = False
+) -> tuple[v2.Rows, v2.Parameters | None]:
+    """Read the body of an invocation; see `read_aside`."""
+    kind = _kind(request)
+    given = request.body, kind, endpoint.inputs
     if kind in formats.TABLES or is_large(request.body):
-        rows, parameters = await read_aside(serving, began.endpoint, _rows, *given)
-    else:
-        rows, parameters = _rows(*given)
-    return await predicted(serving, _asked(serving, request, began, rows, parameters))
+        return await read_aside(serving, endpoint, _rows, *given, patient=patient)
+    return _rows(*given)
 
 
 def _asking(serving: Answering, endpoint: Endpoint, request: Request) -> Asking | None:
@@ -223,13 +236,15 @@ def _asked(
     parameters: v2.Parameters | None,
 ) -> Asking:
     identified = _identified(request, parameters, began.variant, rows.count)
+    asked = serving.asked(began.endpoint, rows, began.at, parameters=identified)
+    return Asking(asked, partial(written, request))
 
-    def written(predicted: Predicted) -> Reply:
-        body, kind = formats.written(request.header(b"accept"), predicted)
-        headers = (*headers_of(predicted), *_answered(request, predicted))
-        return Reply(body, kind=kind, headers=headers)
 
-    return Asking(serving.asked(began.endpoint, rows, began.at, parameters=identified), written)
+def written(request: Request, predicted: Predicted) -> Reply:
+    """Return an answer as an invocation asks for it."""
+    body, kind = formats.written(request.header(b"accept"), predicted)
+    headers = (*headers_of(predicted), *_answered(request, predicted))
+    return Reply(body, kind=kind, headers=headers)
 
 
 def _kind(request: Request) -> str:

@@ -12,7 +12,8 @@ from setpoint.serve import problems, v2, v2_binary
 from setpoint.serve.answering import Answering
 from setpoint.serve.exchange import Reply, Request
 from setpoint.serve.jobs.entities import State
-from setpoint.serve.jobs.queue import Entry, Jobs
+from setpoint.serve.jobs.entry import Entry
+from setpoint.serve.jobs.queue import Jobs
 from setpoint.serve.rest import open_inference
 from setpoint.serve.rest.contract import Protocol, failed, nowhere
 from setpoint.serve.siblings import PASSED, Siblings
@@ -29,13 +30,8 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     asked, jobs = _JOBS.fullmatch(request.path), serving.jobs
     if asked is None:
         raise nowhere(request)
-    if jobs is None and serving.siblings is not None:
-        return await _passed_on(serving.siblings, request)
     if jobs is None:
-        raise Conflict(
-            "jobs are not taken here: this server has no folder to keep them in",
-            hint="start it with SETPOINT_SERVE_JOBS=DIR, a folder it may write to",
-        )
+        return await elsewhere(serving, request)
     model, name, way = unquote(asked["model"]), asked["job"], (request.method, asked["what"])
     if name is None:
         if request.method == "POST":
@@ -51,6 +47,21 @@ async def _answer(serving: Answering, request: Request) -> Reply:
     elif way != ("GET", None):
         raise nowhere(request)
     return Reply(v2.encode(told(jobs, entry)))
+
+
+async def elsewhere(serving: Answering, request: Request) -> Reply:
+    """Have the process answer that runs the jobs of this server, which this one does not.
+
+    Raises:
+        Conflict: If none does.
+        Unavailable: If none does just now.
+    """
+    if serving.siblings is None:
+        raise Conflict(
+            "jobs are not taken here: this server has no folder to keep them in",
+            hint="start it with SETPOINT_SERVE_JOBS=DIR, a folder it may write to",
+        )
+    return await _passed_on(serving.siblings, request)
 
 
 async def _passed_on(siblings: Siblings, request: Request) -> Reply:
@@ -102,6 +113,8 @@ def told(jobs: Jobs, entry: Entry) -> dict[str, Any]:
         "started_at": _when(entry.started_us),
         "ended_at": _when(entry.ended_us),
         "error": entry.error,
+        "output": entry.put or None,
+        "delivered": entry.state.final and not jobs.owes(entry) if entry.put else None,
     }
 
 

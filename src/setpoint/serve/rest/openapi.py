@@ -300,6 +300,16 @@ def _invocations(served: Sequence[str]) -> Schema:
                 error=error,
             )
         },
+        "/endpoints/{model}/async-invocations": {
+            "post": _operation(
+                "Predict later, from and to S3",
+                amazon,
+                _content(fields("InferenceId", InferenceId=STRING)),
+                named=(model,),
+                error=error,
+                status="202",
+            )
+        },
         "/models/{model}/ping": {
             "get": _operation("Health", amazon, text, named=(model,), error=error)
         },

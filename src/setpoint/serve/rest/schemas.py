@@ -103,6 +103,8 @@ SCHEMAS: dict[str, Schema] = {
         started_at=_or_null(STRING),
         ended_at=_or_null(STRING),
         error=ANY,
+        output=_or_null(STRING),
+        delivered=_or_null({"type": "boolean"}),
     ),
     "Predict": fields(
         instances=array(ANY, description="Row by row: objects, arrays, or lone values."),
