@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -361,6 +362,32 @@ def test_an_answer_waits_until_s3_is_there_and_is_scored_once(
         assert [(one["state"], one["delivered"]) for one in said] == [("done", True)] * 3
         assert len(logged(served)) == 3
         assert not list((tmp_path / "jobs").glob("*.job"))
+
+
+def test_an_s3_that_hangs_holds_up_neither_jobs_nor_the_end_of_the_server(
+    backend: LocalBackend, tmp_path: Path, clock: ManualClock, place: Place
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        where = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        depot = Depot(f"{place.url}/answers", replace(place.aws, endpoint=where))
+        with taking(backend, tmp_path, clock, depot) as served:
+            served.deploy(live())
+            accepted(served, body=b"1,2\n")
+            accepted(served, body=b"3,4\n")
+            jobs = served.app.jobs
+            assert jobs is not None
+
+            async def over() -> None:
+                jobs.start()
+                while not all(each.state.final for each in jobs._entries.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+                await jobs.close()
+
+            served._runner.run(asyncio.wait_for(over(), 10))
+            served.app.jobs = None
+        assert sorted(path.suffix for path in (tmp_path / "jobs").iterdir()) == [
+            *("", ".end", ".end", ".job", ".job"),
+        ]
 
 
 def test_no_more_inputs_are_on_their_way_than_fit(

@@ -1,7 +1,10 @@
 """Inputs and answers of invocations as objects of S3."""
 
+import asyncio
 from collections import OrderedDict
 from datetime import timedelta
+
+import obstore
 
 from setpoint.artifacts.bucket import Bucket, Patience, Words
 from setpoint.config import Aws
@@ -16,14 +19,14 @@ _BUCKETS = 16  #: whose connections are kept
 
 
 class Objects:
-    """All of it blocks. May be used by several threads."""
+    """Used by an event loop; what is given up ends at once."""
 
     def __init__(self, aws: Aws) -> None:
         """Say who asks; nothing is asked yet."""
         self._aws = aws
         self._known: OrderedDict[str, Bucket] = OrderedDict()
 
-    def read(self, where: str, most: int) -> bytes:
+    async def read(self, where: str, most: int) -> bytes:
         """Return an object.
 
         Raises:
@@ -33,25 +36,23 @@ class Objects:
             Unavailable: If its bucket cannot be read.
         """
         at = location(where)
-        bucket = self._bucket(at.bucket)
+        bucket = await self._bucket(at.bucket)
         try:
             with bucket.telling():
-                found = bucket.get(at.key)
-                if found is None:
-                    return b""
+                found = await obstore.get_async(bucket.client, at.key)
                 if found.meta["size"] > most:
                     raise TooLarge(
                         f"the input is longer than {most:,} bytes",
                         where=where,
                         hint="send fewer rows in one",
                     )
-                return bytes(found.bytes())
+                return bytes(await found.bytes_async())
         except FileNotFoundError:
             raise NotFound(
                 "there is no such input", where=where, hint="put it there, then send it again"
             ) from None
 
-    def write(self, where: str, body: bytes, kind: str) -> None:
+    async def write(self, where: str, body: bytes, kind: str) -> None:
         """Put an object, in the place of another that may be there.
 
         Raises:
@@ -59,18 +60,21 @@ class Objects:
             Unavailable: If its bucket cannot be written.
         """
         at = location(where)
-        bucket = self._bucket(at.bucket)
+        bucket = await self._bucket(at.bucket)
         try:
             with bucket.telling():
-                bucket.put(at.key, body, attributes={"Content-Type": kind})
+                told = {"Content-Type": kind}
+                await obstore.put_async(bucket.client, at.key, body, attributes=told)
         except FileNotFoundError:  # of a bucket, as some servers say it
             raise NotFound(f"there is no bucket {at.bucket!r}", where=where) from None
 
-    def _bucket(self, name: str) -> Bucket:
+    async def _bucket(self, name: str) -> Bucket:
         known = self._known.get(name)
         if known is None:
             words = Words("the bucket", f"s3://{name}", "what was accepted is kept")
-            known = self._known[name] = Bucket(name, None, self._aws, _PATIENCE, words)
+            given = name, None, self._aws, _PATIENCE, words
+            known = await asyncio.to_thread(Bucket, *given)  # it reads certificates
+            self._known[name] = known
             while len(self._known) > _BUCKETS:
                 self._known.popitem(last=False)
         return known

@@ -7,8 +7,6 @@ while S3 is away. It is put again where nobody knows whether it was, which chang
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING
 
 from setpoint.errors import MissingExtra, NotFound, SetpointError
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from setpoint.config import Aws
 
 MOST_FETCHING = 32  #: inputs on their way, or that wait for it
-_AT_ONCE = 4
+_AT_ONCE = 4  #: inputs that come
 _PAUSE_SECONDS = 2.0  #: after all that is owed was tried in vain
 
 _log = logging.getLogger(__name__)
@@ -79,7 +77,7 @@ class Outbox:
         self._told = ""
         self._fetching = 0
         self._wake = asyncio.Event()
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs-s3")
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -91,7 +89,6 @@ class Outbox:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def owes(self, name: str) -> bool:
         """Tell whether the answer of a job is yet to be put."""
@@ -117,12 +114,14 @@ class Outbox:
             raise Crowded(f"{self._fetching} inputs are on their way", hint="send it again later")
         self._fetching += 1
         try:
-            read = partial(self._depot.objects.read, where, most)
-            reading = asyncio.get_running_loop().run_in_executor(self._pool, read)
-            found: bytes = await outcome(reading, None)
+            found: bytes = await outcome(asyncio.ensure_future(self._read(where, most)), None)
         finally:
             self._fetching -= 1
         return found
+
+    async def _read(self, where: str, most: int) -> bytes:
+        async with self._room:
+            return await self._depot.objects.read(where, most)
 
     def put(self, name: str) -> None:
         """Have the answer of a job that ended be put."""
@@ -158,10 +157,9 @@ class Outbox:
             ended, body = await self._answer(name)
         except NotFound:  # it was forgotten
             return ""
-        write = self._depot.objects.write
-        put = partial(write, ended.put, body, ended.kind.decode("latin-1"))
+        kind = ended.kind.decode("latin-1")
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, put)
+            await self._depot.objects.write(ended.put, body, kind)
         except SetpointError as error:
             return str(error)
         except Exception:  # noqa: BLE001 - the outermost frame of an answer
