@@ -32,7 +32,7 @@ CLIENTS = {
     "triton": ("Triton, HTTP", "/v2"),
     "grpc": ("Triton, gRPC", "inference.GRPCInferenceService"),
     "kserve": ("KServe", "/v1 and /v2"),
-    "sagemaker": ("SageMaker runtime, boto3", "/endpoints/MODEL/invocations"),
+    "sagemaker": ("SageMaker runtime, boto3", "/endpoints/MODEL"),
     "cloudevents": ("CloudEvents", "/v1/models/MODEL:predict"),
     "scoring": ("MLflow scoring", "/invocations"),
     "tensorflow": ("TensorFlow Serving, gRPC", "tensorflow.serving.PredictionService"),

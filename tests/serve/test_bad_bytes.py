@@ -139,6 +139,7 @@ PATHS = (
     "/invocations",
     "/models/m/invoke",
     "/endpoints/m/invocations",
+    "/endpoints/m/invocations-response-stream",
     "/models",
     "/-/sync",
     "/v2/repository/index",

@@ -354,6 +354,9 @@ def test_an_answer_waits_until_s3_is_there_and_is_scored_once(
         served._runner.run(ended())
         said = served.get("/v2/models/m/jobs")[1]["jobs"]
         assert [(one["state"], one["delivered"]) for one in said] == [("done", False)] * 3
+    with taking(backend, tmp_path, clock, None) as served:  # nor is it forgotten by one without S3
+        said = served.get("/v2/models/m/jobs")[1]["jobs"]
+        assert [(one["state"], one["delivered"]) for one in said] == [("done", False)] * 3
     # Another server, and S3 is back: nothing is scored again.
     with taking(backend, tmp_path, clock, place.depot) as served:
         run(served)

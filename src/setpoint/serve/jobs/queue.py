@@ -79,6 +79,7 @@ class Jobs:
         self.bytes = sum(entry.bytes for entry in self._waiting)  #: of requests that wait
         owed = folder.owed()
         self.outbox: Outbox | None = None
+        self._left = set(owed)  # where there is no outbox
         if depot is not None:
             self.outbox = Outbox(depot, self._answer, self._settle, owed)
         elif owed:
@@ -334,12 +335,14 @@ class Jobs:
         ended[key] = ended.get(key, 0) + 1
         if outcome.put and self.outbox is not None:
             self.outbox.put(entry.id)
-        elif not outcome.put:
+        elif outcome.put:
+            self._left.add(entry.id)
+        else:
             self._settle(entry.id)
 
     def owes(self, entry: Entry) -> bool:
         """Tell whether the answer of a job is yet to be put somewhere."""
-        return self.outbox is not None and self.outbox.owes(entry.id)
+        return entry.id in self._left if self.outbox is None else self.outbox.owes(entry.id)
 
     def _settle(self, name: str) -> None:
         self._disk.submit(self._folder.settle, name)
