@@ -229,6 +229,7 @@ def test_the_bill_is_valid_and_names_every_layer_s_parts(
     assert kinds["late"] == "machine-learning-model"
     assert kinds["onnxruntime"] == kinds["libc6"] == "library"
     debian = [part for part in bill["components"] if part.get("purl", "").startswith("pkg:deb/")]
+    assert all(len(part["hashes"][0]["content"]) == 64 for part in debian), "apt knows them"
     status = {path.name for path in (rootfs / "var/lib/dpkg/status.d").iterdir()}
     assert {part["name"] for part in debian} == status
 

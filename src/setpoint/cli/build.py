@@ -11,8 +11,8 @@ from setpoint.errors import Invalid
 from setpoint.packaging import references
 from setpoint.packaging.build import Wanted
 from setpoint.packaging.build import build as build_image
-from setpoint.packaging.dependencies import EXTRAS
 from setpoint.packaging.entities import Built
+from setpoint.packaging.extras import EXTRAS
 from setpoint.packaging.logins import Login
 from setpoint.packaging.versions import version_of
 from setpoint.serve.store import settings_of
@@ -44,7 +44,8 @@ from setpoint.serve.store import settings_of
     "extras",
     multiple=True,
     type=click.Choice(sorted(EXTRAS)),
-    help="Also gRPC on port 8081, OpenTelemetry, or rows in Parquet and Arrow. May be repeated.",
+    help="Also gRPC on port 8081, OpenTelemetry, rows in Parquet and Arrow, or async invocations "
+    "by S3. May be repeated.",
 )
 @click.option("--tag", "tags", multiple=True, help="Default: the number. May be repeated.")
 @click.option(

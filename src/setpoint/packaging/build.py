@@ -30,7 +30,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     login: Login | None = None  #: None: what `docker login` left
     logins: Sequence[Path] = ()  #: files where it leaves that
     settings: EndpointSettings = EndpointSettings()  #: how its endpoint answers
-    extras: Sequence[str] = ()  #: of `dependencies.EXTRAS`: what its server speaks besides
+    extras: Sequence[str] = ()  #: of `extras.EXTRAS`: what its server speaks besides
 
 
 def build(

@@ -71,7 +71,7 @@ def debian(workshop: Workshop, told: Told) -> Base:
         python=f"/usr/bin/{PYTHON}",
         env=["PATH=/usr/local/bin:/usr/bin"],
         history=[{"created_by": "setpoint: Debian packages"}],
-        components=[_component(each.file) for each in packages],
+        components=[_component(each) for each in packages],
     )
 
 
@@ -201,13 +201,14 @@ def _dpkg(what: str, deb: Path) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603
 
 
-def _component(file: str) -> Component:
-    name, version, architecture = file.removesuffix(".deb").split("_")
+def _component(package: Package) -> Component:
+    name, version, architecture = package.file.removesuffix(".deb").split("_")
     version = version.replace("%3a", ":")
     system = _release()
     purl = f"pkg:deb/{system.get('ID', 'debian')}/{name}@{version.replace('+', '%2B')}"
     purl += f"?arch={architecture}&distro={system.get('ID')}-{system.get('VERSION_ID', '')}"
-    return Component(kind="library", name=name, version=version, purl=purl)
+    digest = {"SHA-256": package.sha256}
+    return Component(kind="library", name=name, version=version, purl=purl, hashes=digest)
 
 
 def _system() -> str:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import pickletools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from setpoint.models.flavors.pickles import pickle_in
 from setpoint.models.flavors.registry import module_of
 from setpoint.packaging.bytecode import compile_all
 from setpoint.packaging.entities import Component
+from setpoint.packaging.extras import EXTRAS, installed, is_installed
 from setpoint.packaging.imports import Imported, imported_by
 from setpoint.packaging.trees import Tree
 
@@ -44,22 +45,6 @@ _NATIVE: dict[str, tuple[str, ...]] = {
 }
 
 
-class Extra(Struct, frozen=True):
-    """What a server can speak besides, if it has the packages for it."""
-
-    modules: tuple[str, ...]  #: ours and others' that are imported for it
-    distributions: tuple[str, ...]  #: that have others', where several share a name
-
-
-#: By the names of our own extras, as far as there is one.
-EXTRAS = {
-    "grpc": Extra(("setpoint.serve.grpc.server",), ("grpcio", "protobuf")),
-    "otel": Extra(
-        ("setpoint.serve.tracing", "setpoint.serve.measuring"),
-        ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
-    ),
-    "parquet": Extra((), ("polars",)),
-}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 #: What serving never reads: tests, types, headers, tools that build and convert.
@@ -131,7 +116,7 @@ def needed(
             hint=f"pip install {' '.join(missing)}",
         )
     top = found.foreign | {name for name in packages if name in provided}
-    named = _installed(wanted)
+    named = installed(wanted)
     distributions = {_providing(provided[name], named) for name in top} | named
     distributions -= {"setpoint"}
     return Needed(found.modules, sorted(_with_requirements(distributions), key=str.lower))
@@ -169,30 +154,6 @@ def components(distributions: Iterable[str]) -> list[Component]:
     return found
 
 
-def _installed(extras: Mapping[str, Extra]) -> set[str]:
-    """Return the distributions of extras.
-
-    Raises:
-        MissingExtra: If one of them is not installed here.
-    """
-    for name, extra in extras.items():
-        missing = [each for each in extra.distributions if not _is_installed(each)]
-        if missing:
-            raise MissingExtra(
-                f"an image with {name} needs {', '.join(missing)}, which is not installed here",
-                hint=f"pip install {' '.join(missing)}",
-            )
-    return {each for extra in extras.values() for each in extra.distributions}
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 def _providing(distributions: list[str], wanted: Collection[str]) -> str:
     """Return which of those that have packages of a name is meant: one that is wanted, if any."""
     return next((each for each in distributions if each in wanted), distributions[0])
@@ -206,7 +167,7 @@ def _with_requirements(names: Iterable[str]) -> set[str]:
     waiting, found = list(names), set()
     while waiting:
         name = waiting.pop()
-        if not _is_installed(name):
+        if not is_installed(name):
             continue
         distribution = metadata.distribution(name)
         name = distribution.metadata["Name"]

@@ -18,6 +18,8 @@ EMPTY = "application/vnd.oci.empty.v1+json"
 CYCLONEDX = "application/vnd.cyclonedx+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 
+PACKAGES = "opt/setpoint/packages"  #: where an image has others' packages
+
 #: Told what is being done now, in a few words.
 Told = Callable[[str], None]
 

@@ -14,7 +14,8 @@ from setpoint.models.entities import ModelVersion
 from setpoint.packaging import dependencies, sbom
 from setpoint.packaging.bases import architecture
 from setpoint.packaging.bytecode import compile_all
-from setpoint.packaging.entities import CONFIG, MANIFEST, Base, Blob, Image, Layer, Told
+from setpoint.packaging.entities import CONFIG, MANIFEST, PACKAGES, Base, Blob, Image, Layer, Told
+from setpoint.packaging.extras import environment, ports
 from setpoint.packaging.registry import descriptor_of
 from setpoint.packaging.trees import Tree
 from setpoint.packaging.workshop import Workshop
@@ -22,10 +23,9 @@ from setpoint.serve import package
 from setpoint.serve.entities import EndpointSettings
 
 PORT = 8080  #: what KServe, SageMaker and most others send requests to
-GRPC_PORT = 8081  #: what KServe and MLServer have gRPC on
 USER = "65532:65532"  #: nobody in particular, as in distroless images
 
-_PACKAGES, _SERVER, _MODEL = "opt/setpoint/packages", "opt/setpoint/server", "model"
+_SERVER, _MODEL = "opt/setpoint/server", "model"
 _SBOM = "opt/setpoint/sbom.cdx.json"
 
 
@@ -93,7 +93,7 @@ def assemble(
 
     def gathered() -> Tree:
         told(f"packing {len(need.distributions)} packages")
-        return dependencies.tree_of(need.distributions, _PACKAGES)
+        return dependencies.tree_of(need.distributions, PACKAGES)
 
     layers = Layers(
         dependencies=workshop.keep(need.made_of, gathered),
@@ -101,7 +101,7 @@ def assemble(
         model=workshop.make(_model(files, bill)),
     )
     labels = _labels(version, base)
-    config = _config(base, layers, labels, version.created_at, grpc="grpc" in extras)
+    config = _config(base, layers, labels, version.created_at, extras)
     above = [layers.dependencies, layers.server, layers.model]
     said = {
         "schemaVersion": 2,
@@ -178,7 +178,7 @@ def _labels(version: ModelVersion, base: Base) -> dict[str, str]:
 
 
 def _config(
-    base: Base, layers: Layers, labels: dict[str, str], created: datetime, *, grpc: bool
+    base: Base, layers: Layers, labels: dict[str, str], created: datetime, extras: Sequence[str]
 ) -> Blob:
     at = _rfc3339(created)
     above = [
@@ -193,8 +193,8 @@ def _config(
         "os": "linux",
         "config": {
             "User": USER,
-            "ExposedPorts": {f"{each}/tcp": {} for each in (PORT, *([GRPC_PORT] if grpc else []))},
-            "Env": _environment(base.env, grpc=grpc),
+            "ExposedPorts": {f"{each}/tcp": {} for each in (PORT, *ports(extras))},
+            "Env": _environment(base.env, extras),
             "Entrypoint": [
                 base.python,
                 "-m",
@@ -216,17 +216,18 @@ def _config(
     return _blob(CONFIG, said)
 
 
-def _environment(base: list[str], *, grpc: bool) -> list[str]:
+def _environment(base: list[str], extras: Sequence[str]) -> list[str]:
     ours = {
-        "PYTHONPATH": f"/{_SERVER}:/{_PACKAGES}",
+        "PYTHONPATH": f"/{_SERVER}:/{PACKAGES}",
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "SETPOINT_SERVE_HOST": "0.0.0.0",  # noqa: S104 - a container's only way to be reached
         "SETPOINT_SERVE_PORT": str(PORT),
-        **({"SETPOINT_SERVE_GRPC_PORT": str(GRPC_PORT)} if grpc else {}),
     }
     kept = [each for each in base if each.partition("=")[0] not in ours]
+    said = {each.partition("=")[0] for each in kept}
+    ours |= {name: value for name, value in environment(extras).items() if name not in said}
     return [*kept, *(f"{name}={value}" for name, value in ours.items())]
 
 

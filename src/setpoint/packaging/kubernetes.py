@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from setpoint.packaging.images import GRPC_PORT, PORT, USER
+from setpoint.packaging.extras import GRPC_PORT
+from setpoint.packaging.images import PORT, USER
 from setpoint.packaging.traffic import Arm, Traffic
 
 _MEGABYTE = 1_000_000

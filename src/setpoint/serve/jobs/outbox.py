@@ -45,9 +45,9 @@ class Depot:
             from setpoint.serve.jobs.objects import Objects  # noqa: PLC0415 - an extra
         except ImportError:
             raise MissingExtra(
-                "answers in S3 need its client, which images do not have",
+                "answers in S3 need its client",
                 where=f"SETPOINT_SERVE_ASYNC_OUTPUT={output}",
-                hint="pip install 'setpoint[s3]'",
+                hint="pip install 'setpoint[s3]', or build the image: setpoint build --with s3",
             ) from None
         self.objects = Objects(aws)
 
