@@ -89,7 +89,7 @@ class Batches:
         """Return how many requests wait or are being scored, by model."""
         found: dict[str, int] = {}
         for endpoint, queue in self._queues.items():
-            there = len(queue.waiting) + queue.asked
+            there = sum(not one.parts.done() for one in queue.waiting) + queue.asked
             found[endpoint.model] = found.get(endpoint.model, 0) + there
         return found
 
