@@ -37,11 +37,11 @@ class MlflowSql:
         self._places: dict[str, str] = {}
         try:
             self._engine = create_engine(url)
-            self._tables.reflect(self._engine)
         except (SQLAlchemyError, ImportError) as error:
             raise damaged(where, error) from None
-        if missing := [name for name in _TABLES if name not in self._tables.tables]:
-            raise damaged(where, ValueError(f"it has no table {', '.join(missing)}"))
+        if trouble := self._trouble():
+            self.close()
+            raise damaged(where, trouble)
 
     def runs(self) -> Sequence[SourceRun]:
         t = self._tables.tables
@@ -150,6 +150,15 @@ class MlflowSql:
         left: list[Left] = []
         files = files_at(self._places[run.id], run.id, left)
         return Content(series=self._series(run.id), files=files, left=left)
+
+    def _trouble(self) -> Exception | None:
+        """Read which tables there are; return why they cannot be MLflow's."""
+        try:
+            self._tables.reflect(self._engine)
+        except (SQLAlchemyError, ImportError) as error:
+            return error
+        missing = [name for name in _TABLES if name not in self._tables.tables]
+        return ValueError(f"it has no table {', '.join(missing)}") if missing else None
 
     def _values(self, conn: Connection, table: str) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
