@@ -10,7 +10,7 @@ from setpoint.core.clock import Clock, clock_of
 from setpoint.core.operations import Context, Operation
 from setpoint.db.engine import connect
 from setpoint.db.migrate import migrate
-from setpoint.errors import Unavailable
+from setpoint.errors import SetpointError, Unavailable
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -54,5 +54,9 @@ def open_local(settings: Settings, clock: Clock | None = None) -> LocalBackend:
             hint="choose a folder you may write to with --home DIR",
         ) from None
     engine = connect(settings.database_url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except SetpointError:
+        engine.dispose()
+        raise
     return LocalBackend(engine, settings, clock)
