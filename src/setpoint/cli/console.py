@@ -30,8 +30,10 @@ def json_option(command: F) -> F:
 
 
 def backend(home: str | None) -> LocalBackend:
-    """Open the store in `home`."""
-    return open_local(settings(home))
+    """Open the store in `home` until the command ends."""
+    opened = open_local(settings(home))
+    click.get_current_context().call_on_close(opened.engine.dispose)
+    return opened
 
 
 def say(text: str, value: object, *, as_json: bool) -> None:
