@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from setpoint.serve.entities import EndpointSettings, Position
 from setpoint.serve.following import Endpoints
 from setpoint.serve.log import LogWriter
 from setpoint.serve.metrics import Metrics
-from setpoint.serve.registered import from_store
+from setpoint.serve.registered import Registered, from_store
 from setpoint.serve.seal import seal
 
 MARKED = CONTRACT.replace("{name: b, ", "{name: b, classification: PII, ")
@@ -55,8 +56,8 @@ def mark(project: Project, folder: Path) -> Project:
 def answer(home: LocalBackend, *rows: tuple[float, float]) -> None:
     """Have the inference server of a store answer rows, and end."""
 
-    async def ask() -> None:
-        endpoints = Endpoints(from_store(home.settings), Metrics())
+    async def ask(source: Registered) -> None:
+        endpoints = Endpoints(source, Metrics())
         endpoints.refresh()
         writer = LogWriter(home.settings.log, segment_bytes=4096)
         app = App(endpoints, writer, endpoints.metrics, SystemClock())
@@ -67,7 +68,8 @@ def answer(home: LocalBackend, *rows: tuple[float, float]) -> None:
             assert found.status == 200
         await app.close()
 
-    asyncio.run(ask())
+    with closing(from_store(home.settings)) as source:
+        asyncio.run(ask(source))
 
 
 def test_a_mark_in_the_contract_is_a_change_that_plan_tells_and_that_makes_no_version(

@@ -87,7 +87,8 @@ def run(
     clock = clock_of(settings.home)
     app = App(endpoints, log, endpoints.metrics, clock)
     jobs = Keeper(settings.jobs, shared=how.worker is not None, depot=depot)
-    _answer(app, listener, how, ready=ready, grpc=grpc, jobs=jobs)
+    with contextlib.closing(source):
+        _answer(app, listener, how, ready=ready, grpc=grpc, jobs=jobs)
 
 
 def run_package(

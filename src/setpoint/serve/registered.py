@@ -43,6 +43,10 @@ class Registered:
         self._generations: dict[str, int] = {}
         self._kept = kept
 
+    def close(self) -> None:
+        """Close the database; what still loads opens it again."""
+        self._engine.dispose()
+
     def deployed(self, due: Due) -> tuple[dict[str, int], dict[str, Wanted]]:
         with self._reading() as conn:
             marks = polling.marks(conn)
@@ -120,20 +124,17 @@ class Registered:
 
 
 def from_store(settings: Settings, load: Load | None = None) -> Registered:
-    """Return what the store in `settings` deploys.
+    """Return what the store in `settings` deploys; whoever asked closes it.
 
     Args:
         settings: The store.
         load: How a version is brought into memory; from the registry by default.
     """
-    engine = connect(settings.database_url)
-    explains = explainers(settings)
-    loads = load or from_registry(settings)
     return Registered(
-        engine,
-        loads,
+        _open(settings.database_url),
+        load or from_registry(settings),
         baselines(settings),
-        explains,
+        explainers(settings),
         backgrounds(settings),
         partial(_kept, settings),
     )

@@ -1,6 +1,7 @@
 """A chunk of rows, scored as a request is: guarded, with its version's baseline to fall back on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -97,16 +98,16 @@ def loaded(settings: Settings, model: str, version: int) -> Endpoint:
     Raises:
         Unavailable: If it does not load.
     """
-    versions = from_store(settings)
-    known = versions.settings(model)
-    settings_ = EndpointSettings(
-        redact=known.redact,
-        fallback_value=known.fallback_value,
-        fallback_code=known.fallback_code,
-        sample=known.sample,
-    )
-    endpoints = Endpoints(Pinned(versions, model, version, settings_), Metrics())
-    endpoints.refresh()
+    with closing(from_store(settings)) as versions:
+        known = versions.settings(model)
+        settings_ = EndpointSettings(
+            redact=known.redact,
+            fallback_value=known.fallback_value,
+            fallback_code=known.fallback_code,
+            sample=known.sample,
+        )
+        endpoints = Endpoints(Pinned(versions, model, version, settings_), Metrics())
+        endpoints.refresh()
     endpoint = endpoints.all()[model]
     if endpoint.broken is not None:
         raise Unavailable(f"the model {model!r} cannot answer: {endpoint.broken}")
