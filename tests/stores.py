@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy.engine import make_url
@@ -36,6 +37,12 @@ def migrated(url: str) -> str:
 def file_url(home: Path) -> str:
     """Return the URL of the database of a store in the folder `home`, as SQLite."""
     return f"sqlite:///{home / 'setpoint.db'}"
+
+
+def is_open(home: Path) -> bool:
+    """Return whether this process has the file of the store in the folder `home` open."""
+    file = str(home.resolve() / "setpoint.db")
+    return any(found.path == file for found in psutil.Process().open_files())
 
 
 class Files:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 from sqlalchemy import text
+from tests.stores import Files, is_open
 
 from setpoint.config import Settings
 from setpoint.core.clock import FileClock, ManualClock
@@ -77,6 +78,19 @@ def test_operations_that_read_do_not_wait_for_a_writer(
     with backend.engine.begin() as conn:
         conn.execute(text("UPDATE models SET versions = versions"))
         assert backend.call(count, Note()).by == settings.actor
+
+
+def test_a_store_that_cannot_be_upgraded_is_not_left_open(
+    tmp_path: Path, file_stores: Files
+) -> None:
+    newer = Settings(home=tmp_path, database_url=file_stores.empty(tmp_path), actor="ada")
+    local = open_local(newer)
+    with local.engine.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    local.engine.dispose()
+    with pytest.raises(Conflict, match="written by a newer Setpoint"):
+        open_local(newer)
+    assert not is_open(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["file/inside", "/proc/none"])
