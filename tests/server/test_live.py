@@ -102,3 +102,17 @@ def test_a_run_that_grows_is_told_of_with_its_state(backend: LocalBackend) -> No
     backend.call(service.finish, Finish(run="growing"))
     assert json.loads(growth.look().splitlines()[1][6:]) == {"status": "finished", "metrics": []}
     assert Growth(backend, "nobody").look() == b""
+
+
+def test_what_grows_once_a_stream_has_begun_is_told(backend: LocalBackend) -> None:
+    backend.call(service.start, Start(experiment="churn", id="growing"))
+    backend.call(service.log, Log(run="growing", points=[Point(name="loss", value=2.0)]))
+    more = Log(run="growing", points=[Point(name="loss", value=1.0, step=1)])
+
+    async def told() -> bytes:
+        async with contextlib.aclosing(stream(backend, None, "growing", look=0.01)) as frames:
+            await anext(frames)
+            backend.call(service.log, more)
+            return await asyncio.wait_for(anext(frames), 5)
+
+    assert asyncio.run(told()).startswith(b"event: grown\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -33,11 +34,20 @@ async def live(request: Request) -> Response:
     given = request.headers.get("last-event-id") or request.query_params.get("after", "")
     after = int(given) if given.isdecimal() else None
     backend: LocalBackend = request.app.state.backend
+    frames = stream(backend, after, request.query_params.get("run"))
+    opening = await anext(frames)  # answered once it follows: a page says then that it is live
     return StreamingResponse(
-        stream(backend, after, request.query_params.get("run")),
+        _whole(opening, frames),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
+
+
+async def _whole(opening: bytes, frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    yield opening
+    async with aclosing(frames):
+        async for frame in frames:
+            yield frame
 
 
 async def stream(
@@ -50,12 +60,14 @@ async def stream(
 ) -> AsyncGenerator[bytes]:
     """Yield events after `after` (the head if None) as they are recorded, without end.
 
-    With `run`, yield too what grows of that run while it goes on.
+    With `run`, yield too what grows of that run while it goes on, from the first frame on.
     """
     news = await run_in_threadpool(News, backend, after)
+    growth = Growth(backend, run) if run else None
+    if growth is not None:
+        await run_in_threadpool(growth.look)  # a cursor, and nothing new
     yield b"retry: 2000\n\n"
     silence = 0.0
-    growth = Growth(backend, run) if run else None
     while True:
         if growth is not None and (frame := await run_in_threadpool(growth.look)):
             silence = 0.0
