@@ -2,17 +2,21 @@
 
 The same server and the same rows, asked in turn; what differs is how they are written: in JSON as
 a client writes an array (all 17 digits, as tritonclient does), and of numbers with six decimals.
+Then by Triton's own client, which has to write and to read them, too: what its user gets.
 """
 
 import json
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bench.load import Load, drive
 from bench.served import FEATURES, Bar, Store, data, in_turn, row, stored
 from sklearn.linear_model import LogisticRegression
+from tests.compat.environments import build, python_of
 
 NAME = "serving_binary"
 ROWS = 32
@@ -20,6 +24,38 @@ CONNECTIONS = (1, 16)
 SECONDS = 2.0
 TIMES = 3
 Asked = tuple[bytes, Mapping[str, str]]  # body, headers
+
+# Runs in the client's environment, and prints its version and requests a second, binary and JSON.
+_CLIENT = """
+import json, sys, time
+from importlib.metadata import version
+import numpy as np
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+
+port, seconds, rounds = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+rows = np.load("rows.npy")
+client = InferenceServerClient(f"127.0.0.1:{port}")
+
+
+def ask(binary):
+    tensor = InferInput("x", list(rows.shape), "FP64")
+    tensor.set_data_from_numpy(rows, binary_data=binary)
+    wanted = InferRequestedOutput("score", binary_data=binary)
+    return client.infer("m", [tensor], outputs=[wanted]).as_numpy("score")
+
+
+def rate(binary):
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        ask(binary)
+        count += 1
+    return count / (time.perf_counter() - began)
+
+
+np.testing.assert_array_equal(ask(True), ask(False))
+rates = [(rate(True), rate(False)) for _ in range(rounds)]
+print(json.dumps([version("tritonclient"), *(sorted(one)[rounds // 2] for one in zip(*rates))]))
+"""
 
 
 def run() -> list[dict[str, Any]]:
@@ -36,6 +72,7 @@ def run() -> list[dict[str, Any]]:
                     rows += _compared(server, values, datatype, c)
             most = CONNECTIONS[-1]
             rows += _compared(server, values.round(6), "FP64", most, "V2 in JSON of 6 decimals")
+            rows.append(_by_client(server[1], values, Path(folder)))
         held.close()
     return rows
 
@@ -72,6 +109,17 @@ def _ask(server: tuple[int, int], asked: Asked, connections: int) -> Load:
     body, headers = asked
     path = "/v2/models/m/infer"
     return drive(*server, path, body, connections=connections, seconds=SECONDS, headers=headers)
+
+
+def _by_client(port: int, values: Any, folder: Path) -> dict[str, Any]:
+    build("inference")
+    np.save(folder / "rows.npy", values)
+    words = [str(python_of("inference")), "-c", _CLIENT, str(port), str(SECONDS), "3"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, check=True, text=True)
+    version, binary, text = json.loads(done.stdout)
+    work = f"{ROWS} rows of FP64 by Triton's client, in binary"
+    beside = f"the same in JSON, tritonclient {version}"
+    return row(work, binary, "requests/s", peer=text, beside=beside, bar=Bar(TIMES, "x"))
 
 
 def _rows(work: str, binary: Load, text: Load, beside: str) -> list[dict[str, Any]]:
