@@ -50,9 +50,16 @@ def test_the_task_that_was_kept_with_a_pipeline_goes_before(tmp_path: Path) -> N
     assert how.classes(how.save(saved)) == []
 
 
+def test_a_folder_that_tags_texts_is_taken_and_tells_no_classes_of_rows_apart(
+    tmp_path: Path,
+) -> None:
+    how = Transformers()
+    assert how.classes(how.save(folder(tmp_path, "BertForTokenClassification", **NAMES))) == []
+
+
 def test_a_folder_whose_task_is_unknown_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="BertForTokenClassification") as refused:
-        Transformers().save(folder(tmp_path, "BertForTokenClassification", **NAMES))
+    with pytest.raises(Invalid, match="BertModel") as refused:
+        Transformers().save(folder(tmp_path, "BertModel", **NAMES))
     assert "sp.add_model(" in refused.value.hint
 
 
