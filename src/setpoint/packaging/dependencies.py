@@ -20,7 +20,7 @@ from setpoint.models.flavors.pickles import pickle_in
 from setpoint.models.flavors.registry import module_of
 from setpoint.packaging.bytecode import compile_all
 from setpoint.packaging.entities import Component
-from setpoint.packaging.extras import EXTRAS, installed, is_installed
+from setpoint.packaging.extras import EXTRAS, find_distribution, installed
 from setpoint.packaging.imports import Imported, imported_by
 from setpoint.packaging.trees import Tree
 
@@ -43,13 +43,12 @@ _NATIVE: dict[str, tuple[str, ...]] = {
     "mlflow": ("mlflow", "pandas"),
     "sklearn": ("sklearn", "cloudpickle", _FRAMES),
 }
-
-
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 #: What serving never reads: tests, types, headers, tools that build and convert.
 _UNUSED = re.compile(
-    r"(^|/)(tests?|__pycache__|include)/|\.(pyi|pyx|pxd|c|h|hpp|a|lib|pyc)$|\.dist-info/(?!METADATA|entry_points\.txt)"
+    r"(^|/)(tests?|__pycache__|include)/|\.(pyi|pyx|pxd|c|h|hpp|a|lib|pyc)$"
+    r"|\.dist-info/(?!METADATA|entry_points\.txt)"
     r"|^numpy/(distutils|_pyinstaller)/|^onnxruntime/(transformers|quantization|tools|datasets"
     r"|backend)/|^\.\."
 )
@@ -166,15 +165,14 @@ def _with_requirements(names: Iterable[str]) -> set[str]:
     """
     waiting, found = list(names), set()
     while waiting:
-        name = waiting.pop()
-        if not is_installed(name):
+        here = find_distribution(waiting.pop())
+        if here is None:
             continue
-        distribution = metadata.distribution(name)
-        name = distribution.metadata["Name"]
+        name = here.metadata["Name"]
         if name in found:
             continue
         found.add(name)
-        for requirement in distribution.requires or []:
+        for requirement in here.requires or []:
             match = _REQUIREMENT.match(requirement)
             if match is not None and "extra ==" not in requirement:
                 waiting.append(match[0])

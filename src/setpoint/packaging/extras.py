@@ -48,7 +48,7 @@ def installed(extras: Mapping[str, Extra]) -> set[str]:
         MissingExtra: If one of them is not installed here.
     """
     for name, extra in extras.items():
-        missing = [each for each in extra.distributions if not is_installed(each)]
+        missing = [each for each in extra.distributions if find_distribution(each) is None]
         if missing:
             raise MissingExtra(
                 f"an image with {name} needs {', '.join(missing)}, which is not installed here",
@@ -57,13 +57,12 @@ def installed(extras: Mapping[str, Extra]) -> set[str]:
     return {each for extra in extras.values() for each in extra.distributions}
 
 
-def is_installed(distribution: str) -> bool:
-    """Tell whether a distribution is installed here."""
+def find_distribution(name: str) -> metadata.Distribution | None:
+    """Return what is installed here under a name, None if nothing is."""
     try:
-        metadata.distribution(distribution)
+        return metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def environment(extras: Iterable[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from setpoint.packaging.traffic import Arm, Traffic
 
 _MEGABYTE = 1_000_000
 _MEMORY_MB = 192  #: of a server without a model: 77 MB measured, and room for requests
+_COPIES = 4  #: of a model's bytes that it takes in memory, amply
 #: By the name of a container's; HTTP/2 without TLS has to be said to whatever stands between.
 _SERVICE_PORTS = {
     "http": {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
@@ -25,7 +26,6 @@ _SERVICE_PORTS = {
         "appProtocol": "kubernetes.io/h2c",
     },
 }
-_COPIES = 4  #: of a model's bytes that it takes in memory, amply
 
 
 def kubernetes(
@@ -130,7 +130,7 @@ def _container(arm: Arm, image: str, name: str, ports: Mapping[str, int]) -> dic
         "name": name,
         "image": image,
         "ports": [
-            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+            {"name": said, "containerPort": port, "protocol": "TCP"} for said, port in ports.items()
         ],
         "startupProbe": _probe("/v2/health/ready", every=1, failures=60),
         "readinessProbe": _probe("/v2/health/ready", every=5, failures=2),

@@ -15,6 +15,7 @@ from setpoint.serve import v2
 from setpoint.serve.arms import Arm
 from setpoint.serve.endpoints import Endpoint
 from setpoint.serve.entities import Role
+from setpoint.serve.tensors import as_keys
 
 ROUTE_HEADER = b"setpoint-route"
 
@@ -117,8 +118,7 @@ def _field(endpoint: Endpoint, rows: v2.Rows) -> Sequence[str | None]:
         return rows.texts[name]
     if name not in endpoint.inputs.numeric:
         return [None] * rows.count
-    numbers = rows.values[:, endpoint.inputs.numeric.index(name)].tolist()
-    return [None if number != number else f"{number:.17g}" for number in numbers]  # noqa: PLR0124 - NaN
+    return as_keys(rows.values[:, endpoint.inputs.numeric.index(name)].tolist())
 
 
 def header(name: bytes) -> str:

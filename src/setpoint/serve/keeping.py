@@ -48,6 +48,16 @@ class Keeping:
         """Return which rows are in the sample."""
         return range(len(ids)) if self.share >= 1 else self.sampled(ids)
 
+    def kept(self, record: PredictionRecord) -> PredictionRecord | None:
+        """Return what is written down of a record, if anything; of what failed, every row."""
+        count = len(record.ids)
+        places = range(count) if record.failed else self.places(record.ids)
+        if not places:
+            return None
+        found = record if len(places) == count else only(record, list(places))
+        unlogged = count - len(places) if self.counted else 0
+        return self.redacted(replace(found, sample=self.share, unlogged=unlogged))
+
     def redacted(self, record: PredictionRecord) -> PredictionRecord:
         """Return a record without the values that are not to be kept."""
         numeric = [i for i, name in enumerate(record.columns) if name in self._redact]
@@ -108,19 +118,14 @@ class Keeper:
         if record.roles[:1] == _TEST:  # there are few, and each was made to be looked at
             self._to.append(kept.redacted(record))
             return
-        count = len(record.ids)
-        places = range(count) if record.failed else kept.places(record.ids)
+        count, found = len(record.ids), kept.kept(record)
         if record.failed:
             self.flush()
-        self._metrics.unlogged(record.model, count - len(places))
-        if not places:
-            if kept.counted:
-                self._count(kept, record, rows=count)
-            return
-        found = record if len(places) == count else only(record, list(places))
-        unlogged = count - len(places) if kept.counted else 0
-        found = replace(found, sample=kept.share, unlogged=unlogged)
-        self._to.append(kept.redacted(found))
+        self._metrics.unlogged(record.model, count - (len(found.ids) if found else 0))
+        if found is not None:
+            self._to.append(found)
+        elif kept.counted:
+            self._count(kept, record, rows=count)
 
     def shadowed(self, kept: Keeping | None, record: ShadowRecord) -> None:
         """Keep what is to be kept of the other arm's scores: those of rows that are logged.

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tests.s3_server import S3Server
 from tests.serve.conftest import Served
 from tests.serve.jobs.test_jobs import until
+from tests.serve.jobs.test_queue import run
 from tests.serve.made import Raises, canary, live
 from tests.serve.processes import Sleeps, process
 
@@ -117,21 +118,6 @@ def accepted(served: Served, where: str = "", body: bytes = b"", **more: str) ->
     assert status == 202, said
     found = {key: told[f"x-amzn-sagemaker-{key}"] for key in ("outputlocation", "failurelocation")}
     return {**found, "InferenceId": said["InferenceId"]}
-
-
-def run(served: Served) -> None:
-    """Let the server score everything that waits, and put every answer."""
-    jobs = served.app.jobs
-    assert jobs is not None
-
-    async def settled() -> None:
-        if jobs._task is None:
-            jobs.start()
-        while any(not e.state.final or jobs.owes(e) for e in jobs._entries.values()):  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        await served.app.settled()
-
-    served._runner.run(asyncio.wait_for(settled(), 60))
 
 
 def logged(served: Served) -> list[str]:

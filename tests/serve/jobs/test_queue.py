@@ -40,18 +40,18 @@ def submit(served: Served, **parameters: Any) -> tuple[int, Any, dict[str, str]]
 
 
 def run(served: Served) -> None:
-    """Let the server score everything that waits."""
+    """Let the server score everything that waits, and put every answer that is to be put."""
     jobs = served.app.jobs
     assert jobs is not None
 
     async def settled() -> None:
         if jobs._task is None:
             jobs.start()
-        while any(not entry.state.final for entry in jobs._entries.values()):  # noqa: ASYNC110
+        while any(not e.state.final or jobs.owes(e) for e in jobs._entries.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await served.app.settled()
 
-    served._runner.run(settled())
+    served._runner.run(asyncio.wait_for(settled(), 60))
 
 
 def test_more_than_may_wait_is_refused_for_now(

@@ -168,13 +168,13 @@ def _likeliest(found: list[dict[str, Any]], called: dict[Label, str]) -> dict[st
 
 
 def _flattened(pipe: Any, task: str) -> Callable[[list[Any]], Any]:
-    flat = _found if task in _FINDING else _flat
+    flat = _whole if task in _FINDING else _flat
     return lambda given: [flat(each) for each in pipe(given)]
 
 
-def _found(things: Any) -> dict[str, Any]:
-    """Return what was found in a row, if anything."""
-    return {"output": json.dumps(things, default=float)}
+def _whole(found: Any) -> dict[str, Any]:
+    """Return one row's answer as it is, whatever it is; there may be nothing in it."""
+    return {"output": _told(found)}
 
 
 def _item(value: Any) -> Any:
@@ -195,7 +195,7 @@ def _flat(found: Any) -> dict[str, Any]:
     if isinstance(found, list) and found and isinstance(found[0], Mapping):
         best = {name: _told(value) for name, value in found[0].items()}
         return best if len(found) == 1 else {**best, "all": json.dumps(found, default=float)}
-    return {"output": _told(found)}
+    return _whole(found)
 
 
 def _told(value: Any) -> Any:

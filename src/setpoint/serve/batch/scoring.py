@@ -32,7 +32,7 @@ from setpoint.serve.metrics import Metrics
 from setpoint.serve.protocols import Due, Predictor
 from setpoint.serve.protocols import Source as Versions
 from setpoint.serve.registered import from_store
-from setpoint.serve.rules import ROLES, only
+from setpoint.serve.rules import ROLES
 from setpoint.serve.v2 import Rows
 
 _MADE = ("prediction_id", "version", "at", "fallback")  #: columns of every output
@@ -229,18 +229,15 @@ def records(
 
 
 def _kept(keeping: Keeping, record: PredictionRecord) -> BatchRecord | CountRecord:
-    """Return what is to be kept of a record, as of a request's (see `keeping`)."""
-    count = len(record.ids)
-    places = range(count) if record.failed else keeping.places(record.ids)
-    if not places:
-        return CountRecord(
-            at_us=record.at_us,
-            model=record.model,
-            version=record.versions[0],
-            role=record.roles[0],
-            requests=1,
-            rows=count,
-        )
-    found = record if len(places) == count else only(record, list(places))
-    found = structs.replace(found, sample=keeping.share, unlogged=count - len(places))
-    return BatchRecord(**structs.asdict(keeping.redacted(found)))
+    """Return what is written down of a record, or how many rows that leaves out."""
+    found = keeping.kept(record)
+    if found is not None:
+        return BatchRecord(**structs.asdict(found))
+    return CountRecord(
+        at_us=record.at_us,
+        model=record.model,
+        version=record.versions[0],
+        role=record.roles[0],
+        requests=1,
+        rows=len(record.ids),
+    )
